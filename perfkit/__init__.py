@@ -1,0 +1,41 @@
+"""perfkit makes an existing Django project fast without making it wrong.
+
+Everything public is reached from here or from its room (`perfkit.caching`, `perfkit.bulk`, …).
+The names below load their room when they are first asked for, so that importing perfkit is safe anywhere,
+also before Django's app registry is ready.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from perfkit.bulk import bulk_insert
+    from perfkit.caching import CachedManager, warm, warmer
+    from perfkit.loading import eager
+
+__all__ = ["CachedManager", "__version__", "bulk_insert", "eager", "warm", "warmer"]
+
+__version__: Final = "0.1.0"
+
+_ROOMS: Final = {
+    "CachedManager": "perfkit.caching",
+    "bulk_insert": "perfkit.bulk",
+    "eager": "perfkit.loading",
+    "warm": "perfkit.caching",
+    "warmer": "perfkit.caching",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room."""
+    room = _ROOMS.get(name)
+    if room is None:
+        raise AttributeError(f"module 'perfkit' has no attribute {name!r}")
+    return getattr(import_module(room), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names too."""
+    return sorted({*globals(), *__all__})

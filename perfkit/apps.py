@@ -1,0 +1,32 @@
+"""The only wiring: what happens when Django starts."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.db import connections
+from django.db.backends.signals import connection_created
+
+
+class PerfkitConfig(AppConfig):
+    """Connects the rooms to Django; costs no query."""
+
+    name = "perfkit"
+    verbose_name = "perfkit"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Put what watches writes and slow queries onto every connection, and register the checks."""
+        from perfkit import checks
+        from perfkit.caching import writes
+        from perfkit.monitoring import install
+        from perfkit.signals import rows_written
+
+        checks.register()
+        install()
+        connection_created.connect(writes.attach, dispatch_uid="perfkit.caching.writes.attach")
+        rows_written.connect(
+            writes.rows_were_written, dispatch_uid="perfkit.caching.writes.rows_were_written"
+        )
+        for connection in connections.all(initialized_only=True):
+            if connection.connection is not None:
+                writes.attach(connection=connection)

@@ -1,0 +1,173 @@
+"""System checks of perfkit: what `manage.py check --tag perfkit` finds, each under a permanent id.
+
+The ids stand in `FINDINGS`, which the reference page of the documentation is tested against.
+No check opens a connection.
+The check of a manager stands in its class; its id is in the table too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core import checks
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from perfkit.caching.registry import cached_models
+from perfkit.conf import SETTING, configured, options, table
+from perfkit.errors import SettingsError, nearest
+
+TAG: Final = "perfkit"
+
+# An id is never given to another finding, even after its own is gone.
+FINDINGS: Final = {
+    "perfkit.E001": "PERFKIT is not a dict.",
+    "perfkit.E002": "PERFKIT has a key that is no option.",
+    "perfkit.E003": "An option has a value of the wrong type, out of range, or not among its choices.",
+    "perfkit.E004": "CACHE_ALIAS names no entry of CACHES.",
+    "perfkit.E005": "The cache back end of CACHE_ALIAS is none that perfkit can keep coherent.",
+    "perfkit.E006": "The cache back end needs django-redis, which is not installed.",
+    "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
+    "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
+    "perfkit.W101": "A CachedManager is on a model whose rows cannot be cached.",
+}
+
+SUPPORTED_BACKENDS: Final = {
+    "django_redis.cache.RedisCache": "the store on Redis or Valkey",
+    "django.core.cache.backends.locmem.LocMemCache": "the store inside this process",
+    "django.core.cache.backends.dummy.DummyCache": "no caching",
+}
+IN_PROCESS_BACKEND: Final = "django.core.cache.backends.locmem.LocMemCache"
+NO_DATABASE: Final = "django.db.backends.dummy"
+VENDORS: Final = ("postgresql", "sqlite")
+
+
+def register() -> None:
+    """Register every check with Django; calling it again changes nothing."""
+    for check in (check_settings, check_cache, check_databases):
+        checks.register(check, TAG)
+    checks.register(check_deployed_cache, TAG, deploy=True)
+
+
+def check_settings(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Find a `PERFKIT` that is no dict, its unknown keys, and values that are not valid."""
+    try:
+        given = configured()
+    except SettingsError:
+        kind = type(getattr(settings, SETTING)).__name__
+        return [_finding("E001", f"{SETTING} must be a dict, not {kind}.", f"Write {SETTING} = {{…}}.")]
+    known = table()
+    found = []
+    for key, value in given.items():
+        option = known.get(key)
+        if option is None:
+            hint = nearest(str(key).upper(), list(known)).strip()
+            found.append(_finding("E002", f"{SETTING} has no option {key!r}.", hint))
+        elif problem := option.problem_with(value):
+            hint = f"{option.text} The default is {option.default!r}."
+            found.append(_finding("E003", f"{SETTING}[{key!r}] {problem}", hint))
+    return found
+
+
+def check_cache(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Find a cache alias or back end that perfkit cannot use, unless `CACHE_ENABLED` is off."""
+    alias = _alias_in_use()
+    if alias is None:
+        return []
+    if alias not in settings.CACHES:
+        text = f"{SETTING}['CACHE_ALIAS'] is {alias!r}, which CACHES does not have."
+        return [_finding("E004", text, nearest(alias, list(settings.CACHES)).strip())]
+    path = settings.CACHES[alias].get("BACKEND", "")
+    try:
+        is_supported = not SUPPORTED_BACKENDS.keys().isdisjoint(_lineage(path))
+    except ImportError as error:
+        return [_unimportable(alias, path, error)]
+    if is_supported:
+        return []
+    text = f"CACHES[{alias!r}] uses {path}, which perfkit cannot keep coherent."
+    return [_finding("E005", text, _use_instead())]
+
+
+def check_deployed_cache(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Find cached models on the in-process store of a project that is about to be deployed."""
+    alias = _alias_in_use()
+    if settings.DEBUG or alias is None:
+        return []
+    try:
+        is_in_process = IN_PROCESS_BACKEND in _lineage(settings.CACHES[alias]["BACKEND"])
+    except (KeyError, ImportError):
+        return []  # check_cache says it
+    labels = _cached_models()
+    if not is_in_process or not labels:
+        return []
+    text = (
+        f"{', '.join(labels)}: cached by each process alone, so none of them sees what another has written."
+    )
+    hint = (
+        "Use django_redis.cache.RedisCache where more than one process writes, "
+        "or silence this check where there is only one."
+    )
+    return [_finding("W002", text, hint)]
+
+
+def check_databases(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Find a database that perfkit is not tested on; nothing is connected to."""
+    return [
+        _finding(
+            "W001",
+            f"DATABASES[{alias!r}] is {connections[alias].vendor}; perfkit knows PostgreSQL and SQLite only.",
+            "Keep perfkit's managers and functions off the models of that database.",
+        )
+        for alias in connections
+        if connections[alias].vendor not in VENDORS and connections.settings[alias]["ENGINE"] != NO_DATABASE
+    ]
+
+
+def _finding(number: str, text: str, hint: str) -> checks.CheckMessage:
+    kind = checks.Error if number.startswith("E") else checks.Warning
+    identity = f"{TAG}.{number}"
+    if identity not in FINDINGS:
+        raise LookupError(f"{identity} is missing in FINDINGS.")
+    return kind(text, hint=hint, id=identity)
+
+
+def _lineage(path: str) -> set[str]:
+    """Return the dotted names of the class at `path` and of all it inherits from."""
+    backend = import_string(path)
+    parts = backend.__mro__ if isinstance(backend, type) else ()
+    return {f"{part.__module__}.{part.__qualname__}" for part in parts}
+
+
+def _use_instead() -> str:
+    known = ", ".join(f"{path} ({what})" for path, what in SUPPORTED_BACKENDS.items())
+    return f"Use {known}, or a subclass of one."
+
+
+def _alias_in_use() -> str | None:
+    """Return the alias, or None where caching is off or check_settings already says what is wrong."""
+    try:
+        return options.CACHE_ALIAS if options.CACHE_ENABLED else None
+    except SettingsError:
+        return None
+
+
+def _unimportable(alias: str, path: str, error: ImportError) -> checks.CheckMessage:
+    if isinstance(error, ModuleNotFoundError) and error.name == "django_redis":
+        text = f"CACHES[{alias!r}] uses {path}, but django-redis is not installed."
+        return _finding("E006", text, "Run: python -m pip install 'django-perfkit[redis]'")
+    return _finding(
+        "E005", f"CACHES[{alias!r}] uses {path!r}, which cannot be imported: {error}", _use_instead()
+    )
+
+
+def _cached_models() -> list[str]:
+    return sorted(model._meta.label for model in apps.get_models() if model in cached_models())

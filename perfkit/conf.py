@@ -1,0 +1,154 @@
+"""The one table of options: `PERFKIT = {…}` in Django's settings, read live.
+
+Each option is declared once, in `Options`.
+The loader, the system checks and the reference page of the documentation read that table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar, cast, overload
+
+from django.conf import settings as django_settings
+
+from perfkit.errors import SettingsError
+
+T = TypeVar("T", bound="bool | int | float | str")
+
+SETTING: Final = "PERFKIT"
+
+
+class Option(Generic[T]):
+    """One option: its default and type, what it means, and which values are valid.
+
+    Args:
+        default: Used where the setting is absent; its type is the option's type. A float takes an int too.
+        text: What it does, one sentence, for the reference page and the checks' hints.
+        unit: Of a number: `seconds`, `rows`, …
+        least: Smallest valid number.
+        most: Largest valid number.
+        choices: The valid strings, where they are few.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        default: T,
+        text: str,
+        *,
+        unit: str = "",
+        least: float | None = None,
+        most: float | None = None,
+        choices: Sequence[str] = (),
+    ) -> None:
+        self.default: T = default
+        self.kind: type[T] = type(default)
+        self.text = text
+        self.unit = unit
+        self.least = least
+        self.most = most
+        self.choices = choices
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Option[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> T | Option[T]:
+        if instance is None:
+            return self
+        value = configured().get(self.name, self.default)
+        problem = self.problem_with(value)
+        if problem:
+            raise SettingsError(self.name, problem)
+        return cast("T", float(value) if self.kind is float else value)  # type: ignore[arg-type]
+
+    def problem_with(self, value: object) -> str | None:
+        """Say what is wrong with `value`, or None where it is valid."""
+        accepted: tuple[type, ...] = (int, float) if self.kind is float else (self.kind,)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
+            return f"must be {self.kind.__name__}, not {type(value).__name__}."
+        if self.choices and value not in self.choices:
+            return f"must be one of {', '.join(map(repr, self.choices))}, not {value!r}."
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if self.least is not None and not value >= self.least:
+                return f"must be at least {self.least}, not {value}."
+            if self.most is not None and not value <= self.most:
+                return f"must be at most {self.most}, not {value}."
+        return None
+
+
+class Options:
+    """Every option of perfkit; reading an attribute reads the setting of this moment.
+
+    Raises:
+        SettingsError: The configured value has the wrong type or is out of range.
+    """
+
+    CACHE_ENABLED = Option(
+        True, "Whether reads may come from the cache; False sends every read to the database."
+    )
+    CACHE_ALIAS = Option("default", "The alias in Django's CACHES whose server perfkit uses.")
+    CACHE_DEFAULT_TTL = Option(
+        1800, "How long an entry lives where its manager names no time.", unit="seconds", least=1
+    )
+    CACHE_KEY_PREFIX = Option(
+        "perfkit", "Begins every key on the cache server; separate projects need separate ones."
+    )
+    CACHE_TIMEOUT = Option(
+        0.05,
+        "Longest wait for the cache server before a read goes to the database.",
+        unit="seconds",
+        least=0.001,
+        most=10.0,
+    )
+    CACHE_RETRY_AFTER = Option(
+        1.0,
+        "How long the cache is left alone after it failed, before one caller tries it again.",
+        unit="seconds",
+        least=0.1,
+        most=60.0,
+    )
+    CACHE_OUTAGE_WRITES = Option(
+        "bounded",
+        "What a write does when the cache server cannot be told of it: 'bounded' goes on and other processes "
+        "may be stale for a second, 'wait' returns after that second, 'refuse' raises CacheUnavailableError.",
+        choices=("bounded", "wait", "refuse"),
+    )
+    BULK_INSERT_CHUNK_SIZE = Option(
+        1000,
+        "Rows that bulk_insert sends at once where the call names no number.",
+        unit="rows",
+        least=1,
+        most=1_000_000,
+    )
+    QUERY_SLOW_THRESHOLD = Option(
+        0.1, "A query that takes at least this long is logged as SLOW QUERY.", unit="seconds", least=0.0
+    )
+    RATE_LIMIT_ENABLED = Option(True, "Whether perfkit's API throttles limit anything.")
+    RATE_LIMIT_PER_MINUTE = Option(
+        100, "Requests a minute that perfkit's default API throttle allows.", least=1
+    )
+
+
+options: Final = Options()
+
+
+def table() -> dict[str, Option[Any]]:
+    """Return every option by name, in the order of declaration."""
+    return {name: value for name, value in vars(Options).items() if isinstance(value, Option)}
+
+
+def configured() -> Mapping[str, object]:
+    """Return the project's `PERFKIT` dict as it is now.
+
+    Raises:
+        SettingsError: It is not a dict.
+    """
+    value = getattr(django_settings, SETTING, {})
+    if not isinstance(value, Mapping):
+        raise SettingsError("…", f"cannot be read: {SETTING} must be a dict, not {type(value).__name__}.")
+    return value

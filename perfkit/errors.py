@@ -1,0 +1,275 @@
+"""Every error perfkit raises, in families by what the reader should do.
+
+PerfkitError
+├── SettingsError            fix the settings (also Django's ImproperlyConfigured)
+├── UsageError               fix the call; do not catch
+│   ├── RelationPathError    a relation path that the model does not have
+│   ├── BatchSizeError       one row alone does not fit one statement
+│   ├── UnsupportedModelError  a model the called function cannot serve
+│   ├── RowShapeError        a row of a bulk call is not one of the model's
+│   ├── UnknownWarmerError   no warmer of that name
+│   ├── AtomicMigrationError  an index operation that must not run inside a transaction
+│   ├── IndexConflictError   another index has that name
+│   ├── PartitionedTableError  an index on a partitioned table cannot be built concurrently
+│   └── VisibilityTimeoutError  tasks would be delivered twice
+├── UnavailableError         the world failed; retry or go without
+│   ├── TaskStatusUnavailableError  the store of task results does not answer
+│   ├── WarmingError         some cache warmers failed
+│   ├── CacheUnavailableError  the cache server did not take an invalidation
+│   └── IndexLockedError     an index could not be built or dropped for a lock that others hold
+└── RequestError             a request was bad; becomes a 4xx
+    └── PageError            a page or size out of range
+
+Arguments are positional and passed to `super().__init__`, the text is made in `__str__`,
+so that each error survives pickling, for example through Celery.
+Errors about rows that the database refuses are Django's own classes, see `perfkit.bulk`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def nearest(wrong: str, right: Sequence[str]) -> str:
+    """Return ` Did you mean 'x'?`, or a list of what is allowed where nothing is near."""
+    close = get_close_matches(wrong, right, n=1)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Allowed: {', '.join(sorted(right))}." if right else ""
+
+
+class PerfkitError(Exception):
+    """The root of all errors of perfkit."""
+
+
+class SettingsError(PerfkitError, ImproperlyConfigured):
+    """An option of `PERFKIT` is unknown, of the wrong type, or out of range.
+
+    `manage.py check` finds it before anything runs.
+    """
+
+    def __init__(self, option: str, problem: str) -> None:
+        super().__init__(option, problem)
+        self.option = option
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"PERFKIT[{self.option!r}] {self.problem}"
+
+
+class UsageError(PerfkitError):
+    """The call itself is wrong: change the code, do not catch this."""
+
+
+class RelationPathError(UsageError):
+    """A relation path names something the model does not have; raised before any query."""
+
+    def __init__(self, model: str, path: str, part: str, allowed: Sequence[str]) -> None:
+        super().__init__(model, path, part, allowed)
+        self.model = model
+        self.path = path
+        self.part = part
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        where = "" if self.part == self.path else f" (in the path {self.path!r})"
+        return f"{self.model} has no relation {self.part!r}{where}.{nearest(self.part, self.allowed)}"
+
+
+class BatchSizeError(UsageError):
+    """A single row needs more bound parameters than one statement may have."""
+
+    def __init__(self, columns: int, parameter_limit: int) -> None:
+        super().__init__(columns, parameter_limit)
+        self.columns = columns
+        self.parameter_limit = parameter_limit
+
+    def __str__(self) -> str:
+        return (
+            f"One row binds {self.columns} parameters, but one statement takes {self.parameter_limit}. "
+            "Write fewer columns at once."
+        )
+
+
+class UnsupportedModelError(UsageError):
+    """The called function cannot serve this model; raised before anything is read or written."""
+
+    def __init__(self, model: str, function: str, reason: str) -> None:
+        super().__init__(model, function, reason)
+        self.model = model
+        self.function = function
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.function} cannot serve {self.model}: {self.reason}"
+
+
+class RowShapeError(UsageError):
+    """A row of a bulk call is not a row of the model: a wrong type, or a wrong key; nothing was written."""
+
+    def __init__(self, model: str, row_number: int, problem: str) -> None:
+        super().__init__(model, row_number, problem)
+        self.model = model
+        self.row_number = row_number
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"Row {self.row_number} (from 0) of {self.model} {self.problem}"
+
+
+class UnknownWarmerError(UsageError):
+    """`warm_cache` was asked for a warmer that nobody registered; nothing was warmed."""
+
+    def __init__(self, name: str, registered: Sequence[str]) -> None:
+        super().__init__(name, registered)
+        self.name = name
+        self.registered = registered
+
+    def __str__(self) -> str:
+        return f"There is no warmer {self.name!r}.{nearest(self.name, self.registered)}"
+
+
+class AtomicMigrationError(UsageError):
+    """An index operation met a transaction; raised before the database is touched."""
+
+    def __init__(self, operation: str, index: str) -> None:
+        super().__init__(operation, index)
+        self.operation = operation
+        self.index = index
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operation}({self.index!r}) cannot run inside a transaction. "
+            "Write `atomic = False` in the body of its Migration class."
+        )
+
+
+class IndexConflictError(UsageError):
+    """An index of that name exists already and is not the one that is wanted; nothing was changed."""
+
+    def __init__(self, index: str, existing: str, wanted: str) -> None:
+        super().__init__(index, existing, wanted)
+        self.index = index
+        self.existing = existing
+        self.wanted = wanted
+
+    def __str__(self) -> str:
+        return (
+            f"The index {self.index!r} exists already and is another one. There is: {self.existing} "
+            f"Wanted: {self.wanted} Give the new one another name, or drop the old one first."
+        )
+
+
+class PartitionedTableError(UsageError):
+    """PostgreSQL builds no index CONCURRENTLY on a partitioned table; nothing was changed."""
+
+    def __init__(self, table: str, index: str) -> None:
+        super().__init__(table, index)
+        self.table = table
+        self.index = index
+
+    def __str__(self) -> str:
+        return (
+            f"{self.table} is partitioned, and PostgreSQL cannot build or drop {self.index!r} "
+            "on it concurrently. Use Django's AddIndex or RemoveIndex, which block writes meanwhile."
+        )
+
+
+class VisibilityTimeoutError(UsageError):
+    """Celery's broker would deliver a task again while it still waits or runs; raised by `configure`."""
+
+    def __init__(
+        self, timeout_seconds: int, limit_seconds: int, eta_seconds: int, margin_seconds: int
+    ) -> None:
+        super().__init__(timeout_seconds, limit_seconds, eta_seconds, margin_seconds)
+        self.timeout_seconds = timeout_seconds
+        self.least_seconds = limit_seconds + eta_seconds + margin_seconds
+
+    def __str__(self) -> str:
+        _, limit, eta, margin = self.args
+        return (
+            f"A visibility timeout of {self.timeout_seconds} s is too short: "
+            f"the hard time limit ({limit} s), the longest ETA ({eta} s) and a margin ({margin} s) "
+            f"make {self.least_seconds} s."
+        )
+
+
+class UnavailableError(PerfkitError):
+    """Something outside failed: retry later, or go without."""
+
+
+class TaskStatusUnavailableError(UnavailableError):
+    """The store of task results does not answer; the task itself may be well."""
+
+    def __init__(self, task_id: str, problem: str) -> None:
+        super().__init__(task_id, problem)
+        self.task_id = task_id
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The status of task {self.task_id} cannot be read: {self.problem}"
+
+
+class WarmingError(UnavailableError):
+    """Some cache warmers failed, after all of them were tried; what the others stored is kept."""
+
+    def __init__(self, failures: Sequence[str], warmers: int) -> None:
+        super().__init__(failures, warmers)
+        self.failures = failures
+        self.warmers = warmers
+
+    def __str__(self) -> str:
+        return f"{len(self.failures)} of {self.warmers} warmers failed: {'; '.join(self.failures)}"
+
+
+class CacheUnavailableError(UnavailableError):
+    """The cache server did not take an invalidation, and the write was refused.
+
+    Raised only under `PERFKIT["CACHE_OUTAGE_WRITES"] = "refuse"`, before COMMIT: nothing was written.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The cache server could not be told of a write, so the write was refused: {self.problem}"
+
+
+class IndexLockedError(UnavailableError):
+    """Others held a lock longer than every attempt waited; running the migration again is safe.
+
+    No query uses an unfinished index; it was dropped where that was possible, else the next run does it.
+    """
+
+    def __init__(self, index: str, attempts: int, problem: str) -> None:
+        super().__init__(index, attempts, problem)
+        self.index = index
+        self.attempts = attempts
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"The index {self.index!r} could not be built or dropped in {self.attempts} attempts: "
+            f"{self.problem}. Run the migration again when no long transaction is open."
+        )
+
+
+class RequestError(PerfkitError):
+    """A request was bad; the API answers with a 4xx that names the field."""
+
+
+class PageError(RequestError):
+    """A page number or size is out of range; raised before any query."""
+
+    def __init__(self, field: str, value: object, problem: str) -> None:
+        super().__init__(field, value, problem)
+        self.field = field
+        self.value = value
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.field}={self.value!r} {self.problem}"

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from django.core import checks
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.test import override_settings
+
+from perfkit.checks import FINDINGS, SUPPORTED_BACKENDS, TAG
+from perfkit.conf import table
+
+LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+HERE = "tests.test_checks"
+
+
+class OwnLocMemCache(LocMemCache):
+    """What a project writes that adds something to a supported back end."""
+
+
+class WithoutDjangoRedis:
+    """An import system like that of an environment without the package."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.partition(".")[0] == "django_redis":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def no_class() -> None:
+    """What CACHES cannot use."""
+
+
+def found(*, deploy: bool = False, databases: list[str] | None = None) -> list[checks.CheckMessage]:
+    return checks.run_checks(tags=[TAG], include_deployment_checks=deploy, databases=databases)
+
+
+def only(messages: list[checks.CheckMessage]) -> checks.CheckMessage:
+    (message,) = messages
+    return message
+
+
+def cached_in(backend: str) -> override_settings:
+    return override_settings(CACHES={"default": {"BACKEND": backend}}, PERFKIT={})
+
+
+def python(code: str) -> str:
+    """Run `code` in a fresh interpreter, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_finds_nothing_in_the_settings_of_the_tests() -> None:
+    assert [message for message in found() if message.is_serious(checks.WARNING)] == []
+
+
+@pytest.mark.parametrize("identity", FINDINGS)
+def test_it_has_a_test_for_each_id(identity: str) -> None:
+    tests = Path(__file__).read_text("utf-8")
+    assert f'== "{identity}"' in tests or f'("{identity}", ' in tests
+
+
+class TestSettings:
+    @override_settings(PERFKIT=["CACHE_ENABLED"])
+    def test_it_finds_that_the_setting_is_no_dict(self) -> None:
+        message = only(found())
+        assert message.id == "perfkit.E001"
+        assert message.msg == "PERFKIT must be a dict, not list."
+
+    @override_settings(PERFKIT={"CACHE_DEFAULT_TLL": 60})
+    def test_it_names_the_nearest_right_key(self) -> None:
+        message = only(found())
+        assert message.id == "perfkit.E002"
+        assert message.msg == "PERFKIT has no option 'CACHE_DEFAULT_TLL'."
+        assert message.hint == "Did you mean 'CACHE_DEFAULT_TTL'?"
+
+    @override_settings(PERFKIT={"cache_enabled": False})
+    def test_it_names_the_right_key_of_one_in_small_letters(self) -> None:
+        assert only(found()).hint == "Did you mean 'CACHE_ENABLED'?"
+
+    @override_settings(PERFKIT={5: 60})
+    def test_it_lists_the_options_where_no_key_is_near(self) -> None:
+        message = only(found())
+        assert message.id == "perfkit.E002"
+        assert all(name in message.hint for name in table())
+
+    @override_settings(PERFKIT={"CACHE_DEFAULT_TTL": "60"})
+    def test_it_finds_a_value_of_the_wrong_type(self) -> None:
+        message = only(found())
+        assert message.id == "perfkit.E003"
+        assert message.msg == "PERFKIT['CACHE_DEFAULT_TTL'] must be int, not str."
+        assert message.hint.endswith("The default is 1800.")
+
+    @override_settings(PERFKIT={"CACHE_DEFAULT_TTL": 0})
+    def test_it_finds_a_value_out_of_range(self) -> None:
+        message = only(found())
+        assert (message.id, message.msg) == (
+            "perfkit.E003",
+            "PERFKIT['CACHE_DEFAULT_TTL'] must be at least 1, not 0.",
+        )
+
+    @override_settings(PERFKIT={"CACHE_OUTAGE_WRITES": "hope"})
+    def test_it_finds_a_value_that_is_no_choice(self) -> None:
+        message = only(found())
+        assert message.id == "perfkit.E003"
+        assert "'bounded', 'wait', 'refuse'" in message.msg
+
+    @override_settings(PERFKIT={"CACHE_ALIAS": 1, "CACHE_ENABLED": "no", "TTL": 1})
+    def test_it_finds_all_that_is_wrong_at_once(self) -> None:
+        assert sorted(message.id for message in found()) == ["perfkit.E002", "perfkit.E003", "perfkit.E003"]
+
+    @override_settings(PERFKIT={"CACHE_DEFAULT_TTL": 0})
+    def test_it_stops_manage_py(self) -> None:
+        with pytest.raises(SystemCheckError, match=r"perfkit\.E003"):
+            call_command("check", tags=[TAG])
+
+
+class TestCache:
+    @override_settings(PERFKIT={"CACHE_ALIAS": "defautl"})
+    def test_it_finds_an_alias_that_caches_does_not_have(self) -> None:
+        message = only(found())
+        assert message.id == "perfkit.E004"
+        assert message.hint == "Did you mean 'default'?"
+
+    @pytest.mark.parametrize("backend", [*SUPPORTED_BACKENDS, f"{HERE}.OwnLocMemCache"])
+    def test_it_takes_each_supported_back_end_and_a_subclass(self, backend: str) -> None:
+        with cached_in(backend):
+            assert found() == []
+
+    @pytest.mark.parametrize(
+        "backend",
+        [
+            "django.core.cache.backends.db.DatabaseCache",
+            "django.core.cache.backends.redis.RedisCache",
+            f"{HERE}.no_class",
+            f"{HERE}.Missing",
+            "there.is.no.such.Module",
+            "",
+        ],
+    )
+    def test_it_refuses_any_other_back_end_and_says_what_to_use(self, backend: str) -> None:
+        with cached_in(backend):
+            message = only(found())
+        assert message.id == "perfkit.E005"
+        assert backend in message.msg
+        assert all(supported in message.hint for supported in SUPPORTED_BACKENDS)
+
+    def test_it_finds_that_django_redis_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module in [name for name in sys.modules if name.partition(".")[0] == "django_redis"]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setattr(sys, "meta_path", [WithoutDjangoRedis(), *sys.meta_path])
+        with cached_in("django_redis.cache.RedisCache"):
+            message = only(found())
+        assert message.id == "perfkit.E006"
+        assert "django-perfkit[redis]" in message.hint
+
+    @override_settings(
+        PERFKIT={"CACHE_ENABLED": False},
+        CACHES={"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "x"}},
+    )
+    def test_it_does_not_mind_the_back_end_where_caching_is_off(self) -> None:
+        assert found() == []
+
+
+class TestDeployedCache:
+    @override_settings(CACHES=LOCMEM, PERFKIT={}, DEBUG=False)
+    def test_it_warns_of_cached_models_on_the_store_of_one_process(self) -> None:
+        message = only(found(deploy=True))
+        assert message.id == "perfkit.W002"
+        assert isinstance(message, checks.Warning)
+        assert "flights.Airline" in message.msg
+
+    @override_settings(CACHES=LOCMEM, PERFKIT={}, DEBUG=False)
+    def test_it_is_silent_before_deployment(self) -> None:
+        assert found() == []
+
+    @override_settings(CACHES=LOCMEM, PERFKIT={}, DEBUG=True)
+    def test_it_is_silent_in_development(self) -> None:
+        assert found(deploy=True) == []
+
+    @override_settings(CACHES=LOCMEM, PERFKIT={"CACHE_ENABLED": False}, DEBUG=False)
+    def test_it_is_silent_where_caching_is_off(self) -> None:
+        assert found(deploy=True) == []
+
+    def test_it_is_silent_on_redis(self) -> None:
+        with cached_in("django_redis.cache.RedisCache"):
+            assert found(deploy=True) == []
+
+    def test_it_leaves_a_wrong_back_end_to_the_other_check(self) -> None:
+        with cached_in("there.is.no.such.Module"):
+            assert only(found(deploy=True)).id == "perfkit.E005"
+
+
+class TestDatabases:
+    def test_it_warns_of_a_database_it_does_not_know(self) -> None:
+        out = python(
+            """
+            from django.conf import settings
+            settings.configure(
+                INSTALLED_APPS=["perfkit"],
+                DATABASES={"default": {}, "old": {"ENGINE": "tests.testapp.other_vendor", "NAME": "x"}},
+            )
+            import django
+            django.setup()
+            from django.core import checks
+            [message] = checks.run_checks(tags=["perfkit"])
+            assert message.id == "perfkit.W001"
+            print(message.msg)
+            """
+        )
+        assert out == "DATABASES['old'] is other; perfkit knows PostgreSQL and SQLite only.\n"
+
+
+class TestManager:
+    def test_it_warns_of_a_model_whose_rows_cannot_be_cached(self) -> None:
+        out = python(
+            """
+            from django.conf import settings
+            settings.configure(INSTALLED_APPS=["perfkit"])
+            import django
+            django.setup()
+            from django.core import checks
+            from django.db import models
+            from perfkit.caching import CachedManager
+            class Note(models.Model):
+                data = models.JSONField()
+                objects = CachedManager()
+                class Meta:
+                    app_label = "perfkit"
+            [message] = checks.run_checks(tags=["models"])
+            assert message.id == "perfkit.W101"
+            print(message.msg)
+            """
+        )
+        assert out == (
+            "The rows of perfkit.Note cannot be cached: its field data (JSONField) cannot be stored yet.\n"
+        )
+
+
+class TestStart:
+    def test_it_starts_and_passes_in_a_project_that_has_only_perfkit(self) -> None:
+        out = python(
+            """
+            from django.conf import settings
+            settings.configure(INSTALLED_APPS=["perfkit"], SECRET_KEY="x" * 60)
+            import django
+            django.setup()
+            from django.core.management import call_command
+            call_command("check", tags=["perfkit"], deploy=True)
+            """
+        )
+        assert "no issues" in out
+
+    def test_it_costs_under_50_milliseconds_and_no_query(self) -> None:
+        # Without DATABASES any query raises. CPU time, the least of three: a busy machine does not count.
+        code = """
+            from django.conf import settings
+            settings.configure(
+                INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "perfkit", "project.flights"]
+            )
+            import time
+            from perfkit.apps import PerfkitConfig
+            ready = PerfkitConfig.ready
+            def timed(self):
+                start = time.process_time()
+                ready(self)
+                print((time.process_time() - start) * 1000)
+            PerfkitConfig.ready = timed
+            import django
+            django.setup()
+            """
+        assert min(float(python(code)) for _ in range(3)) < 50
