@@ -1,0 +1,222 @@
+"""What fits a column: exact types and ranges, checked for a whole column at once. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import ipaddress
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+T = TypeVar("T")
+
+
+class Kind:
+    """How values of one column look when they are sent; this one takes whatever Django prepared.
+
+    Attributes:
+        exact: Types whose values go out as they are, if `fits` agrees. Subclasses of them do not.
+        family: Which of Django's fields mean the same by these types.
+    """
+
+    exact: ClassVar[frozenset[type]] = frozenset()
+    family: ClassVar[str] = "any"
+
+    def fits(self, values: Iterable[Any]) -> bool:  # the subclasses look
+        """Tell whether all `values`, of exact types and none of them None, can be sent as they are."""
+        return True
+
+    def mold(self, value: Any) -> Any:
+        """Return `value`, which Django prepared, as it is sent.
+
+        Raises:
+            ValueError: It does not fit; the text says what would, never the value.
+        """
+        return value
+
+
+class IntegerKind(Kind):
+    """An integer of so many bits; binary COPY would silently wrap a larger one."""
+
+    exact = frozenset({int})
+    family = "integer"
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        self.least = -(1 << bits - 1)
+        self.most = (1 << bits - 1) - 1
+
+    def fits(self, values: Iterable[Any]) -> bool:
+        present = values if isinstance(values, Sequence) else list(values)
+        return not present or (min(present) >= self.least and max(present) <= self.most)
+
+    def mold(self, value: Any) -> int:
+        whole = int(value)
+        if not self.least <= whole <= self.most:
+            raise ValueError(f"does not fit an integer of {self.bits} bits")
+        return whole
+
+
+class TextKind(Kind):
+    """Text, where `length` is a number of at most so many characters."""
+
+    exact = frozenset({str})
+    family = "text"
+
+    def __init__(self, length: int | None = None) -> None:
+        self.length = length
+
+    def fits(self, values: Iterable[Any]) -> bool:
+        return self.length is None or max(map(len, values), default=0) <= self.length
+
+    def mold(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError("is not text")  # noqa: TRY004  # one class for all that does not fit
+        text = str.__str__(value)  # of a member of TextChoices: its value
+        if self.length is not None and len(text) > self.length:
+            if len(text.rstrip(" ")) > self.length:
+                raise ValueError(f"does not fit {self.length} characters")
+            return text[: self.length]  # SQL drops spaces that do not fit
+        return text
+
+
+class BooleanKind(Kind):
+    """True or false."""
+
+    exact = frozenset({bool})
+    family = "boolean"
+
+    def mold(self, value: Any) -> bool:
+        return _only(bool, value)
+
+
+class FloatKind(Kind):
+    """A double; NaN and infinities are values like others."""
+
+    exact = frozenset({float})
+    family = "float"
+
+    def mold(self, value: Any) -> float:
+        return float(value)
+
+
+class DecimalKind(Kind):
+    """A number that PostgreSQL rounds to the column's places; Django refuses NaN and infinities."""
+
+    exact = frozenset({decimal.Decimal})
+    family = "decimal"
+
+    def fits(self, values: Iterable[Any]) -> bool:
+        return all(map(decimal.Decimal.is_finite, values))
+
+    def mold(self, value: Any) -> decimal.Decimal:
+        return value if type(value) is decimal.Decimal else decimal.Decimal(value)
+
+
+class DateKind(Kind):
+    """A day; a datetime is not one until Django has made it one."""
+
+    exact = frozenset({dt.date})
+    family = "date"
+
+    def mold(self, value: Any) -> dt.date:
+        if isinstance(value, dt.datetime):
+            raise ValueError("is not a date")  # noqa: TRY004
+        return _only(dt.date, value)
+
+
+class TimeKind(Kind):
+    """A time of day without an offset, which the column would drop."""
+
+    exact = frozenset({dt.time})
+    family = "time"
+
+    def fits(self, values: Iterable[Any]) -> bool:
+        return all(value.tzinfo is None for value in values)
+
+    def mold(self, value: Any) -> dt.time:
+        return _only(dt.time, value).replace(tzinfo=None)
+
+
+class TimestampKind(Kind):
+    """A moment; naive ones, which Django leaves naive under USE_TZ = False, are local to the connection."""
+
+    exact = frozenset({dt.datetime})
+    family = "timestamp"
+
+    def __init__(self, timezone: dt.tzinfo) -> None:
+        self.timezone = timezone
+
+    def fits(self, values: Iterable[Any]) -> bool:
+        return None not in {value.tzinfo for value in values}
+
+    def mold(self, value: Any) -> dt.datetime:
+        moment = _only(dt.datetime, value)
+        return moment if moment.tzinfo else as_postgresql_reads(moment, self.timezone)
+
+
+class DurationKind(Kind):
+    """A length of time."""
+
+    exact = frozenset({dt.timedelta})
+    family = "duration"
+
+    def mold(self, value: Any) -> dt.timedelta:
+        return _only(dt.timedelta, value)
+
+
+class UUIDKind(Kind):
+    """A UUID."""
+
+    exact = frozenset({uuid.UUID})
+    family = "uuid"
+
+    def mold(self, value: Any) -> uuid.UUID:
+        return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+
+
+class BinaryKind(Kind):
+    """Bytes."""
+
+    exact = frozenset({bytes})
+    family = "binary"
+
+
+class JSONKind(Kind):
+    """A document, wrapped by Django so that the field's own encoder writes it."""
+
+    family = "json"
+
+    def mold(self, value: Any) -> Any:
+        if not hasattr(value, "dumps"):
+            raise ValueError("is not wrapped as JSON")
+        return value
+
+
+class AddressKind(Kind):
+    """An IPv4 or IPv6 address."""
+
+    family = "address"
+
+    def mold(self, value: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        return ipaddress.ip_address(value)
+
+
+def as_postgresql_reads(moment: dt.datetime, timezone: dt.tzinfo) -> dt.datetime:
+    """Return the naive `moment` with the offset that PostgreSQL gives it in `timezone`.
+
+    A time that a clock shows twice is its second (standard) one, a skipped one has the offset before the gap.
+
+    Source:
+        PostgreSQL, src/backend/utils/adt/datetime.c, DetermineTimeZoneOffsetInternal.
+    """
+    first, second = (moment.replace(tzinfo=timezone, fold=fold) for fold in (0, 1))
+    offsets = (first.utcoffset() or dt.timedelta(), second.utcoffset() or dt.timedelta())
+    return second if offsets[0] > offsets[1] else first
+
+
+def _only(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise ValueError(f"is not a {kind.__name__}")  # noqa: TRY004
+    return value

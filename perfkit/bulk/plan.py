@@ -1,0 +1,262 @@
+"""The row plan of a model: which columns a row fills, and where each value comes from. Pure.
+
+A plan is compiled once per model, and one shape per set of keys that its rows came with.
+Rows are turned into columns, so that a whole column is checked at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import compress, groupby
+from typing import Final
+
+from django.db import models
+from django.db.models.expressions import DatabaseDefault
+
+from perfkit.bulk.fields import has_clock, is_plain, saves_itself
+from perfkit.bulk.refusals import RowDataError, summary
+from perfkit.bulk.shapes import REFUSED_VALUE, Column, DictShape, InstanceShape, Row, Values
+from perfkit.errors import RowShapeError, UnsupportedModelError, nearest
+
+SHAPES_KEPT: Final = 256
+"""Beyond so many sets of keys of one model, shapes are compiled anew, so that odd input cannot fill the memory."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that fill the same columns.
+
+    Attributes:
+        numbers: Each row's position in the input.
+        columns: What is filled.
+        values: One sequence per column, each as long as `numbers`.
+    """
+
+    numbers: Sequence[int]
+    columns: Sequence[Column]
+    values: Sequence[Values]
+
+
+class RowPlan:
+    """What is known of a model before any row is read.
+
+    Raises:
+        UnsupportedModelError: The model is abstract, or its rows are spread over several tables.
+    """
+
+    def __init__(self, model: type[models.Model]) -> None:
+        _check_supported(model)
+        self.model = model
+        self.label = model._meta.label
+        fields = model._meta.concrete_fields
+        self.columns = tuple(_column(model, each) for each in fields if not each.generated)
+        self.pk = next((each for each in self.columns if each.field is model._meta.pk), None)
+        self.refers_to_itself = any(
+            each.field.is_relation
+            and each.field.related_model._meta.concrete_model is model._meta.concrete_model  # type: ignore[union-attr]
+            for each in self.columns
+        )
+        self.needs_instances = any(each.saves_itself for each in self.columns)
+        self.instances = InstanceShape(self.columns)
+        self._omittable = [place for place, each in enumerate(self.columns) if each.is_omittable]
+        self._places = self._places_by_key()
+        self._shapes: dict[tuple[str, ...], DictShape] = {}
+
+    def batches(self, rows: Sequence[Row], *, first_row: int) -> list[Batch]:
+        """Turn `rows` into columns, in as few batches as there are sets of filled columns.
+
+        Args:
+            rows: Consecutive rows of the input, at least one.
+            first_row: The position of the first of them.
+
+        Raises:
+            RowShapeError: A row is neither a mapping nor an instance of the model, or has a wrong key.
+            RowDataError: A row refers to an instance that is not saved.
+        """
+        if self.needs_instances:
+            rows = self.as_instances(rows, first_row=first_row)
+        numbers = range(first_row, first_row + len(rows))
+        shape = self._shape_of(rows[0], first_row)
+        if isinstance(shape, DictShape) and shape.matches(rows):
+            try:
+                return list(self._by_filled(shape.read(rows, numbers), numbers))
+            except KeyError:  # as many keys, but others
+                pass
+        return list(self._by_filled(self._read_each(rows, numbers), numbers))
+
+    def _read_each(self, rows: Sequence[Row], numbers: Sequence[int]) -> list[Values]:
+        """Return the values by column of rows of several shapes, in the order of the rows."""
+        groups: dict[DictShape | InstanceShape, list[int]] = {}
+        for position, row in enumerate(rows):
+            groups.setdefault(self._shape_of(row, numbers[position]), []).append(position)
+        merged: list[list[object]] = [[None] * len(rows) for _ in self.columns]
+        for shape, positions in groups.items():
+            read = shape.read([rows[each] for each in positions], [numbers[each] for each in positions])
+            for column, values in zip(merged, read, strict=True):
+                for position, value in zip(positions, values, strict=True):
+                    column[position] = value
+        return list(merged)
+
+    def as_instances(self, rows: Sequence[Row], *, first_row: int) -> list[models.Model]:
+        """Return `rows` as instances of the model; what is one already is not copied.
+
+        Raises:
+            RowShapeError: As `batches`.
+            RowDataError: The model's constructor refuses a row.
+        """
+        instances: list[models.Model] = []
+        for number, row in enumerate(rows, first_row):
+            shape = self._shape_of(row, number)
+            if isinstance(row, models.Model):
+                instances.append(row)
+                continue
+            assert isinstance(shape, DictShape)  # noqa: S101  # of what is not an instance
+            kept = {
+                key: row[key]
+                for key, place in zip(shape.keys, shape.places, strict=True)
+                if place is not None
+            }
+            try:
+                instances.append(self.model(**kept))
+            except REFUSED_VALUE as error:
+                problem = f"{self.label}(…) raised {type(error).__name__}."
+                raise RowDataError(number, None, problem) from None
+        return instances
+
+    def has_instances(self, rows: Sequence[Row]) -> bool:
+        """Tell whether any of `rows` is an instance."""
+        return any(issubclass(kind, models.Model) for kind in set(map(type, rows)))
+
+    def mark_saved(self, rows: Sequence[Row], ids: Sequence[object], *, using: str) -> None:
+        """Tell the instances among `rows` their keys; one whose key is None stays as it is."""
+        if self.pk is None or not self.has_instances(rows):
+            return
+        for row, pk in zip(rows, ids, strict=True):
+            if isinstance(row, models.Model) and pk is not None:
+                if getattr(row, self.pk.attname) is None:
+                    setattr(row, self.pk.attname, pk)
+                row._state.adding = False
+                row._state.db = using
+
+    def _by_filled(self, values: Sequence[Values], numbers: Sequence[int]) -> Iterator[Batch]:
+        """Split rows by the columns that they leave to the database.
+
+        Rows that the database numbers keep their order: then only neighbours share a batch.
+        """
+        left = [self._is_left(values[place], self.columns[place]) for place in self._omittable]
+        patterns = list(zip(*left, strict=True)) if left else [()] * len(numbers)
+        distinct = list(dict.fromkeys(patterns))
+        if len(distinct) == 1:
+            columns, kept = self._filled(values, distinct[0])
+            yield Batch(numbers, columns, kept)
+            return
+        numbered = [each for each in distinct if self._is_numbered(each)]
+        if len(numbered) > 1:
+            runs = [
+                (pattern, list(run))
+                for pattern, run in groupby(range(len(numbers)), key=patterns.__getitem__)
+            ]
+        else:
+            runs = [
+                (each, [at for at, pattern in enumerate(patterns) if pattern == each]) for each in distinct
+            ]
+        for pattern, positions in runs:
+            columns, kept = self._filled(values, pattern)
+            chosen = [[column[at] for at in positions] for column in kept]
+            yield Batch([numbers[at] for at in positions], columns, chosen)
+
+    def _filled(
+        self, values: Sequence[Values], pattern: tuple[bool, ...]
+    ) -> tuple[list[Column], list[Values]]:
+        omitted = set(compress(self._omittable, pattern))
+        places = [place for place in range(len(self.columns)) if place not in omitted]
+        return [self.columns[place] for place in places], [values[place] for place in places]
+
+    def _is_numbered(self, pattern: tuple[bool, ...]) -> bool:
+        omitted = compress(self._omittable, pattern)
+        return any(not self.columns[place].field.has_db_default() for place in omitted)
+
+    @staticmethod
+    def _is_left(values: Values, column: Column) -> list[bool]:
+        if column.field.has_db_default():
+            return [isinstance(value, DatabaseDefault) for value in values]
+        return [value is None for value in values]
+
+    def _shape_of(self, row: object, number: int) -> DictShape | InstanceShape:
+        if isinstance(row, models.Model):
+            if row._meta.concrete_model is not self.model._meta.concrete_model:
+                raise RowShapeError(self.label, number, f"is a {row._meta.label}.")
+            return self.instances
+        if not isinstance(row, Mapping):
+            raise RowShapeError(
+                self.label, number, f"must be a dict or an instance of the model, not {summary(row)}."
+            )
+        keys = tuple(row)
+        shape = self._shapes.get(keys)
+        if shape is None:
+            if len(self._shapes) >= SHAPES_KEPT:
+                self._shapes.clear()
+            shape = self._shapes[keys] = self._dict_shape(keys, number)
+        return shape
+
+    def _dict_shape(self, keys: tuple[str, ...], number: int) -> DictShape:
+        places: dict[str, int | None] = {}
+        for key in keys:
+            if key not in self._places:
+                raise RowShapeError(
+                    self.label, number, f"has the unknown key {key!r}.{nearest(str(key), list(self._places))}"
+                )
+            place = self._places[key]
+            if place is not None and place in places.values():
+                raise RowShapeError(self.label, number, f"gives {self.columns[place].field.name!r} twice.")
+            places[key] = place
+        related = frozenset(
+            key
+            for key, place in places.items()
+            if place is not None
+            and self.columns[place].field.is_relation
+            and key == self.columns[place].field.name != self.columns[place].attname
+        )
+        return DictShape(self.columns, places, related=related)
+
+    def _places_by_key(self) -> dict[str, int | None]:
+        """Return where each key goes; a generated field's value is accepted, as by Django, and not written."""
+        places: dict[str, int | None] = {
+            each.name: None for each in self.model._meta.concrete_fields if each.generated
+        }
+        for place, column in enumerate(self.columns):
+            places[column.field.name] = places[column.attname] = place
+            if column.field is self.model._meta.pk:
+                places["pk"] = place
+        return places
+
+
+@cache
+def compile_plan(model: type[models.Model]) -> RowPlan:
+    """Return the model's plan, compiled at the first call."""
+    return RowPlan(model)
+
+
+def _column(model: type[models.Model], field: models.Field[object, object]) -> Column:
+    concrete = model._meta.concrete_model or model
+    return Column(
+        field=field,
+        is_plain=is_plain(field),
+        is_omittable=field is concrete._meta.auto_field or field.has_db_default(),
+        has_clock=has_clock(field),
+        saves_itself=saves_itself(model, field),
+    )
+
+
+def _check_supported(model: type[models.Model]) -> None:
+    meta = model._meta
+    if meta.abstract or meta.swapped:
+        raise UnsupportedModelError(meta.label, "bulk_insert", "it has no table of its own.")
+    if any(parent._meta.concrete_model is not meta.concrete_model for parent in meta.all_parents):
+        raise UnsupportedModelError(
+            meta.label,
+            "bulk_insert",
+            "its rows are spread over several tables (multi-table inheritance). Save them one by one.",
+        )

@@ -1,0 +1,67 @@
+"""Making the values of a column ready to send: a check of the whole, and Django's methods where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from perfkit.bulk.kinds import Kind
+from perfkit.bulk.refusals import RowDataError, summary
+from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
+
+
+class NeedsStatementError(Exception):
+    """Only an INSERT made by Django can write these rows; caught inside this room."""
+
+
+def prepared(
+    column: Column, kind: Kind, values: Values, *, numbers: Sequence[int], connection: BaseDatabaseWrapper
+) -> Values:
+    """Return `values` as they are sent.
+
+    Where all have the column's exact type and range they are returned as they came;
+    else Django's `get_db_prep_save` sees each of them.
+
+    Args:
+        numbers: For the message: each value's row.
+
+    Raises:
+        RowDataError: A value does not fit; nothing of this batch was sent.
+        NeedsStatementError: A value is an expression, or a field of your own prepares what only SQL can take.
+    """
+    types = set(map(type, values))
+    if column.is_plain and types - {type(None)} <= kind.exact:
+        present = values if type(None) not in types else [value for value in values if value is not None]
+        if kind.fits(present):
+            return values
+    return [
+        _prepare(column, kind, value, number, connection)
+        for number, value in zip(numbers, values, strict=True)
+    ]
+
+
+def _prepare(column: Column, kind: Kind, value: Any, number: int, connection: BaseDatabaseWrapper) -> Any:
+    field = column.field
+    if hasattr(value, "resolve_expression"):
+        raise NeedsStatementError
+    try:
+        ready = field.get_db_prep_save(value, connection=connection)
+    except REFUSED_VALUE:
+        raise RowDataError(number, field.name, _refusal(field, value)) from None
+    if ready is None:
+        return None
+    if hasattr(ready, "resolve_expression"):
+        raise NeedsStatementError
+    try:
+        return kind.mold(ready)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        if not column.is_plain:
+            raise NeedsStatementError from error
+        raise RowDataError(number, field.name, f"{summary(ready)} {error}.") from None
+
+
+def _refusal(field: models.Field[Any, Any], value: object) -> str:
+    return f"{summary(value)} is not what {type(field).__name__} takes."

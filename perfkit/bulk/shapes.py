@@ -1,0 +1,186 @@
+"""How rows of one make, dicts with the same keys or instances of the model, become columns. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from types import SimpleNamespace
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from perfkit.bulk.fields import ModelField
+from perfkit.bulk.refusals import RowDataError, summary
+
+Row = Mapping[str, Any] | models.Model
+Values = Sequence[Any]
+REFUSED_VALUE = (ValueError, TypeError, ArithmeticError, ValidationError)
+"""What Django's fields raise over a value they cannot take."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One column that an INSERT of the model may fill.
+
+    Attributes:
+        is_plain: Only Django's own methods touch its values, so that exact types need none of them.
+        is_omittable: A row may leave it to the database: a sequence, or a default there.
+        has_clock: Django's own auto_now or auto_now_add fills it.
+        saves_itself: Only an instance can say what it saves.
+    """
+
+    field: ModelField
+    is_plain: bool
+    is_omittable: bool
+    has_clock: bool
+    saves_itself: bool
+
+    @property
+    def attname(self) -> str:
+        """The attribute of an instance, such as `airline_id`."""
+        return self.field.attname
+
+    @property
+    def name(self) -> str:
+        """The column's name in the table."""
+        return str(self.field.column)
+
+    def missing(self, count: int) -> Values:
+        """Return the values of `count` rows that do not name this column, as Django's constructor sets them."""
+        if self.has_clock:
+            stand_in = SimpleNamespace()
+            return [self.field.pre_save(stand_in, add=True) for _ in range(count)]  # type: ignore[arg-type]
+        if self.field.has_default() and callable(self.field.default):
+            return [self.field.get_default() for _ in range(count)]
+        return [self.field.get_default()] * count
+
+
+class DictShape:
+    """Dicts with the same keys.
+
+    Args:
+        columns: All columns of the model.
+        places: For each key the place of its column, or None for a key that is not written.
+        related: Keys that hold an instance of another model instead of its id.
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], places: Mapping[str, int | None], *, related: frozenset[str]
+    ) -> None:
+        self.columns = columns
+        self.keys = tuple(places)
+        self.places = tuple(places.values())
+        self.related = related
+        self.pk_defaults = _places_of_pk_defaults(columns)
+        self.get: Callable[[Any], tuple[Any, ...]] = _tuple_getter(self.keys)
+
+    def matches(self, rows: Sequence[Row]) -> bool:
+        """Tell, without looking at each key, whether `rows` may all have this shape; `read` then makes sure."""
+        return set(map(type, rows)) == {dict} and set(map(len, rows)) == {len(self.keys)}  # type: ignore[arg-type]
+
+    def read(self, rows: Sequence[Any], numbers: Sequence[int]) -> list[Values]:
+        """Return the values of `rows` by column.
+
+        Raises:
+            KeyError: A row has other keys.
+            RowDataError: A relation's key holds what is not a saved instance.
+        """
+        by_key = list(zip(*map(self.get, rows), strict=True)) if self.keys else []
+        found: list[Values | None] = [None] * len(self.columns)
+        for key, place, values in zip(self.keys, self.places, by_key, strict=True):
+            if place is not None and not self.columns[place].has_clock:
+                found[place] = self._ids(place, values, numbers) if key in self.related else values
+        for place in self.pk_defaults:
+            default = self.columns[place].field.get_default
+            found[place] = [
+                default() if value is None else value for value in found[place] or [None] * len(rows)
+            ]
+        return [
+            column.missing(len(rows)) if values is None else values
+            for column, values in zip(self.columns, found, strict=True)
+        ]
+
+    def _ids(self, place: int, values: Values, numbers: Sequence[int]) -> Values:
+        field = self.columns[place].field
+        assert isinstance(field, models.ForeignKey)  # noqa: S101  # the plan names only these
+        related = field.target_field.model
+        ids: list[Any] = []
+        for number, value in zip(numbers, values, strict=True):
+            if value is not None and not isinstance(value, related):
+                problem = f"{summary(value)} is not an instance of {related._meta.label}; an id goes under"
+                raise RowDataError(number, field.name, f"{problem} {field.attname!r}.")
+            related_id = None if value is None else getattr(value, field.target_field.attname)
+            if value is not None and related_id is None:
+                raise RowDataError(number, field.name, "the related instance is not saved.")
+            ids.append(related_id)
+        return ids
+
+
+class InstanceShape:
+    """Instances of the model, read as Django's bulk_create reads them."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = columns
+        self.stored = [
+            place for place, each in enumerate(columns) if not (each.saves_itself or each.has_clock)
+        ]
+        self.get = _tuple_getter(tuple(columns[place].attname for place in self.stored))
+        self.pk_defaults = [columns[place].field for place in _places_of_pk_defaults(columns)]
+
+    def read(self, rows: Sequence[Any], numbers: Sequence[int]) -> list[Values]:
+        """Return the values of `rows` by column; `pre_save` may change the instances, as in Django.
+
+        Raises:
+            RowDataError: A related instance is not saved, or a field's `pre_save` refuses.
+        """
+        for number, instance in zip(numbers, rows, strict=True):
+            self._prepare(instance, number)
+        found: dict[int, Values] = dict(zip(self.stored, self._stored(rows), strict=True))
+        for place, column in enumerate(self.columns):
+            if place not in found:
+                found[place] = [
+                    _saved(column.field, row, number) for number, row in zip(numbers, rows, strict=True)
+                ]
+        return [found[place] for place in range(len(self.columns))]
+
+    def _stored(self, rows: Sequence[Any]) -> list[Values]:
+        if not self.stored:
+            return []
+        try:
+            return list(zip(*map(self.get, map(vars, rows)), strict=True))
+        except KeyError:  # deferred: Django loads it
+            names = [self.columns[place].attname for place in self.stored]
+            return [[getattr(row, name) for row in rows] for name in names]
+
+    def _prepare(self, instance: models.Model, number: int) -> None:
+        for field in self.pk_defaults:
+            if getattr(instance, field.attname) is None:
+                setattr(instance, field.attname, field.get_default())
+        if instance._state.fields_cache:
+            try:
+                instance._prepare_related_fields_for_save(operation_name="bulk_insert")  # type: ignore[attr-defined]  # noqa: SLF001  # as bulk_create does
+            except ValueError as error:  # Django's text names the relation, no value
+                raise RowDataError(number, None, str(error)) from None
+
+
+def _places_of_pk_defaults(columns: Sequence[Column]) -> list[int]:
+    """Return the places of primary keys whose None means their default, as in bulk_create."""
+    return [
+        place for place, each in enumerate(columns) if each.field.primary_key and each.field.has_default()
+    ]
+
+
+def _saved(field: ModelField, instance: models.Model, number: int) -> Any:
+    try:
+        return field.pre_save(instance, add=True)
+    except REFUSED_VALUE as error:
+        raise RowDataError(number, field.name, f"its pre_save raised {type(error).__name__}.") from None
+
+
+def _tuple_getter(keys: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(keys) == 1:
+        single = itemgetter(keys[0])
+        return lambda row: (single(row),)
+    return itemgetter(*keys) if keys else lambda _row: ()

@@ -1,0 +1,174 @@
+"""INSERT statements: for databases without COPY, and for rows that only SQL can write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from django.db import DataError, IntegrityError, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from perfkit.bulk import kinds
+from perfkit.bulk.fields import family_of, has_placeholder
+from perfkit.bulk.kinds import Kind
+from perfkit.bulk.plan import Batch, RowPlan
+from perfkit.bulk.prepare import NeedsStatementError, prepared
+from perfkit.bulk.refusals import RowDataError, summary
+from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
+from perfkit.bulk.translate import field_of, refusal
+
+SENT_AS_THEY_ARE: Final[Mapping[str, Kind]] = {
+    "boolean": kinds.BooleanKind(),
+    "float": kinds.FloatKind(),
+    "integer": kinds.IntegerKind(64),
+}
+PREPARED_BY_DJANGO: Final = kinds.Kind()
+
+
+class InstanceWriter:
+    """Writes chunks by Django's bulk_create, which takes every field, expression and database."""
+
+    def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
+        self.plan = plan
+        self.connection = connection
+        self.methods: set[str] = set()
+        self.manager: models.QuerySet[Any] = models.QuerySet(plan.model, using=connection.alias)
+
+    def write(self, rows: Sequence[Row], *, first_row: int) -> list[Any]:
+        """Write one chunk and return its ids in order; None for an id that the database does not tell.
+
+        A chunk that fails is tried again row by row, to find the one at fault.
+
+        Raises:
+            RowDataError: A value does not fit.
+            RowIntegrityError: A row breaks a constraint.
+        """
+        self.methods.add("insert")
+        instances = self.plan.as_instances(rows, first_row=first_row)
+        try:
+            with transaction.atomic(using=self.connection.alias):
+                self.manager.bulk_create(instances)
+        except (DataError, IntegrityError, *REFUSED_VALUE) as error:
+            self._raise_for_row(instances, first_row, error)
+        return [instance.pk for instance in instances]
+
+    def _raise_for_row(self, instances: Sequence[models.Model], first_row: int, error: Exception) -> None:
+        for number, instance in enumerate(instances, first_row):
+            try:
+                with transaction.atomic(using=self.connection.alias):
+                    self.manager.bulk_create([instance])
+            except (DataError, IntegrityError) as cause:
+                raise refusal(cause, number, field_of(cause, self.plan.model)) from cause
+            except REFUSED_VALUE as cause:
+                if any(hasattr(value, "resolve_expression") for value in vars(instance).values()):
+                    raise  # Django says which expression it does not take
+                problem = f"a value is refused ({type(cause).__name__})."
+                raise RowDataError(number, self._refusing_field(instance), problem) from None
+        raise error  # only together
+
+    def _refusing_field(self, instance: models.Model) -> str | None:
+        for column in self.plan.columns:
+            try:
+                column.field.get_db_prep_save(getattr(instance, column.attname), connection=self.connection)
+            except REFUSED_VALUE:
+                return column.field.name
+        return None
+
+
+class ParameterWriter:
+    """Writes chunks by one prepared INSERT each, run once per row inside the driver (SQLite)."""
+
+    def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
+        self.plan = plan
+        self.connection = connection
+        self.methods: set[str] = set()
+        self._inserts = InstanceWriter(plan, connection)
+        self._kinds = {column: self._kind(column) for column in plan.columns}
+        self._is_served = not any(has_placeholder(column.field) for column in plan.columns)
+
+    def write(self, rows: Sequence[Row], *, first_row: int) -> list[Any]:
+        """Write one chunk; the ids stay unknown.
+
+        Raises:
+            RowDataError: A value does not fit.
+            RowIntegrityError: A row breaks a constraint.
+        """
+        try:
+            batches = [self._prepared(batch) for batch in self._batches(rows, first_row)]
+        except NeedsStatementError:
+            self._inserts.write(rows, first_row=first_row)
+            self.methods |= self._inserts.methods
+            return []
+        for batch in batches:
+            self._insert(batch)
+        self.methods.add("insert")
+        if self.plan.pk is not None and self.plan.has_instances(rows):
+            self.plan.mark_saved(
+                rows, [getattr(row, "pk", None) for row in rows], using=self.connection.alias
+            )
+        return []
+
+    def _batches(self, rows: Sequence[Row], first_row: int) -> list[Batch]:
+        if not self._is_served:
+            raise NeedsStatementError
+        batches = self.plan.batches(rows, first_row=first_row)
+        if not all(batch.columns for batch in batches):
+            raise NeedsStatementError
+        return batches
+
+    def _prepared(self, batch: Batch) -> Batch:
+        pairs = zip(batch.columns, batch.values, strict=True)
+        ready = [
+            prepared(column, self._kinds[column], values, numbers=batch.numbers, connection=self.connection)
+            for column, values in pairs
+        ]
+        return Batch(batch.numbers, batch.columns, ready)
+
+    def _insert(self, batch: Batch) -> None:
+        quote = self.connection.ops.quote_name
+        names = ", ".join(quote(column.name) for column in batch.columns)
+        marks = ", ".join(["%s"] * len(batch.columns))
+        statement = f"INSERT INTO {quote(self.plan.model._meta.db_table)} ({names}) VALUES ({marks})"  # noqa: S608  # quoted names
+        sent = _Counted(zip(*batch.values, strict=True))
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.executemany(statement, sent)  # type: ignore[arg-type]  # any iterable will do
+        except (DataError, IntegrityError) as error:
+            number = batch.numbers[sent.position]
+            raise refusal(error, number, field_of(error, self.plan.model)) from error
+        except REFUSED_VALUE as error:  # a value that the driver cannot bind
+            field, value = _unbindable(batch, sent.position)
+            problem = f"{summary(value)} cannot be sent ({type(error).__name__})."
+            raise RowDataError(batch.numbers[sent.position], field, problem) from None
+
+    @staticmethod
+    def _kind(column: Column) -> Kind:
+        family = family_of(column.field) if column.is_plain else None
+        if family == "text":
+            return kinds.TextKind(column.field.max_length)
+        return SENT_AS_THEY_ARE.get(family or "", PREPARED_BY_DJANGO)
+
+
+def _unbindable(batch: Batch, position: int) -> tuple[str | None, object]:
+    """Return the field and the value of a row that hold text which is not Unicode."""
+    for column, values in zip(batch.columns, batch.values, strict=True):
+        value = values[position]
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            return column.field.name, value
+    return None, None
+
+
+class _Counted:
+    """Yields rows and remembers the position of the one that was asked for last."""
+
+    def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
+        self.rows = rows
+        self.position = -1
+
+    def __iter__(self) -> _Counted:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        row = next(self.rows)
+        self.position += 1
+        return row

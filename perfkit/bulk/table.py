@@ -1,0 +1,92 @@
+"""What PostgreSQL says of a table before rows are copied into it. One query."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from perfkit.bulk import kinds
+from perfkit.bulk.kinds import Kind
+
+COLUMNS_SQL: Final = """
+    SELECT a.attname, a.atttypid::int8, a.atttypmod,
+           c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND NOT c.relhasrules
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+    WHERE c.oid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
+"""
+SEQUENCE_SQL: Final = "SELECT pg_catalog.pg_get_serial_sequence(%s, %s)"
+
+VARCHAR_OID: Final = 1043
+VARCHAR_HEADER: Final = 4
+"""A varchar's type modifier counts so many bytes more than it has characters."""
+
+
+@dataclass(frozen=True)
+class CopyTarget:
+    """How one column is sent: the type that the server has, by its number, and what fits it."""
+
+    oid: int
+    kind: Kind
+
+
+def copy_targets(connection: BaseDatabaseWrapper, model: type[models.Model]) -> Mapping[str, CopyTarget]:
+    """Return, by column name, how the columns of the model's table can be copied.
+
+    Columns of types that perfkit does not send in binary are left out,
+    as are all of a view, a foreign table, or one with rules or row security, which COPY cannot serve.
+
+    Queries: one.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(COLUMNS_SQL, [connection.ops.quote_name(model._meta.db_table)])
+        rows = cursor.fetchall()
+    kind_by_oid = _kinds(connection)
+    targets = {}
+    for name, oid, modifier, is_served in rows:
+        kind = (
+            kinds.TextKind(modifier - VARCHAR_HEADER)
+            if oid == VARCHAR_OID and modifier > 0
+            else kind_by_oid.get(oid)
+        )
+        if is_served and kind is not None:
+            targets[name] = CopyTarget(oid, kind)
+    return targets
+
+
+def own_sequence(connection: BaseDatabaseWrapper, model: type[models.Model]) -> str | None:
+    """Return the name of the sequence that numbers the model's rows, or None. Queries: one."""
+    auto_field = (model._meta.concrete_model or model)._meta.auto_field
+    if auto_field is None:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(SEQUENCE_SQL, [connection.ops.quote_name(model._meta.db_table), auto_field.column])
+        row = cursor.fetchone()
+    name: str | None = row[0] if row else None
+    return name
+
+
+def _kinds(connection: BaseDatabaseWrapper) -> Mapping[int, Kind]:
+    return {
+        16: kinds.BooleanKind(),
+        17: kinds.BinaryKind(),
+        20: kinds.IntegerKind(64),
+        21: kinds.IntegerKind(16),
+        23: kinds.IntegerKind(32),
+        25: kinds.TextKind(),
+        701: kinds.FloatKind(),
+        869: kinds.AddressKind(),
+        1043: kinds.TextKind(),
+        1082: kinds.DateKind(),
+        1083: kinds.TimeKind(),
+        1184: kinds.TimestampKind(zoneinfo.ZoneInfo(connection.timezone_name)),
+        1186: kinds.DurationKind(),
+        1700: kinds.DecimalKind(),
+        2950: kinds.UUIDKind(),
+        3802: kinds.JSONKind(),
+    }

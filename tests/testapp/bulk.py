@@ -1,0 +1,124 @@
+"""Models for the tests of room `bulk`: one trap each."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models.functions import Now, Upper
+
+
+class Country(models.Model):
+    code = models.CharField(max_length=2, primary_key=True)
+    name = models.CharField(max_length=20, default="unnamed")
+
+
+class Everything(models.Model):
+    class Size(models.TextChoices):
+        SMALL = "s"
+        LARGE = "l"
+
+    class Rank(models.IntegerChoices):
+        LOW = 1
+        HIGH = 2
+
+    small = models.SmallIntegerField(null=True)
+    whole = models.IntegerField(null=True)
+    big = models.BigIntegerField(null=True)
+    positive = models.PositiveIntegerField(null=True)
+    rank = models.IntegerField(choices=Rank.choices, null=True)
+    size = models.CharField(max_length=1, choices=Size.choices, null=True)
+    short = models.CharField(max_length=5, null=True)
+    slug = models.SlugField(null=True)
+    text = models.TextField(null=True)
+    flag = models.BooleanField(null=True)
+    real = models.FloatField(null=True)
+    money = models.DecimalField(max_digits=8, decimal_places=2, null=True)
+    day = models.DateField(null=True)
+    clock = models.TimeField(null=True)
+    moment = models.DateTimeField(null=True)
+    span = models.DurationField(null=True)
+    key = models.UUIDField(null=True)
+    document = models.JSONField(null=True)
+    encoded = models.JSONField(null=True, encoder=DjangoJSONEncoder)
+    blob = models.BinaryField(null=True)
+    address = models.GenericIPAddressField(null=True)
+    country = models.ForeignKey(Country, models.CASCADE, null=True)
+
+
+class City(models.Model):
+    name = models.CharField(max_length=20)
+    country = models.ForeignKey(Country, models.CASCADE, related_name="cities")
+    population = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "country"], name="bulk_city_once")]
+
+
+class Stamped(models.Model):
+    name = models.CharField(max_length=10, unique=True)
+    created = models.DateTimeField(auto_now_add=True)
+    changed = models.DateTimeField(auto_now=True)
+    day = models.DateField(auto_now_add=True)
+    token = models.UUIDField(default=uuid.uuid4)
+
+
+class UpperCaseField(models.CharField):
+    """Saves upper case."""
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        value = super().pre_save(model_instance, add).upper()
+        setattr(model_instance, self.attname, value)
+        return value
+
+
+class CentsField(models.IntegerField):
+    """An amount in the program, cents in the database."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return None if value is None else round(value * 100)
+
+    def from_db_value(self, value: Any, expression: object, connection: object) -> Any:
+        return None if value is None else value / 100
+
+
+class Custom(models.Model):
+    name = UpperCaseField(max_length=10)
+    price = CentsField()
+
+
+class Computed(models.Model):
+    name = models.CharField(max_length=10)
+    state = models.CharField(max_length=10, db_default="new")
+    since = models.DateTimeField(db_default=Now())
+    loud = models.GeneratedField(
+        expression=Upper("name"), output_field=models.CharField(max_length=10), db_persist=True
+    )
+
+
+class Node(models.Model):
+    parent = models.ForeignKey("self", models.CASCADE, null=True)
+
+
+class Keyed(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    name = models.CharField(max_length=10)
+
+
+class Vehicle(models.Model):
+    wheels = models.SmallIntegerField()
+
+
+class Car(Vehicle):
+    doors = models.SmallIntegerField()
+
+
+class ProxyCity(City):
+    class Meta:
+        proxy = True
+
+
+class Lonely(models.Model):
+    """Has nothing but its key."""
