@@ -1,0 +1,64 @@
+"""A circuit breaker: after a failure the cache is left alone, then tried again by one caller."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+
+class Breaker:
+    """Closed while the cache answers; open for a time after it did not.
+
+    Args:
+        retry_after_seconds: How long it stays open before one caller may try.
+        on_change: Told once when it opens (with the problem) and once when it closes (with an empty text).
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        *,
+        retry_after_seconds: Callable[[], float],
+        on_change: Callable[[bool, str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._is_open = False
+        self._next_try = 0.0
+        self._retry_after_seconds = retry_after_seconds
+        self._on_change = on_change
+        self._clock = clock
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last thing known of the cache is that it failed."""
+        return self._is_open
+
+    def allows(self) -> bool:
+        """Say whether the caller may ask the cache; while open, one caller per period may."""
+        if not self._is_open:
+            return True
+        with self._lock:
+            now = self._clock()
+            if now < self._next_try:
+                return False
+            self._next_try = now + self._retry_after_seconds()
+            return True
+
+    def failed(self, problem: str) -> None:
+        """Open, for the cache did not answer."""
+        with self._lock:
+            was_open, self._is_open = self._is_open, True
+            self._next_try = self._clock() + self._retry_after_seconds()
+        if not was_open:
+            self._on_change(True, problem)
+
+    def succeeded(self) -> None:
+        """Close, for the cache answered."""
+        if not self._is_open:
+            return
+        with self._lock:
+            was_open, self._is_open = self._is_open, False
+        if was_open:
+            self._on_change(False, "")

@@ -1,0 +1,112 @@
+"""MARK, COMMIT, DONE: how a write tells every reader, whatever fails.
+
+# Note [The order of a write]
+MARK goes out immediately before COMMIT, DONE after it and before any hook of the project.
+Between the two, readers go to the database and store nothing.
+A writer that dies there, or does not learn how its COMMIT ended, never says DONE: its lease on the tags ends,
+the tokens are gone, and every entry made before is void.
+Where the server cannot be told, the tags go into the outbox inside the same transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from django.core.signals import setting_changed
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from perfkit.caching import tokens
+from perfkit.caching.breaker import Breaker
+from perfkit.caching.outbox import LOOK_EVERY_SECONDS, Outbox
+from perfkit.caching.store import Store, StoreError, current_store
+from perfkit.conf import options
+from perfkit.errors import CacheUnavailableError
+from perfkit.signals import cache_outage
+
+logger = logging.getLogger("perfkit.caching")
+
+
+def _outage_changed(is_down: bool, problem: str) -> None:
+    if is_down:
+        logger.warning("The cache server does not answer, reads go to the database: %s", problem)
+    else:
+        logger.warning("The cache server answers again.")
+    cache_outage.send(sender=Store, is_down=is_down, problem=problem)
+
+
+breaker: Final = Breaker(retry_after_seconds=lambda: options.CACHE_RETRY_AFTER, on_change=_outage_changed)
+outbox: Final = Outbox()
+
+
+class Announcement:
+    """A write that readers have been told of, or that waits in the outbox for its transaction.
+
+    Args:
+        tags: Of the rows it changes.
+        alias: Of the database it is written to.
+        store: Where it was marked, None where there is none or it could not be told.
+        is_told: Whether nothing more need be done before COMMIT; else call `keep`.
+    """
+
+    def __init__(
+        self, tags: tuple[str, ...], *, alias: str, writer: str, store: Store | None, is_told: bool
+    ) -> None:
+        self.is_told = is_told
+        self._tags = tags
+        self._alias = alias
+        self._writer = writer
+        self._store = store
+
+    def keep(self, connection: BaseDatabaseWrapper) -> None:
+        """Put the tags into the outbox, in the transaction that is open on `connection`."""
+        outbox.put(connection, self._tags)
+
+    def done(self) -> None:
+        """Say that the write has ended, one way or the other; from now on its rows may be cached again."""
+        if not self.is_told:
+            outbox.look_again(self._alias)
+            if options.CACHE_OUTAGE_WRITES == "wait":
+                time.sleep(LOOK_EVERY_SECONDS)
+        elif self._store is not None:
+            try:
+                self._store.done(self._tags, writer=self._writer)
+            except StoreError as error:
+                breaker.failed(str(error))  # the lease ends by itself
+
+
+def announce(alias: str, tags: Iterable[str]) -> Announcement:
+    """Tell readers that rows under `tags` are about to change.
+
+    Call it before COMMIT, or before a statement that commits by itself.
+
+    Raises:
+        CacheUnavailableError: The server was not told, and the setting refuses such writes.
+    """
+    store = current_store()
+    sorted_tags = tuple(sorted(tags))
+    writer = tokens.new_writer()
+    if store is None:
+        return Announcement(sorted_tags, alias=alias, writer=writer, store=None, is_told=True)
+    problem = "it has not answered lately"
+    if breaker.allows():
+        try:
+            store.mark(sorted_tags, writer=writer)
+        except StoreError as error:
+            problem = str(error)
+            breaker.failed(problem)
+        else:
+            return Announcement(sorted_tags, alias=alias, writer=writer, store=store, is_told=True)
+    if options.CACHE_OUTAGE_WRITES == "refuse":
+        raise CacheUnavailableError(problem)
+    return Announcement(sorted_tags, alias=alias, writer=writer, store=None, is_told=False)
+
+
+def _settings_changed(*, setting: str, **_: object) -> None:
+    if setting in {"CACHES", "PERFKIT"}:
+        breaker.succeeded()  # another server: nothing is known of it yet
+
+
+setting_changed.connect(_settings_changed, dispatch_uid="perfkit.caching.coherence")

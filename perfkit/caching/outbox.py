@@ -1,0 +1,115 @@
+"""The outbox: invalidations kept in the database while the cache server cannot be reached.
+
+A writer puts its tags there in its own transaction.
+Every process looks into it at most once a second, at a cached read, and tells the server what it finds before
+it trusts the cache again.
+
+The look goes straight to the driver's cursor: it is perfkit's own housekeeping, and must not show up in a
+project's query counts.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from perfkit.caching.store import Store
+from perfkit.models import PendingInvalidation
+
+LOOK_EVERY_SECONDS: Final = 1.0
+"""The bound on staleness elsewhere after a write during an outage."""
+
+BATCH_ROWS: Final = 500
+
+
+class OutboxMissingError(Exception):
+    """The outbox table has not been made in this database. Never leaves the caching room."""
+
+
+class Outbox:
+    """Looks into the outbox of each database, once in a while.
+
+    Args:
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next_look: dict[str, float] = {}
+        self._found: set[tuple[str, str]] = set()
+
+    def put(self, connection: BaseDatabaseWrapper, tags: Iterable[str]) -> None:
+        """Keep `tags`, in the transaction that is open on `connection`."""
+        PendingInvalidation.objects.using(connection.alias).create(tags=json.dumps(sorted(tags)))
+
+    def look_again(self, alias: str) -> None:
+        """Make the next cached read look, whenever the last look was."""
+        self._next_look[alias] = 0.0
+
+    def drain(self, connection: BaseDatabaseWrapper, store: Store, *, in_transaction: bool) -> None:
+        """Tell `store` what waits in the outbox, if the last look is long enough ago.
+
+        Inside a transaction what was told stays in the table, for the next look outside one to remove.
+
+        Raises:
+            OutboxMissingError: Migrations have not made the table.
+            StoreError: The server still does not answer; what waits goes on waiting.
+        """
+        alias = connection.alias
+        with self._lock:
+            now = self._clock()
+            if now < self._next_look.get(alias, 0.0):
+                return
+            self._next_look[alias] = now + LOOK_EVERY_SECONDS
+        try:
+            self._drain(connection, store, in_transaction=in_transaction)
+        except BaseException:
+            self.look_again(alias)
+            raise
+
+    def _drain(self, connection: BaseDatabaseWrapper, store: Store, *, in_transaction: bool) -> None:
+        self._require_table(connection)
+        table = PendingInvalidation._meta.db_table
+        mark = "?" if connection.vendor == "sqlite" else "%s"
+        select = f"SELECT id, tags FROM {table} WHERE id > {mark} ORDER BY id LIMIT {BATCH_ROWS}"  # noqa: S608  # all constants
+        delete = f"DELETE FROM {table} WHERE id IN ({{}}) RETURNING id"  # noqa: S608  # likewise
+        last = 0
+        while True:
+            rows = _fetch(connection, select, (last,))
+            if not rows:
+                return
+            last = rows[-1][0]
+            store.void(sorted({tag for _, tags in rows for tag in json.loads(tags)}))
+            if not in_transaction:
+                marks = ", ".join([mark] * len(rows))
+                _fetch(connection, delete.format(marks), [row_id for row_id, _ in rows])
+
+    def _require_table(self, connection: BaseDatabaseWrapper) -> None:
+        """Raise where the table is missing; asked once per database, and never fails the transaction."""
+        connection.ensure_connection()
+        name = str(connection.settings_dict["NAME"])
+        if (connection.alias, name) in self._found:
+            return
+        table = PendingInvalidation._meta.db_table
+        if connection.vendor == "sqlite":
+            rows = _fetch(
+                connection, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
+            )
+        else:
+            rows = _fetch(connection, "SELECT 1 WHERE to_regclass(%s) IS NOT NULL", (table,))
+        if not rows:
+            raise OutboxMissingError(
+                f"the table {table} is missing: run `manage.py migrate --database {connection.alias}`"
+            )
+        self._found.add((connection.alias, name))
+
+
+def _fetch(connection: BaseDatabaseWrapper, sql: str, params: Any) -> list[Any]:
+    with connection.wrap_database_errors:
+        return list(connection.connection.execute(sql, params).fetchall())

@@ -1,0 +1,56 @@
+"""What a store of entries and tokens must do; the Redis store and the local one both keep this contract."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+
+class StoredRead(NamedTuple):
+    """An entry as stored, if there is one, and the tokens of the tags asked for, None where a tag has none."""
+
+    entry: bytes | None
+    tokens: tuple[bytes | None, ...]
+
+
+class StoreError(Exception):
+    """The store did not answer, or not in time. Never leaves the caching room."""
+
+
+class Store(ABC):
+    """Entries by key and tokens by tag.
+
+    Every method is one round trip, however many tags, and raises `StoreError` where the server fails.
+    """
+
+    is_shared: ClassVar[bool]
+    """Whether other processes see the same store, over something that can fail."""
+
+    @abstractmethod
+    def read(self, key: str, tags: Sequence[str]) -> StoredRead:
+        """Return the entry of `key` and the tokens of `tags`, as they were at one moment."""
+
+    @abstractmethod
+    def take(self, tags: Sequence[str]) -> tuple[bytes, ...]:
+        """Return the tokens of `tags`; a tag without one gets a new generation."""
+
+    @abstractmethod
+    def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
+        """Store entries, each with the tokens inside that were taken before its rows were read."""
+
+    @abstractmethod
+    def mark(self, tags: Sequence[str], *, writer: str) -> None:
+        """Say that `writer` is about to commit: until DONE, nobody trusts or fills what depends on `tags`."""
+
+    @abstractmethod
+    def done(self, tags: Sequence[str], *, writer: str) -> None:
+        """Say that `writer` has committed: everything stored before under `tags` is void."""
+
+    @abstractmethod
+    def void(self, tags: Sequence[str]) -> None:
+        """Void everything stored under `tags`, for a writer that could not reach the store."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Drop everything that this store's prefix holds."""

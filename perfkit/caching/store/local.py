@@ -1,0 +1,133 @@
+"""A store inside this process: the same promises, but only for the readers and writers of one process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Final
+
+from perfkit.caching import tokens
+from perfkit.caching.store.contract import Store, StoredRead
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+MOST_TOKENS: Final = 200_000
+
+
+class LocalStore(Store):
+    """Entries and tokens in dictionaries, the least recently read going first.
+
+    Args:
+        most_bytes: Bound on the bytes of all entries, keys included.
+        most_tokens: Bound on the tags that have a token; without its token an entry is void.
+        clock: Seconds that only grow.
+    """
+
+    is_shared: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        most_bytes: int = MOST_BYTES,
+        most_tokens: int = MOST_TOKENS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._tokens: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
+        self._most_bytes = most_bytes
+        self._most_tokens = most_tokens
+        self._size_bytes = 0
+        self._clock = clock
+
+    def read(self, key: str, tags: Sequence[str]) -> StoredRead:
+        with self._lock:
+            now_ms = self._now_ms()
+            found = tuple(self._token(tag, now_ms) for tag in tags)
+            held = self._entries.get(key)
+            if held is None:
+                return StoredRead(None, found)
+            entry, end = held
+            if end <= self._clock():
+                self._drop(key)
+                return StoredRead(None, found)
+            self._entries.move_to_end(key)
+            return StoredRead(entry, found)
+
+    def take(self, tags: Sequence[str]) -> tuple[bytes, ...]:
+        with self._lock:
+            now_ms = self._now_ms()
+            taken = []
+            for tag in tags:
+                token = self._token(tag, now_ms)
+                if token is None:
+                    token = tokens.new_generation()
+                    self._keep(tag, token, now_ms + tokens.TOKEN_TTL_MS)
+                taken.append(token)
+            return tuple(taken)
+
+    def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
+        with self._lock:
+            end = self._clock() + ttl_seconds
+            for key, entry in entries.items():
+                self._drop(key)
+                self._entries[key] = (entry, end)
+                self._size_bytes += len(key) + len(entry)
+            while self._size_bytes > self._most_bytes:
+                self._drop(next(iter(self._entries)))
+
+    def mark(self, tags: Sequence[str], *, writer: str) -> None:
+        with self._lock:
+            now_ms = self._now_ms()
+            for tag in tags:
+                held = self._token(tag, now_ms)
+                lease_ms = tokens.WRITE_LEASE_MS
+                self._keep(tag, *tokens.marked(held, writer=writer, now_ms=now_ms, lease_ms=lease_ms))
+
+    def done(self, tags: Sequence[str], *, writer: str) -> None:
+        with self._lock:
+            now_ms = self._now_ms()
+            generation = tokens.new_generation()
+            for tag in tags:
+                held = self._token(tag, now_ms)
+                self._keep(tag, *tokens.finished(held, writer=writer, now_ms=now_ms, generation=generation))
+
+    def void(self, tags: Sequence[str]) -> None:
+        with self._lock:
+            now_ms = self._now_ms()
+            for tag in tags:
+                token = self._token(tag, now_ms)
+                if token is None or not tokens.is_in_flight(token):
+                    self._keep(tag, tokens.new_generation(), now_ms + tokens.TOKEN_TTL_MS)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+            self._tokens.clear()
+            self._size_bytes = 0
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _token(self, tag: str, now_ms: int) -> bytes | None:
+        held = self._tokens.get(tag)
+        if held is None:
+            return None
+        token, end_ms = held
+        if end_ms <= now_ms:
+            del self._tokens[tag]
+            return None
+        self._tokens.move_to_end(tag)
+        return token
+
+    def _keep(self, tag: str, token: bytes, end_ms: int) -> None:
+        self._tokens[tag] = (token, end_ms)
+        self._tokens.move_to_end(tag)
+        if len(self._tokens) > self._most_tokens:
+            self._tokens.popitem(last=False)
+
+    def _drop(self, key: str) -> None:
+        held = self._entries.pop(key, None)
+        if held is not None:
+            self._size_bytes -= len(key) + len(held[0])

@@ -1,0 +1,235 @@
+"""Sees every write of a connection, and announces it around COMMIT.
+
+One `WriteTracker` sits on each connection: as an execute wrapper it reads the statements, and it stands around
+the connection's own commit and rollback. See Note [The order of a write] in `coherence`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+from perfkit.caching.coherence import Announcement, announce
+from perfkit.caching.registry import table_name, tracked_tables
+from perfkit.caching.statements import MOST_ROW_TAGS, is_read, written_tags
+from perfkit.caching.tags import row_tag, table_tag
+from perfkit.errors import CacheUnavailableError
+
+ATTRIBUTE: Final = "_perfkit_writes"
+READ_COMMITTED: Final = 2
+"""`psycopg.IsolationLevel.READ_COMMITTED`; higher levels keep a snapshot."""
+
+CONNECTION_TROUBLE: Final = ("08", "57P", "58", "XX")
+"""Classes of SQLSTATE after which the outcome of a COMMIT is not known."""
+
+ISOLATION: Final = re.compile(r"\bisolation\b", re.IGNORECASE)
+SESSION: Final = re.compile(r"\b(?:session|default_transaction_isolation)\b", re.IGNORECASE)
+OPENS: Final = re.compile(r"\s*(?:begin|start\s+transaction)\b", re.IGNORECASE)
+CLOSES: Final = re.compile(r"\s*(?:commit|end|rollback|abort)\b(?!\s+(?:to|prepared)\b)", re.IGNORECASE)
+CHAIN: Final = re.compile(r"\band\s+chain\b", re.IGNORECASE)
+
+
+class WriteTracker:
+    """What the open transaction of one connection has written, and whether it reads from an old snapshot."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._django_commit: Callable[[], None] = connection._commit  # type: ignore[attr-defined]  # noqa: SLF001  # Django has no hook before COMMIT
+        self._django_rollback: Callable[[], None] = connection._rollback  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
+        self._opened_by_statement = False
+        self._isolation_was_set = False
+        self._isolation_was_set_for_session = False
+        self._snapshot_by_default: bool | None = None
+        self._has_written = False
+        self.pending: set[str] = set()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether statements wait for a COMMIT."""
+        connection = self._connection
+        if connection.connection is None:
+            return connection.in_atomic_block
+        return connection.in_atomic_block or not connection.autocommit or self._opened_by_statement
+
+    @property
+    def keeps_snapshot(self) -> bool:
+        """Whether the open transaction may see less than what others have committed since it began."""
+        return self.in_transaction and (
+            self._isolation_was_set or self._isolation_was_set_for_session or self._asks_for_snapshots()
+        )
+
+    @property
+    def has_written(self) -> bool:
+        """Whether the open transaction may see rows that nobody else sees; what it reads must not be stored."""
+        return self.in_transaction and self._has_written
+
+    def reconnected(self) -> None:
+        """Forget what belonged to the connection that is gone."""
+        self._forget()
+        self._isolation_was_set_for_session = False
+        self._snapshot_by_default = None
+
+    def wrote(self, tags: frozenset[str]) -> None:
+        """Add tags of rows that the open transaction wrote past this wrapper."""
+        self.pending |= tags
+        self._has_written = True
+
+    def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        """Run one statement, as an execute wrapper of Django's."""
+        text = _text_of(sql, self._connection)
+        if text.startswith("SELECT ") and ";" not in text:
+            return execute(sql, params, many, context)
+        if not is_read(text):
+            tags = written_tags(self._connection.alias, text, params, many=many, tracked=tracked_tables())
+            if tags and not self.in_transaction:
+                return self._announced(tags, lambda: execute(sql, params, many, context))
+            self.wrote(tags)
+        if CLOSES.match(text):
+            return self._closed_by_statement(text, lambda: execute(sql, params, many, context))
+        answer = execute(sql, params, many, context)
+        if OPENS.match(text):
+            self._opened_by_statement = True
+        if ISOLATION.search(text):
+            self._isolation_was_set = True
+            if SESSION.search(text):
+                self._isolation_was_set_for_session = True
+        return answer
+
+    def commit(self) -> None:
+        """Stand in for the connection's `_commit`."""
+        tags, self.pending = frozenset(self.pending), set()
+        try:
+            if tags:
+                self._around_commit(tags, self._django_commit)
+            else:
+                self._django_commit()
+        finally:
+            self._forget()
+
+    def rollback(self) -> None:
+        """Stand in for the connection's `_rollback`."""
+        self._django_rollback()
+        self._forget()
+
+    def _announced(self, tags: frozenset[str], execute: Callable[[], Any]) -> Any:
+        """Run an autocommit statement between MARK and DONE.
+
+        Where the server cannot be told, the statement and the outbox's row commit together.
+        """
+        announcement = announce(self._connection.alias, tags)
+        if announcement.is_told:
+            return _ended(announcement, execute)
+        with transaction.atomic(using=self._connection.alias):
+            announcement.keep(self._connection)
+            answer = execute()
+        announcement.done()
+        return answer
+
+    def _around_commit(self, tags: frozenset[str], commit: Callable[[], Any]) -> Any:
+        try:
+            announcement = announce(self._connection.alias, tags)
+        except CacheUnavailableError:
+            self._connection.rollback()
+            raise
+        if not announcement.is_told:
+            announcement.keep(self._connection)
+        return _ended(announcement, commit)
+
+    def _closed_by_statement(self, text: str, execute: Callable[[], Any]) -> Any:
+        """Run a COMMIT or ROLLBACK that somebody sent as a statement."""
+        tags = frozenset(self.pending)
+        is_commit = text.lstrip()[:1].lower() in "ce"
+        answer = self._around_commit(tags, execute) if tags and is_commit else execute()
+        self._forget()
+        self._opened_by_statement = CHAIN.search(text) is not None
+        return answer
+
+    def _forget(self) -> None:
+        self.pending.clear()
+        self._has_written = False
+        self._opened_by_statement = False
+        self._isolation_was_set = False
+
+    def _asks_for_snapshots(self) -> bool:
+        """Say whether transactions keep one snapshot by default; PostgreSQL is asked once per connection."""
+        if self._connection.vendor == "sqlite":
+            return True
+        if self._snapshot_by_default is None:
+            with self._connection.wrap_database_errors:
+                [level] = self._connection.connection.execute("SHOW default_transaction_isolation").fetchone()
+            self._snapshot_by_default = level not in {"read committed", "read uncommitted"}
+        chosen = getattr(self._connection, "isolation_level", None)
+        return self._snapshot_by_default or (chosen is not None and int(chosen) > READ_COMMITTED)
+
+
+def attach(*, connection: BaseDatabaseWrapper, **_: object) -> None:
+    """Put a tracker onto a connection that was just opened; receiver of Django's `connection_created`."""
+    tracker: WriteTracker | None = getattr(connection, ATTRIBUTE, None)
+    if tracker is None:
+        tracker = WriteTracker(connection)
+        setattr(connection, ATTRIBUTE, tracker)
+        connection._commit = tracker.commit  # type: ignore[attr-defined]  # noqa: SLF001  # no hook before COMMIT
+        connection._rollback = tracker.rollback  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
+    tracker.reconnected()
+    if tracker not in connection.execute_wrappers:
+        # In front: `connection.execute_wrapper()` pops the last one at its end, which must not be this one.
+        connection.execute_wrappers.insert(0, tracker)
+
+
+def tracker_of(connection: BaseDatabaseWrapper) -> WriteTracker | None:
+    """Return the connection's tracker, None where it was never opened."""
+    return getattr(connection, ATTRIBUTE, None)
+
+
+def rows_were_written(
+    *, sender: type[Model], using: str, pks: Iterable[Any] | None, operation: str, **_: object
+) -> None:
+    """Take the tags of rows written past the cursor; receiver of `perfkit.signals.rows_written`."""
+    tracker = tracker_of(connections[using])
+    if tracker is None or not tracker.in_transaction:
+        raise RuntimeError(
+            f"rows_written was sent for {sender._meta.label} outside the transaction that writes them"
+        )
+    tracked = tracked_tables().get(table_name(sender))
+    if tracked is None or (operation == "insert" and pks is None):
+        tracker.wrote(frozenset())  # new rows: no read that found a row by its key depends on them
+        return
+    keys = None if pks is None else [tracked.to_pk(pk) for pk in pks]
+    if keys is None or len(keys) > MOST_ROW_TAGS or any(key is None for key in keys):
+        tracker.wrote(frozenset({table_tag(using, tracked.table)}))
+    else:
+        tracker.wrote(frozenset(row_tag(using, tracked.table, key) for key in keys if key is not None))
+
+
+def _ended(announcement: Announcement, write: Callable[[], Any]) -> Any:
+    """Run what ends the write, then say DONE, unless nobody knows whether it was committed."""
+    try:
+        answer = write()
+    except DatabaseError as error:
+        if _is_known_to_have_failed(error):
+            announcement.done()
+        raise  # where nobody knows, the lease ends by itself
+    announcement.done()
+    return answer
+
+
+def _is_known_to_have_failed(error: DatabaseError) -> bool:
+    """Say whether the database told that it wrote nothing; a lost connection tells nothing."""
+    if not isinstance(error, OperationalError):
+        return True
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state is not None and not str(state).startswith(CONNECTION_TROUBLE)
+
+
+def _text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:
+    """Return a statement as text, for drivers take bytes and composed objects too."""
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, bytes):
+        return sql.decode("utf-8", "replace")
+    return str(sql.as_string(connection.connection)) if hasattr(sql, "as_string") else str(sql)
