@@ -1,0 +1,74 @@
+"""SQL without the values in it, for logs."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_INPUT: Final = 20_000
+"""Longer statements are cut before they are read; a literal cut in two is still a literal."""
+
+_TOKEN: Final = re.compile(
+    r"""
+      (?P<kept>
+          "(?:[^"]|"")*(?:"|$)              # a quoted name
+        | `[^`]*(?:`|$)
+        | %s | %\(\w+\)s | \$\d+(?!\w) | :\w+   # a placeholder; also the type after a ::
+      )
+    | (?P<literal>
+          [eE]'(?:[^'\\]|''|\\.)*(?:'|$)    # E'…' knows backslashes, '…' does not
+        | '(?:[^']|'')*(?:'|$)
+        | \$(?P<tag>\w*)\$(?:.*?\$(?P=tag)\$|.*$)
+        | \d[\w.]*(?:(?<=[eE])[+-]\d+)?     # 1  1.5  1e-5  0xFF
+        | \.\d[\w]*
+      )
+    | (?P<name> \w[\w$]* )
+    | (?P<comment> -- [^\n]* )
+    | (?P<block> /\* )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_BLOCK: Final = re.compile(r"/\*|\*/")
+_LIST: Final = re.compile(r"\((?:\s*(?:%s|\?|%\(\w+\)s)\s*,)+\s*(?:%s|\?|%\(\w+\)s)\s*\)")
+_ROWS: Final = re.compile(r"\(…\)(?:\s*,\s*\(…\))+")
+
+
+def normalised(sql: str, *, most: int = 500) -> str:
+    """Return `sql` on one line, cut to `most` characters, with each literal as `?` and without comments.
+
+    Quoted strings, dollar-quoted strings and numbers are literals; placeholders and names stay.
+    A list of placeholders becomes `(…)`, and so do the rows of a bulk INSERT.
+
+    Example:
+        >>> normalised("SELECT *  FROM t1 WHERE name = 'Ann' AND age > 30 AND id IN (%s, %s)")
+        'SELECT * FROM t1 WHERE name = ? AND age > ? AND id IN (…)'
+    """
+    text = " ".join(_without_values(sql[:MAX_INPUT]).split())
+    text = _ROWS.sub("(…), …", _LIST.sub("(…)", text))
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _without_values(sql: str) -> str:
+    parts: list[str] = []
+    position = 0
+    while match := _TOKEN.search(sql, position):
+        parts.append(sql[position : match.start()])
+        position = match.end()
+        if match.lastgroup in {"kept", "name"}:
+            parts.append(match[0])
+        elif match["block"]:
+            position = _end_of_comment(sql, position)
+            parts.append(" ")
+        else:
+            parts.append(" " if match["comment"] else "?")
+    parts.append(sql[position:])
+    return "".join(parts)
+
+
+def _end_of_comment(sql: str, position: int) -> int:
+    """Return where the comment ends whose inside begins at `position`; PostgreSQL's comments nest."""
+    depth = 1
+    while depth and (match := _BLOCK.search(sql, position)):
+        depth += 1 if match[0] == "/*" else -1
+        position = match.end()
+    return len(sql) if depth else position

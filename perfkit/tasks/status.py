@@ -1,0 +1,60 @@
+"""Where a task stands, read from Celery's result back end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery, current_app, states
+
+from perfkit.errors import TaskStatusUnavailableError
+from perfkit.tasks.progress import PROGRESS, Progress, make_progress
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """Where a task stands.
+
+    `result` is set only in the state SUCCESS, `error` only in FAILURE, RETRY and REVOKED.
+    """
+
+    state: str
+    progress: Progress | None
+    result: Any
+    error: str | None
+
+
+def read_status(task_id: str, *, app: Celery | None = None) -> TaskStatus:
+    """Return where the task stands: PENDING, STARTED, PROGRESS, RETRY, SUCCESS, FAILURE or REVOKED.
+
+    Celery keeps nothing of a task before a worker takes it, so PENDING is also the answer for an id
+    that no task has, and for a result that has expired.
+
+    Args:
+        task_id: The id that `delay` returned.
+        app: The Celery app; by default the project's.
+
+    Raises:
+        TaskStatusUnavailableError: The result back end does not answer.
+
+    Queries:
+        None; one round trip to the result back end.
+    """
+    try:
+        meta = (app or current_app).backend.get_task_meta(task_id, cache=False)
+    except Exception as error:  # each back end has errors of its own
+        raise TaskStatusUnavailableError(task_id, f"{type(error).__name__}: {error}") from error
+    return _status(meta["status"], meta["result"])
+
+
+def _status(state: str, outcome: Any) -> TaskStatus:
+    """Read what the back end keeps as `result`: the result, the progress or the error, by the state."""
+    if state == PROGRESS:
+        return TaskStatus(
+            state, make_progress(outcome["current"], outcome["total"], outcome["message"]), None, None
+        )
+    if state == states.SUCCESS:
+        return TaskStatus(state, None, outcome, None)
+    if state in states.EXCEPTION_STATES:
+        return TaskStatus(state, None, None, f"{type(outcome).__name__}: {outcome}")
+    return TaskStatus(state, None, None, None)

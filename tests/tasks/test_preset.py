@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import QueueNotFound
+
+from perfkit.errors import VisibilityTimeoutError
+from perfkit.tasks import configure, preset
+from perfkit.tasks.preset import LONGEST_ETA_SECONDS, QUEUES, VISIBILITY_MARGIN_SECONDS, usable_cores
+from project.celery import app as project_app
+
+
+def make_app(**overrides: Any) -> Celery:
+    app = Celery("tests", set_as_current=False, broker="memory://", backend="cache+memory://")
+    configure(app, **overrides)
+    return app
+
+
+def task_of(app: Celery, name: str, **options: Any) -> Any:
+    def work() -> None:
+        pass
+
+    return app.task(work, name=name, shared=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("task_acks_late", True),
+        ("task_reject_on_worker_lost", True),
+        ("worker_prefetch_multiplier", 1),
+        ("worker_concurrency", usable_cores()),
+        ("worker_max_tasks_per_child", 1000),
+        ("result_expires", 3600),
+        ("worker_send_task_events", True),
+        ("task_send_sent_event", True),
+        ("task_serializer", "json"),
+        ("result_serializer", "json"),
+        ("accept_content", ("json",)),
+        ("result_accept_content", ("json",)),
+    ],
+)
+def test_it_configures(name: str, value: object) -> None:
+    assert make_app().conf[name] == value
+    assert project_app.conf[name] == value
+
+
+def test_it_gives_each_setting_once_and_with_its_reason() -> None:
+    conf = make_app().conf
+    names = [setting.name for setting in preset()]
+    assert len(names) == len(set(names))
+    for setting in preset():
+        assert setting.reason.endswith("."), setting.name
+        assert type(conf[setting.name]) is type(setting.value)
+
+
+def test_it_has_the_four_queues() -> None:
+    assert {queue.name for queue in make_app().conf.task_queues} == {"default", "quick", "heavy", "ai"}
+
+
+@pytest.mark.parametrize(
+    ("task", "queue", "priority"),
+    [
+        ("shop.orders.pay", "default", 3),
+        ("shop.quick.mail", "quick", 0),
+        ("shop.heavy.report", "heavy", 9),
+        ("shop.ai.answer", "ai", 6),
+        ("perfkit.warm_cache", "heavy", 9),
+    ],
+)
+def test_it_routes_by_name(task: str, queue: str, priority: int) -> None:
+    app = make_app()
+    route = app.amqp.router.route({}, task)
+    assert route["queue"].name == queue
+    assert route.get("priority", app.conf.task_default_priority) == priority
+
+
+def test_a_message_reaches_its_queue_and_no_other() -> None:
+    app = make_app()
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        for queue in app.conf.task_queues:
+            queue(channel).declare()
+            queue(channel).purge()
+        task_of(app, "shop.quick.mail").apply_async(connection=connection)
+        task_of(app, "shop.pay").apply_async(connection=connection, queue="heavy")
+        app.send_task("shop.other", connection=connection, exchange="ai", routing_key="ai")
+        sizes = {
+            queue.name: queue(channel).queue_declare(passive=True).message_count
+            for queue in app.conf.task_queues
+        }
+    assert sizes == {"quick": 1, "heavy": 1, "ai": 1, "default": 0}
+
+
+def test_it_refuses_a_misspelt_queue() -> None:
+    with pytest.raises(QueueNotFound):
+        task_of(make_app(), "shop.pay").apply_async(queue="qiuck")
+
+
+def test_its_visibility_timeout_fits_the_limits() -> None:
+    longest = max(queue.hard_seconds for queue in QUEUES)
+    for eta in (0, LONGEST_ETA_SECONDS, 86_400):
+        options = make_app(longest_eta_seconds=eta).conf.broker_transport_options
+        assert options["visibility_timeout"] == longest + eta + VISIBILITY_MARGIN_SECONDS
+
+
+def test_its_visibility_timeout_follows_a_longer_limit() -> None:
+    options = make_app(task_time_limit=7200).conf.broker_transport_options
+    assert options["visibility_timeout"] == 7200 + LONGEST_ETA_SECONDS + VISIBILITY_MARGIN_SECONDS
+    assert options["priority_steps"] == [0, 3, 6, 9]
+
+
+def test_it_refuses_a_visibility_timeout_that_delivers_twice() -> None:
+    with pytest.raises(VisibilityTimeoutError, match="3600 s is too short"):
+        make_app(broker_transport_options={"visibility_timeout": 3600})
+
+
+@pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)
+def test_it_limits_a_task_by_its_queue(queue: Any) -> None:
+    app = make_app()
+    task = task_of(app, f"shop.{queue.name}.work")
+    assert (task.soft_time_limit, task.time_limit) == (queue.soft_seconds, queue.hard_seconds)
+    assert queue.soft_seconds < queue.hard_seconds
+
+
+def test_it_leaves_a_tasks_own_limits_alone() -> None:
+    task = task_of(make_app(), "shop.quick.slow", time_limit=600)
+    assert task.time_limit == 600
+
+
+def test_an_override_replaces_a_value() -> None:
+    conf = make_app(result_expires=60, worker_concurrency=2).conf
+    assert (conf.result_expires, conf.worker_concurrency, conf.task_acks_late) == (60, 2, True)
+
+
+@pytest.mark.parametrize("is_configured_first", [True, False])
+def test_what_the_project_configures_itself_wins(is_configured_first: bool) -> None:
+    app = Celery("tests", set_as_current=False)
+    steps = [lambda: configure(app), lambda: app.config_from_object({"result_expires": 60})]
+    for step in steps if is_configured_first else reversed(steps):
+        step()
+    assert (app.conf.result_expires, app.conf.task_acks_late) == (60, True)
+
+
+def test_it_counts_the_cores_that_may_be_used() -> None:
+    assert usable_cores() >= 1
