@@ -1,0 +1,1 @@
+"""The demo's app: flights, airports, planes, weather, and what people report."""

@@ -1,0 +1,236 @@
+"""The demo's endpoints: flights, airports, and what people report."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, ClassVar, Literal, cast
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import Field, FilterLookup, FilterSchema, Path, Query, Router, Schema, Status
+from ninja.pagination import paginate
+from pydantic import model_validator
+
+from perfkit.api import PagePagination, Sorting, strict_query
+from perfkit.loading import eager
+from project.flights.models import Airport, Flight, StatusReport
+
+router = Router()
+
+NEW_YORK = ZoneInfo("America/New_York")
+RELATIONS = ("airline", "plane", "origin", "destination")
+
+AirlineCode = Annotated[str, Field(pattern=r"^[A-Z0-9]{2}$", description="Two-letter code, such as `UA`.")]
+AirportCode = Annotated[str, Field(pattern=r"^[A-Z0-9]{3}$", description="FAA code, such as `JFK`.")]
+Day = Annotated[date, Field(ge=date(1900, 1, 1), le=date(2100, 12, 31))]
+Minutes = Annotated[int, Field(ge=-32768, le=32767)]
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+
+
+class AirlineOut(Schema):
+    """An airline."""
+
+    code: str
+    name: str
+
+
+class AirportBrief(Schema):
+    """An airport, as far as a list of flights names it."""
+
+    code: str
+    name: str
+
+
+class AirportOut(AirportBrief):
+    """An airport."""
+
+    latitude: float
+    longitude: float
+    altitude: int
+    utc_offset: int
+    tzone: str
+
+
+class PlaneOut(Schema):
+    """An aeroplane."""
+
+    tailnum: str
+    year: int | None
+    manufacturer: str
+    model: str
+    seats: int
+
+
+class FlightOut(Schema):
+    """A flight and what it refers to; plane and destination are null where the reference tables lack them."""
+
+    id: int
+    airline: AirlineOut
+    number: int
+    origin: AirportBrief
+    destination: AirportBrief | None
+    dest_code: str
+    plane: PlaneOut | None
+    tailnum: str
+    time_hour: datetime
+    sched_dep_time: int
+    dep_time: int | None
+    dep_delay: int | None
+    sched_arr_time: int
+    arr_time: int | None
+    arr_delay: int | None
+    air_time: int | None
+    distance: int
+
+
+class ReportOut(Schema):
+    """What a person reported."""
+
+    id: int
+    kind: StatusReport.Kind
+    delay_minutes: int | None
+    gate: str
+    note: str
+    author: str = Field(alias="author.username")
+    created_at: datetime
+
+
+class FlightDetail(FlightOut):
+    """A flight with what people reported about it, newest first."""
+
+    reports: list[ReportOut]
+
+    @staticmethod
+    def resolve_reports(flight: Flight) -> list[StatusReport]:
+        """Order the loaded reports, without another query."""
+        return sorted(flight.reports.all(), key=lambda report: (report.created_at, report.pk), reverse=True)
+
+
+class ErrorOut(Schema):
+    """What went wrong."""
+
+    detail: str
+
+
+class FlightFilters(FilterSchema):
+    """Which flights; all that are given must hold."""
+
+    airline: Annotated[AirlineCode | None, FilterLookup("airline_id")] = None
+    origin: Annotated[AirportCode | None, FilterLookup("origin_id")] = None
+    destination: Annotated[AirportCode | None, FilterLookup("dest_code")] = None
+    date_from: Annotated[Day | None, Field(description="First day, New York time.")] = None
+    date_to: Annotated[Day | None, Field(description="Last day, New York time.")] = None
+    min_delay: Annotated[Minutes | None, FilterLookup("dep_delay__gte"), Field(description="Minutes.")] = None
+    cancelled: Annotated[bool | None, FilterLookup("dep_time__isnull")] = None
+
+    @model_validator(mode="after")
+    def check_dates(self) -> FlightFilters:
+        """Refuse a range that ends before it begins."""
+        if self.date_from and self.date_to and self.date_from > self.date_to:
+            raise ValueError("date_from is after date_to.")
+        return self
+
+    def filter_date_from(self, day: date | None) -> Q:
+        """Scheduled on the day or later."""
+        return (
+            Q() if day is None else Q(time_hour__gte=datetime(day.year, day.month, day.day, tzinfo=NEW_YORK))
+        )
+
+    def filter_date_to(self, day: date | None) -> Q:
+        """Scheduled on the day or earlier."""
+        return (
+            Q()
+            if day is None
+            else Q(time_hour__lte=datetime(day.year, day.month, day.day, 23, tzinfo=NEW_YORK))
+        )
+
+
+class FlightSorting(Sorting):
+    """How flights can be sorted."""
+
+    sort_by: Literal["time_hour", "dep_delay", "arr_delay", "distance", "air_time", "airline", "number"] = (
+        "time_hour"
+    )
+    paths: ClassVar = {"airline": "airline_id"}
+
+
+class ReportIn(Schema):
+    """What a person reports: a delay says how long, a gate change which gate."""
+
+    kind: StatusReport.Kind
+    delay_minutes: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    gate: Annotated[Text, Field(max_length=8)] = ""
+    note: Annotated[Text, Field(max_length=2_000)] = ""
+
+    @model_validator(mode="after")
+    def check_kind(self) -> ReportIn:
+        """Refuse a delay without its minutes and a gate change without the gate."""
+        if self.kind == StatusReport.Kind.DELAY and self.delay_minutes is None:
+            raise ValueError("A delay needs delay_minutes.")
+        if self.kind == StatusReport.Kind.GATE_CHANGE and not self.gate:
+            raise ValueError("A gate change needs gate.")
+        return self
+
+
+@router.get("flights", response=list[FlightOut], auth=None, url_name="flights", tags=["flights"])
+@strict_query
+@paginate(PagePagination)
+def list_flights(
+    request: HttpRequest, filters: Query[FlightFilters], sorting: Query[FlightSorting]
+) -> QuerySet[Flight]:
+    """List flights by page, with airline, plane and airports."""
+    return sorting.apply(filters.filter(eager(Flight.objects.all(), *RELATIONS)))
+
+
+@router.get(
+    "flights/{int:flight_id}",
+    response={200: FlightDetail, 404: ErrorOut},
+    auth=None,
+    url_name="flight",
+    tags=["flights"],
+)
+@strict_query
+def get_flight(request: HttpRequest, flight_id: int) -> Flight:
+    """Return one flight with its reports and their authors."""
+    return get_object_or_404(eager(Flight.objects.all(), *RELATIONS, "reports__author"), pk=flight_id)
+
+
+@router.post(
+    "flights/{int:flight_id}/reports",
+    response={201: ReportOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut},
+    url_name="reports",
+    tags=["flights"],
+)
+@strict_query
+def report_status(request: HttpRequest, flight_id: int, report: ReportIn) -> Status[StatusReport]:
+    """Report a delay, a gate change or a cancellation, as the user who is logged in."""
+    flight = get_object_or_404(Flight.objects.only("pk"), pk=flight_id)
+    author = cast("User", request.user)
+    return Status(201, StatusReport.objects.create(flight=flight, author=author, **report.model_dump()))
+
+
+@router.get("airports", response=list[AirportOut], auth=None, url_name="airports", tags=["airports"])
+@strict_query
+@paginate(PagePagination)
+def list_airports(request: HttpRequest) -> QuerySet[Airport]:
+    """List airports by page, by code."""
+    return Airport.objects.order_by("code")
+
+
+@router.get(
+    "airports/{code}",
+    response={200: AirportOut, 404: ErrorOut},
+    auth=None,
+    url_name="airport",
+    tags=["airports"],
+)
+@strict_query
+def get_airport(request: HttpRequest, code: Path[AirportCode]) -> Airport:
+    """Return one airport."""
+    try:
+        return Airport.objects.get(pk=code)
+    except Airport.DoesNotExist as error:
+        raise Http404 from error

@@ -1,0 +1,190 @@
+"""Settings of the demo project, from the environment.
+
+`.env` beside manage.py is read too; what the environment says wins.
+Where DATABASE_URL or REDIS_URL is not set, the servers that `project.services` runs are used.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.management.utils import get_random_secret_key
+
+from project import services
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+
+# --- Security ---------------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DJANGO_DEBUG", default=False)
+SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="") or services.local_secret_key(get_random_secret_key)
+ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+INTERNAL_IPS = ["127.0.0.1"]
+
+# --- Apps -------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "ninja",
+    "perfkit",
+    "project.flights",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+try:  # Its current release refuses Django 6.1; the demo runs without it there.
+    import django_prometheus  # noqa: F401  # only whether it is there
+except ImportError:
+    HAS_PROMETHEUS = False
+else:
+    HAS_PROMETHEUS = True
+    # Not its database back end: behind a pool it counts each checkout as a new connection.
+    INSTALLED_APPS += ["django_prometheus"]
+    MIDDLEWARE = [
+        "django_prometheus.middleware.PrometheusBeforeMiddleware",
+        *MIDDLEWARE,
+        "django_prometheus.middleware.PrometheusAfterMiddleware",
+    ]
+
+HAS_TOOLBAR = DEBUG
+if HAS_TOOLBAR:
+    INSTALLED_APPS += ["debug_toolbar"]
+    MIDDLEWARE.insert(1, "debug_toolbar.middleware.DebugToolbarMiddleware")
+
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+ASGI_APPLICATION = "project.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "project" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- Database and cache -----------------------------------------------------------------------------------
+
+IS_SQLITE = env.str("PERFKIT_DB", default="") == "sqlite"
+
+if IS_SQLITE:
+    DATABASES: dict[str, dict[str, Any]] = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": services.sqlite_path(),
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    }
+else:
+    POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=2 if DEBUG else 20)
+    POOL_OVERFLOW = env.int("DATABASE_POOL_OVERFLOW", default=8 if DEBUG else 30)
+    DATABASES = {"default": env.db_url_config(services.database_url())}
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        {
+            "application_name": env.str("DATABASE_APPLICATION_NAME", default="perfkit-demo"),
+            "pool": {
+                "min_size": 1,
+                "max_size": POOL_SIZE + POOL_OVERFLOW,
+                "max_lifetime": env.float("DATABASE_POOL_RECYCLE", default=3600),
+                "timeout": 10,
+            },
+        }
+    )
+    if POOL_SIZE == 0:
+        del DATABASES["default"]["OPTIONS"]["pool"]
+
+if IS_SQLITE and not os.environ.get("REDIS_URL"):
+    REDIS_URL = ""
+    CACHES: dict[str, dict[str, Any]] = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    }
+else:
+    REDIS_URL = services.redis_url()
+    CACHES = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": REDIS_URL,
+            "OPTIONS": {
+                "CONNECTION_POOL_KWARGS": {"max_connections": env.int("REDIS_MAX_CONNECTIONS", default=50)}
+            },
+        }
+    }
+
+# --- Tasks ------------------------------------------------------------------------------------------------
+
+# The values that perfkit.tasks.configure() gives are not repeated here.
+if REDIS_URL:
+    # Clearing the cache empties its Redis database: give Celery another where queued tasks must survive that.
+    CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL)
+    CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", default=CELERY_BROKER_URL)
+else:
+    # No server, so no worker: a task runs at once, in the process that asks for it.
+    CELERY_BROKER_URL = "memory://localhost"
+    CELERY_RESULT_BACKEND = "cache+memory://"
+    CELERY_TASK_ALWAYS_EAGER = True
+    CELERY_TASK_STORE_EAGER_RESULT = True
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- perfkit ----------------------------------------------------------------------------------------------
+
+PERFKIT = {
+    "CACHE_ENABLED": env.bool("CACHE_ENABLED", default=True),
+    "CACHE_DEFAULT_TTL": env.int("CACHE_DEFAULT_TTL", default=1800),
+    "BULK_INSERT_CHUNK_SIZE": env.int("BULK_INSERT_CHUNK_SIZE", default=1000),
+    "QUERY_SLOW_THRESHOLD": env.float("QUERY_SLOW_THRESHOLD", default=0.1),
+    "RATE_LIMIT_ENABLED": env.bool("RATE_LIMIT_ENABLED", default=True),
+    "RATE_LIMIT_PER_MINUTE": env.int("RATE_LIMIT_PER_MINUTE", default=100),
+}
+
+# --- Everything else --------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="WARNING")},
+}

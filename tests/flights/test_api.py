@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+from django.contrib.auth import get_user_model
+from django.contrib.staticfiles import finders
+from django.test import Client, override_settings
+
+from perfkit.conf import configured
+from project.api import api
+from project.flights.models import Flight, StatusReport
+from tests.flights.factories import make_flights, make_reference_rows, make_reports
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_rate_limit() -> Any:
+    with override_settings(PERFKIT={**configured(), "RATE_LIMIT_ENABLED": False}):
+        yield
+
+
+def numbers(client: Client, query: str = "") -> list[int]:
+    response = client.get(f"/api/flights{query}")
+    assert response.status_code == 200, response.content
+    return [flight["number"] for flight in response.json()["items"]]
+
+
+def problems(client: Client, url: str) -> dict[str, str]:
+    response = client.get(url)
+    assert response.status_code == 422, response.content
+    return {problem["loc"][-1]: problem["msg"] for problem in response.json()["detail"]}
+
+
+class TestFlights:
+    def test_it_answers_a_page_with_the_envelope_and_the_relations(self, client: Client) -> None:
+        make_flights(3)
+        answer = client.get("/api/flights?page_size=2").json()
+        items = answer.pop("items")
+        assert answer == {
+            "total": 3,
+            "page": 1,
+            "page_size": 2,
+            "total_pages": 2,
+            "has_next": True,
+            "has_prev": False,
+        }
+        assert [item["number"] for item in items] == [3, 2]  # the latest first
+        assert items[0]["airline"] == {"code": "UA", "name": "United Air Lines Inc."}
+        assert items[0]["origin"] == {"code": "EWR", "name": "Newark Liberty Intl"}
+        assert items[0]["destination"] == {"code": "IAH", "name": "Houston"}
+        assert items[0]["plane"]["model"] == "737-824"
+        assert items[0]["time_hour"] == "2013-01-01T12:00:00Z"
+
+    def test_it_says_null_where_the_reference_tables_lack_plane_and_destination(self, client: Client) -> None:
+        make_flights(1, plane_id=None, tailnum="N999", destination_id=None, dest_code="BQN")
+        (item,) = client.get("/api/flights").json()["items"]
+        assert (item["plane"], item["tailnum"]) == (None, "N999")
+        assert (item["destination"], item["dest_code"]) == (None, "BQN")
+
+    @pytest.mark.parametrize("rows", [1, 50])
+    def test_it_takes_two_queries_however_many_rows(
+        self, client: Client, django_assert_num_queries: Any, rows: int
+    ) -> None:
+        make_flights(rows)
+        with django_assert_num_queries(2):
+            assert len(client.get("/api/flights?page_size=100").json()["items"]) == rows
+
+    def test_it_filters(self, client: Client) -> None:
+        make_flights(1, number=1)
+        make_flights(1, number=2, airline_id="AA", origin_id="JFK")
+        make_flights(1, number=3, dep_time=None, dep_delay=None)
+        make_flights(1, number=4, dep_delay=120, dest_code="EWR", destination_id="EWR")
+        assert numbers(client, "?airline=AA") == [2]
+        assert numbers(client, "?origin=JFK") == [2]
+        assert numbers(client, "?destination=EWR") == [4]
+        assert numbers(client, "?min_delay=120") == [4]
+        assert numbers(client, "?cancelled=true") == [3]
+        assert sorted(numbers(client, "?cancelled=false")) == [1, 2, 4]
+        assert numbers(client, "?airline=AA&origin=EWR") == []
+
+    def test_it_filters_by_days_of_new_york(self, client: Client) -> None:
+        make_flights(1, number=1, time_hour=datetime(2013, 1, 2, 4, tzinfo=UTC))  # the 1st, 23:00 there
+        make_flights(1, number=2, time_hour=datetime(2013, 1, 2, 5, tzinfo=UTC))  # the 2nd, 0:00
+        make_flights(1, number=3, time_hour=datetime(2013, 7, 4, 3, tzinfo=UTC))  # the 3rd, 23:00
+        assert numbers(client, "?date_to=2013-01-01") == [1]
+        assert numbers(client, "?date_from=2013-01-02&date_to=2013-01-02") == [2]
+        assert numbers(client, "?date_from=2013-07-03&date_to=2013-07-03") == [3]
+
+    def test_it_sorts_with_missing_values_last_in_both_directions(self, client: Client) -> None:
+        make_flights(1, number=1, dep_delay=5)
+        make_flights(1, number=2, dep_delay=None)
+        make_flights(1, number=3, dep_delay=-5)
+        assert numbers(client, "?sort_by=dep_delay") == [1, 3, 2]
+        assert numbers(client, "?sort_by=dep_delay&sort_order=asc") == [3, 1, 2]
+
+    def test_its_pages_hold_each_of_many_ties_once(self, client: Client) -> None:
+        make_flights(60, distance=100)
+        pages = [numbers(client, f"?sort_by=distance&page_size=7&page={page}") for page in range(1, 10)]
+        assert sorted(number for page in pages for number in page) == list(range(1, 61))
+
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("page=0", "page"),
+            (f"page={10**21}", "page"),
+            ("page=first", "page"),
+            ("page_size=0", "page_size"),
+            ("page_size=-1", "page_size"),
+            ("page_size=101", "page_size"),
+            ("page_size=1000000", "page_size"),
+            ("airline=%00%00", "airline"),
+            ("origin=jfk", "origin"),
+            ("min_delay=99999999999999999999", "min_delay"),
+            ("date_from=yesterday", "date_from"),
+            ("date_to=9999-12-31", "date_to"),
+            ("cancelled=perhaps", "cancelled"),
+        ],
+    )
+    def test_it_refuses_a_bad_value_and_names_the_field(self, client: Client, query: str, field: str) -> None:
+        assert list(problems(client, f"/api/flights?{query}")) == [field]
+
+    def test_it_refuses_a_range_that_ends_before_it_begins(self, client: Client) -> None:
+        (problem,) = problems(client, "/api/flights?date_from=2013-02-01&date_to=2013-01-01").values()
+        assert "date_from is after date_to" in problem
+
+    def test_it_says_what_can_be_sorted_by(self, client: Client) -> None:
+        problem = problems(client, "/api/flights?sort_by=plane__seats")["sort_by"]
+        assert "'time_hour'" in problem
+        assert "'distance'" in problem
+        assert "'asc' or 'desc'" in problems(client, "/api/flights?sort_order=up")["sort_order"]
+
+    def test_it_says_which_parameters_there_are(self, client: Client) -> None:
+        problem = problems(client, "/api/flights?carrier=UA")["carrier"]
+        for name in ("airline", "date_from", "page_size", "sort_order"):
+            assert name in problem
+
+    def test_it_answers_past_the_end_with_the_true_total(self, client: Client) -> None:
+        make_flights(3)
+        answer = client.get("/api/flights?page=99999").json()
+        assert (answer["items"], answer["total"], answer["has_next"]) == ([], 3, False)
+
+
+class TestFlight:
+    @pytest.mark.parametrize("rows", [1, 50])
+    def test_it_answers_with_reports_and_authors_in_two_queries(
+        self, client: Client, django_assert_num_queries: Any, rows: int
+    ) -> None:
+        (flight,) = make_flights(1)
+        make_reports(flight, rows)
+        with django_assert_num_queries(2):
+            answer = client.get(f"/api/flights/{flight.pk}").json()
+        assert len(answer["reports"]) == rows
+        assert answer["reports"][0]["author"].startswith("reporter-")
+        assert answer["airline"]["code"] == "UA"
+
+    @pytest.mark.parametrize("flight_id", [1, 10**21])
+    def test_it_answers_404_in_json(self, client: Client, flight_id: int) -> None:
+        response = client.get(f"/api/flights/{flight_id}")
+        assert response.status_code == 404
+        assert response.json() == {"detail": "Not Found"}
+
+
+class TestAirports:
+    def test_it_lists_them_by_code(self, client: Client) -> None:
+        make_reference_rows()
+        answer = client.get("/api/airports?page_size=2").json()
+        assert [airport["code"] for airport in answer["items"]] == ["EWR", "IAH"]
+        assert answer["total"] == 3
+
+    def test_it_answers_one(self, client: Client) -> None:
+        make_reference_rows()
+        answer = client.get("/api/airports/JFK").json()
+        assert answer["name"] == "John F Kennedy Intl"
+        assert answer["latitude"] == 40.6
+
+    def test_it_answers_404_in_json(self, client: Client) -> None:
+        response = client.get("/api/airports/XXX")
+        assert (response.status_code, response.json()) == (404, {"detail": "Not Found"})
+
+    def test_it_refuses_what_is_no_code(self, client: Client) -> None:
+        assert list(problems(client, "/api/airports/%00")) == ["code"]
+
+
+class TestReports:
+    @pytest.fixture
+    def flight(self) -> Flight:
+        return make_flights(1)[0]
+
+    @pytest.fixture
+    def reporter(self, client: Client) -> Client:
+        client.force_login(get_user_model().objects.create_user("ann"))
+        return client
+
+    def post(self, client: Client, flight: int, **report: Any) -> Any:
+        return client.post(f"/api/flights/{flight}/reports", report, content_type="application/json")
+
+    def test_it_writes_what_the_user_reports(self, reporter: Client, flight: Flight) -> None:
+        response = self.post(reporter, flight.pk, kind="delay", delay_minutes=30, note="De-icing")
+        assert response.status_code == 201
+        assert response.json()["author"] == "ann"
+        (report,) = StatusReport.objects.all()
+        assert (report.flight, report.kind, report.delay_minutes, report.author.get_username()) == (
+            flight,
+            "delay",
+            30,
+            "ann",
+        )
+        assert client_sees(reporter, flight) == [report.pk]
+
+    def test_it_refuses_a_stranger(self, client: Client, flight: Flight) -> None:
+        assert self.post(client, flight.pk, kind="cancellation").status_code == 401
+        assert not StatusReport.objects.exists()
+
+    def test_it_refuses_a_session_without_a_csrf_token(self, flight: Flight) -> None:
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(get_user_model().objects.create_user("ann"))
+        assert self.post(client, flight.pk, kind="cancellation").status_code == 403
+        assert not StatusReport.objects.exists()
+
+    @pytest.mark.parametrize(
+        "report",
+        [
+            {},
+            {"kind": "lost"},
+            {"kind": "delay"},
+            {"kind": "delay", "delay_minutes": 0},
+            {"kind": "delay", "delay_minutes": 10**21},
+            {"kind": "gate"},
+            {"kind": "gate", "gate": "much too long"},
+            {"kind": "cancellation", "note": "a\x00b"},
+            {"kind": "cancellation", "note": "\ud800"},
+            {"kind": "cancellation", "note": "x" * 2001},
+        ],
+    )
+    def test_it_refuses_a_bad_report(self, reporter: Client, flight: Flight, report: dict[str, Any]) -> None:
+        assert self.post(reporter, flight.pk, **report).status_code == 422
+        assert not StatusReport.objects.exists()
+
+    def test_it_answers_404_where_there_is_no_flight(self, reporter: Client, flight: Flight) -> None:
+        assert self.post(reporter, flight.pk + 1, kind="cancellation").status_code == 404
+
+
+def client_sees(client: Client, flight: Flight) -> list[int]:
+    return [report["id"] for report in client.get(f"/api/flights/{flight.pk}").json()["reports"]]
+
+
+class TestSchema:
+    def test_it_shows_the_envelope(self) -> None:
+        schema = api.get_openapi_schema()
+        page = schema["components"]["schemas"]["PagedFlightOut"]
+        types = {name: field["type"] for name, field in page["properties"].items()}
+        assert types == {
+            "items": "array",
+            "total": "integer",
+            "page": "integer",
+            "page_size": "integer",
+            "total_pages": "integer",
+            "has_next": "boolean",
+            "has_prev": "boolean",
+        }
+        assert page["properties"]["items"]["items"] == {"$ref": "#/components/schemas/FlightOut"}
+        assert sorted(page["required"]) == sorted(types)
+
+    def test_every_documented_parameter_is_accepted(self, client: Client) -> None:
+        examples = {
+            "airline": "UA",
+            "origin": "JFK",
+            "destination": "IAH",
+            "date_from": "2013-01-01",
+            "date_to": "2013-01-01",
+            "min_delay": "1",
+            "cancelled": "true",
+            "sort_by": "distance",
+            "sort_order": "asc",
+            "page": "1",
+            "page_size": "100",
+        }
+        parameters = api.get_openapi_schema()["paths"]["/api/flights"]["get"]["parameters"]
+        assert {parameter["name"] for parameter in parameters} == set(examples)
+        assert client.get("/api/flights", examples).status_code == 200
+
+    def test_it_says_what_is_for_everybody_and_what_is_not(self) -> None:
+        operations = {
+            (method, path): bool(operation.get("security"))
+            for path, methods in api.get_openapi_schema()["paths"].items()
+            for method, operation in methods.items()
+        }
+        assert operations == {
+            ("get", "/api/flights"): False,
+            ("get", "/api/flights/{flight_id}"): False,
+            ("post", "/api/flights/{flight_id}/reports"): True,
+            ("get", "/api/airports"): False,
+            ("get", "/api/airports/{code}"): False,
+            ("get", "/api/task-status/{task_id}"): True,
+        }
+
+
+class TestPages:
+    def test_the_landing_page_leads_to_pages_that_answer(self, client: Client) -> None:
+        html = client.get("/").content.decode()
+        links = [link.replace("&amp;", "&") for link in re.findall(r'href="([^"]+)"', html)]
+        assert {"/api/docs", "/admin/"} < set(links)
+        for link in links:
+            assert client.get(link, follow=True).status_code == 200, link
+
+    def test_the_landing_page_loads_nothing_and_runs_nothing(self, client: Client) -> None:
+        html = client.get("/").content.decode()
+        assert not re.search(r"<script|<style|<link|\bstyle=|\bon\w+=|\bsrc=|https?://", html)
+
+    def test_the_documentation_loads_only_local_files(self, client: Client) -> None:
+        html = client.get("/api/docs").content.decode()
+        assets = re.findall(r'<(?:script|link|img)[^>]*?(?:src|href)="([^"]+)"', html)
+        assert len(assets) >= 3
+        for asset in assets:
+            assert asset.startswith("/static/"), asset
+            assert finders.find(asset.removeprefix("/static/")), asset
+        assert "/api/openapi.json" in html
+        assert client.get("/api/openapi.json").json()["info"]["title"] == "Flights out of New York"
+
+    def test_the_documentation_is_whole_over_real_http(self, live_server: Any) -> None:
+        html = requests.get(f"{live_server.url}/api/docs", timeout=10).text
+        assets = re.findall(r'<(?:script|link)[^>]*?(?:src|href)="([^"]+)"', html)
+        for url in [*assets, "/api/openapi.json"]:
+            response = requests.get(live_server.url + url, timeout=10)
+            assert response.status_code == 200, url
+            assert response.content, url
+
+    def test_the_documentation_can_send_the_token_that_reports_need(self, client: Client) -> None:
+        html = client.get("/api/docs").content.decode()
+        assert re.search(r'data-csrf-token="\w{64}"', html)

@@ -1,0 +1,25 @@
+"""Settings of the test run: the demo's, with the test app, quick passwords and one cache database a worker."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("DJANGO_SECRET_KEY", "only-for-tests")
+
+from project.settings import *  # noqa: F403  # the environment comes first
+from project.settings import CACHES, DATABASES, INSTALLED_APPS, IS_SQLITE, REDIS_URL
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.testapp"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+MIGRATION_MODULES = {"testapp": None}
+
+if not IS_SQLITE:
+    # One connection a thread, closed with it: a pool would outlive the test database.
+    DATABASES["default"]["OPTIONS"].pop("pool", None)
+
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+if REDIS_URL:
+    CACHES["default"]["LOCATION"] = f"{REDIS_URL.rstrip('/').rsplit('/', 1)[0]}/{WORKER}"
+    CELERY_BROKER_URL = CELERY_RESULT_BACKEND = CACHES["default"]["LOCATION"]
+
+STATIC_ROOT = None  # nothing is collected; WhiteNoise would warn of a folder that is not there
