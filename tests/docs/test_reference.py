@@ -1,0 +1,75 @@
+"""Compares the reference pages with the code: whoever adds a thing writes its line, or a test fails."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import perfkit
+from perfkit.checks import FINDINGS
+from tests.docs.pages import ROOT
+
+REFERENCE = ROOT / "docs" / "reference"
+ASKED = re.compile(r"""(?:\benv\.\w+\(|environ\.get\(|environ\[|_VARIABLE: Final = )\s*"([A-Z_]+)\"""")
+
+
+def headings(page: Path) -> list[str]:
+    return re.findall(r"^## `?([^`\n]+)`?$", page.read_text("utf-8"), flags=re.MULTILINE)
+
+
+def commands() -> list[str]:
+    folders = [ROOT / "perfkit", ROOT / "project" / "flights"]
+    found = [
+        path.stem for folder in folders for path in (folder / "management" / "commands").glob("[a-z]*.py")
+    ]
+    return sorted(found)
+
+
+def rooms() -> list[str]:
+    """Return every module right below perfkit that says what is public."""
+    names = [f"perfkit.{found.name}" for found in pkgutil.iter_modules(perfkit.__path__)]
+    return [name for name in names if hasattr(importlib.import_module(name), "__all__")]
+
+
+class TestSettings:
+    def test_it_is_the_page_that_the_table_makes(self) -> None:
+        made = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))["page"]()
+        assert (REFERENCE / "settings.md").read_text("utf-8") == made, "Run: python docs/make_settings.py"
+
+
+class TestChecks:
+    def test_it_has_a_section_for_each_id(self) -> None:
+        assert headings(REFERENCE / "checks.md") == list(FINDINGS)
+
+    @pytest.mark.parametrize("identity", FINDINGS)
+    def test_it_says_what_the_check_finds(self, identity: str) -> None:
+        text = (REFERENCE / "checks.md").read_text("utf-8")
+        assert f"## {identity}\n\n{FINDINGS[identity]}\n" in text
+
+
+class TestEnvironment:
+    def test_it_lists_each_name_that_the_demo_reads(self) -> None:
+        sources = [ROOT / "project" / "settings.py", *(ROOT / "project" / "services").glob("*.py")]
+        asked = {found for source in sources for found in re.findall(ASKED, source.read_text("utf-8"))}
+        text = (REFERENCE / "environment.md").read_text("utf-8")
+        assert sorted(re.findall(r"^\| `([A-Z_]+)` \|", text, flags=re.MULTILINE)) == sorted(asked)
+
+
+class TestCommands:
+    def test_it_has_a_section_for_each_command(self) -> None:
+        assert sorted(headings(REFERENCE / "commands.md")) == commands()
+
+
+class TestApi:
+    def test_it_documents_each_room_with_public_names(self) -> None:
+        text = (REFERENCE / "api.md").read_text("utf-8")
+        assert sorted(re.findall(r"^\.\. automodule:: (\S+)$", text, flags=re.MULTILINE)) == rooms()
+
+    @pytest.mark.parametrize("name", [name for name in perfkit.__all__ if not name.startswith("_")])
+    def test_it_names_what_the_package_itself_offers(self, name: str) -> None:
+        assert f"`{name}`" in (REFERENCE / "api.md").read_text("utf-8")
