@@ -5,17 +5,12 @@ from __future__ import annotations
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
-from django.views.generic import TemplateView
 
 from project.api import api
+from project.views import HomeView
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path(
-        "",
-        TemplateView.as_view(
-            template_name="home.html", extra_context={"has_metrics": settings.HAS_PROMETHEUS}
-        ),
-    ),
+    path("", HomeView.as_view(), name="home"),
     path("admin/", admin.site.urls),
     path("api/", api.urls),
 ]

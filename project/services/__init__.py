@@ -28,6 +28,7 @@ __all__ = [
     "local_password",
     "local_secret_key",
     "redis_url",
+    "report_path",
     "sqlite_path",
     "unreachable_database",
 ]
@@ -73,6 +74,11 @@ def sqlite_path() -> str:
         ServiceError: The folder cannot be written.
     """
     return str(services_folder() / "db.sqlite3")
+
+
+def report_path() -> Path:
+    """Return the file that `manage.py demo` writes its figures to; it need not exist."""
+    return services_folder(is_made=False) / "report.json"
 
 
 def local_secret_key(make: Callable[[], str], *, folder: Path = LOCAL) -> str:

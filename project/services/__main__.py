@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 import environ
 
+from project.services.account import delete_copies
 from project.services.postgres import PORT_VARIABLE as POSTGRES_PORT
 from project.services.postgres import PostgresServer
 from project.services.processes import fixed_port
-from project.services.state import BASE_DIR, ServiceError, services_folder
+from project.services.state import BASE_DIR, LOCAL, ServiceError, services_folder
 from project.services.valkey import PORT_VARIABLE as VALKEY_PORT
 from project.services.valkey import ValkeyServer
 
@@ -45,6 +46,8 @@ def remove(servers: Sequence[Server]) -> int:
     """Stop what runs and delete its data, wherever it lies."""
     for server in servers:
         server.remove()
+    if not any(LOCAL.glob("*/postgres.json")):
+        delete_copies()
     return 0
 
 

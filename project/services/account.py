@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from project.services.state import ServiceError
+from project.services.state import BASE_DIR, ServiceError
 
 # Where files lie that PostgreSQL's user must reach, when the clone is in a folder that only root may enter.
 REACHABLE: Final = Path("/var/lib/perfkit")
@@ -94,11 +95,13 @@ def reachable_folder(folder: Path) -> Path:
 
 
 def copy_within_reach(package: Path, *, version: str) -> Path:
-    """Copy an installed package, with the libraries beside it, to where every user may run it."""
-    place = reachable_folder(package) / version
+    """Copy an installed package, with the libraries beside it, to where every user may run it.
+
+    One copy per version serves all virtual environments of this clone.
+    """
+    place = reachable_folder(BASE_DIR) / version
     if not place.exists():
-        draft = place.with_name(f"{version}.new")
-        shutil.rmtree(draft, ignore_errors=True)
+        draft = place.with_name(f"{version}.{secrets.token_hex(4)}")
         for part in (package, package.with_name(f"{package.name}.libs")):
             if part.exists():
                 shutil.copytree(
@@ -108,10 +111,13 @@ def copy_within_reach(package: Path, *, version: str) -> Path:
             if not path.is_symlink():
                 mode = path.stat().st_mode
                 path.chmod(mode | (0o555 if mode & 0o100 else 0o444))
-        draft.rename(place)
+        try:
+            draft.rename(place)
+        except OSError:  # another process has just made it
+            shutil.rmtree(draft)
     return place / package.name
 
 
-def delete_copies(package: Path) -> None:
-    """Delete what `copy_within_reach` made of this package."""
-    shutil.rmtree(reachable_path(package), ignore_errors=True)
+def delete_copies() -> None:
+    """Delete what `copy_within_reach` made for this clone."""
+    shutil.rmtree(reachable_path(BASE_DIR), ignore_errors=True)

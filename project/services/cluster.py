@@ -159,10 +159,7 @@ class Cluster:
         return password
 
     def delete(self) -> None:
-        """Delete the data, wherever it lies, and the copy of the programs where no other server has data."""
-        others = set(self.home.parent.glob("*/postgres.json")) - {self.home / "postgres.json"}
-        if not others:
-            accounts.delete_copies(wheel_folder().parent)
+        """Delete the data, wherever it lies."""
         shutil.rmtree(self.data, ignore_errors=True)
         if self.data.parent != self.home:
             shutil.rmtree(self.data.parent, ignore_errors=True)

@@ -1,0 +1,20 @@
+# The demo project, for compose.yaml: one image for web, worker and beat.
+FROM python:3.13-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /srv/perfkit
+
+RUN pip install "pip>=25.1" && useradd --system --create-home perfkit
+
+# What changes seldom comes first, so that a change of the code installs nothing again.
+COPY pyproject.toml requirements-dev.txt README.md LICENSE ./
+RUN pip install --constraint requirements-dev.txt --group demo
+
+COPY perfkit perfkit
+COPY project project
+COPY manage.py ./
+RUN pip install --constraint requirements-dev.txt --editable ".[all]"
+
+USER perfkit
+EXPOSE 8000
+CMD ["gunicorn", "project.wsgi:application", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "8", "--access-logfile", "-"]

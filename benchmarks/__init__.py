@@ -1,0 +1,1 @@
+"""perfkit against its peers, room by room: `python -m benchmarks.run ROOM`."""

@@ -1,0 +1,1 @@
+"""One module per room; each has `measure(is_quick=…)`, which returns a `Report`."""

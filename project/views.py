@@ -1,0 +1,27 @@
+"""The demo's front page: what was measured on this machine, and where to go on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.views.generic import TemplateView
+
+from project.services import report_path
+
+
+class HomeView(TemplateView):
+    """Shows the figures that `manage.py demo` has left, if it has run."""
+
+    template_name = "home.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the figures."""
+        report = report_path()
+        figures = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
+        return {
+            **super().get_context_data(**kwargs),
+            "has_metrics": settings.HAS_PROMETHEUS,
+            "figures": figures,
+        }

@@ -1,0 +1,1 @@
+"""One fixture plugin per kind of server."""
