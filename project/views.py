@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -12,13 +13,18 @@ from project.services import report_path
 
 
 class HomeView(TemplateView):
-    """Shows the figures that `manage.py demo` has left, if it has run."""
+    """Shows the figures that `manage.py demo` has left, if it has run.
+
+    Attributes:
+        report: The file they are in; that of this clone where it is None.
+    """
 
     template_name = "home.html"
+    report: Path | None = None
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the figures."""
-        report = report_path()
+        report = self.report or report_path()
         figures = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
         return {
             **super().get_context_data(**kwargs),

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from django.contrib.auth import get_user_model
 from django.contrib.staticfiles import finders
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 
 from perfkit.conf import configured
 from project.api import api
+from project.flights.measures import Measure
 from project.flights.models import Flight, StatusReport
+from project.views import HomeView
 from tests.flights.factories import make_flights, make_reference_rows, make_reports
 
 pytestmark = pytest.mark.django_db
@@ -306,11 +310,33 @@ class TestPages:
         links = [link.replace("&amp;", "&") for link in re.findall(r'href="([^"]+)"', html)]
         assert {"/api/docs", "/admin/"} < set(links)
         for link in links:
-            assert client.get(link, follow=True).status_code == 200, link
+            if link.startswith("/static/"):
+                assert finders.find(link.removeprefix("/static/")), link
+            else:
+                assert client.get(link, follow=True).status_code == 200, link
 
-    def test_the_landing_page_loads_nothing_and_runs_nothing(self, client: Client) -> None:
+    def test_the_landing_page_loads_only_local_files_and_runs_nothing(self, client: Client) -> None:
         html = client.get("/").content.decode()
-        assert not re.search(r"<script|<style|<link|\bstyle=|\bon\w+=|\bsrc=|https?://", html)
+        assert not re.search(r"<script|<style|\bstyle=|\bon\w+=|\bsrc=|https?://", html)
+        assert all(link.startswith("/static/") for link in re.findall(r'<link[^>]*href="([^"]+)"', html))
+
+    def test_the_landing_page_shows_what_was_measured(self, rf: RequestFactory, tmp_path: Path) -> None:
+        view = HomeView.as_view(report=tmp_path / "report.json")
+        assert "Nothing is measured yet" in view(rf.get("/")).render().content.decode()
+
+        row = Measure("write 5,000 flights", "save()", 1500.4, "bulk_insert()", 30000.0, "rows/s")
+        environment = {"flights": 336776, "database": "PostgreSQL 18.6", "django": "5.2", "python": "3.11"}
+        (tmp_path / "report.json").write_text(
+            json.dumps({"environment": environment, "measures": [row.as_dict()]}), encoding="utf-8"
+        )
+        html = view(rf.get("/")).render().content.decode()
+        for shown in (
+            "336,776 flights",
+            "write 5,000 flights",
+            "30,000 rows/s",
+            "20.0 \N{MULTIPLICATION SIGN}",
+        ):
+            assert shown in html
 
     def test_the_documentation_loads_only_local_files(self, client: Client) -> None:
         html = client.get("/api/docs").content.decode()

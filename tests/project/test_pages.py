@@ -1,0 +1,98 @@
+"""The demo's pages in a real browser, at a desk and on a phone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Browser, Page, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+EXPECTED = ("favicon.ico", "404 (Not Found)", "ERR_ABORTED")
+"""The icon that browsers ask for where a page names none (and how they say so); a request superseded by typing."""
+SIZES = {"desk": (1280, 800), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        # Playwright runs an event loop in this thread, in which Django would refuse the tests' own queries.
+        os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+        yield browser
+        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+        browser.close()
+
+
+@pytest.fixture(params=SIZES, ids=list(SIZES))
+def page(browser: Browser, live_server: LiveServer, request: pytest.FixtureRequest) -> Iterator[Page]:
+    width, height = SIZES[request.param]
+    page = browser.new_page(viewport={"width": width, "height": height}, base_url=live_server.url)
+    troubles: list[str] = []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("requestfailed", lambda failed: troubles.append(f"{failed.url}: {failed.failure}"))
+    page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
+    page.on("response", lambda got: troubles.append(f"{got.status} {got.url}") if got.status >= 400 else None)
+    yield page
+    page.close()
+    assert [each for each in troubles if not any(word in each for word in EXPECTED)] == []
+
+
+def log_in(page: Page, **user: Any) -> None:
+    User.objects.create_superuser("demo", password="only-for-tests")
+    page.goto("/admin/login/")
+    page.get_by_label("Username").fill("demo")
+    page.get_by_label("Password").fill("only-for-tests")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/admin/")
+
+
+def test_the_front_page_leads_on(page: Page) -> None:
+    page.goto("/")
+
+    assert page.get_by_role("heading", level=1).inner_text() == "perfkit demo"
+    page.get_by_role("link", name="Administration").click()
+    assert "/admin/login/" in page.url
+
+
+def test_the_front_page_fits_its_window(page: Page) -> None:
+    page.goto("/")
+
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_the_documentation_of_the_api_tries_an_endpoint(page: Page) -> None:
+    page.goto("/api/docs")
+    page.locator(
+        "#operations-airports-project_flights_api_list_airports button.opblock-summary-control"
+    ).click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+
+    page.locator(".live-responses-table .response-col_status", has_text="200").wait_for()
+
+
+def test_the_admin_lists_and_searches_flights(page: Page) -> None:
+    log_in(page)
+    page.goto("/admin/flights/flight/")
+    page.locator("#searchbar").fill("UA1545")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**q=UA1545**")
+
+    assert page.get_by_role("heading", level=1).inner_text() == "Select flight to change"
+
+
+def test_the_admin_finds_an_airport_as_one_types(page: Page) -> None:
+    log_in(page)
+    page.goto("/admin/flights/flight/add/")
+    page.locator(".field-origin .select2-selection").click()
+    page.locator(".select2-search__field").fill("JF")
+
+    page.locator(".select2-results__option", has_text="No results found").wait_for()
