@@ -35,6 +35,7 @@ demo: $(STAMP)  ## Start servers, load a year of real flights, and measure befor
 	$(BIN)/python -m project.services start
 	$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/python manage.py load_flights
+	$(BIN)/python manage.py warm_cache
 	$(BIN)/python manage.py demo
 
 serve: $(STAMP)  ## Run the site on port 8000 (or PORT=)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import zlib
 from functools import cache
 from typing import Any, Final
 
@@ -16,17 +17,21 @@ from django.db.models import Model
 
 from perfkit.caching.columns import column_names, python_type
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Number of this layout; entries of another one are misses."""
 
 LARGEST_ENTRY_BYTES: Final = 1_000_000
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):
-    """What is stored under one key: the layout's number, the tokens taken before the row was read, and it."""
+    """What is stored under one key: the layout's number, the tokens taken before the row was read, and it.
+
+    The checksum finds damage; it is no defence against somebody who may write to the server.
+    """
 
     format: int
     tokens: tuple[bytes, ...]
+    checksum: int
     row: msgspec.Raw
 
 
@@ -49,7 +54,9 @@ class RowCodec:
         shape = ",".join(
             f"{name}:{kind.__name__}" for name, kind in zip(column_names(model), types, strict=True)
         )
-        self.fingerprint = hashlib.sha256(f"{FORMAT};{shape}".encode()).hexdigest()[:12]
+        self.fingerprint = hashlib.sha256(f"{FORMAT};{model._meta.db_table};{shape}".encode()).hexdigest()[
+            :12
+        ]
 
     def encode(self, row: tuple[Any, ...], tokens: tuple[bytes, ...]) -> bytes | None:
         """Return the entry, or None where a value is not of its column's exact type, or it is too large."""
@@ -57,7 +64,8 @@ class RowCodec:
             if type(value) not in allowed or not _survives(value):
                 return None
         try:
-            entry = _encoder.encode(Entry(FORMAT, tokens, msgspec.Raw(_encoder.encode(row))))
+            encoded = _encoder.encode(row)
+            entry = _encoder.encode(Entry(FORMAT, tokens, zlib.crc32(encoded), msgspec.Raw(encoded)))
         except (OverflowError, UnicodeEncodeError):  # an int beyond 64 bits; a lone surrogate
             return None
         return entry if len(entry) <= LARGEST_ENTRY_BYTES else None
@@ -66,7 +74,7 @@ class RowCodec:
         """Return the row, or None where the entry was made with other tokens or is no entry at all."""
         try:
             held = _entry_decoder.decode(entry)
-            if held.format != FORMAT or held.tokens != tokens:
+            if held.format != FORMAT or held.tokens != tokens or held.checksum != zlib.crc32(held.row):
                 return None
             return self._decoder.decode(held.row)  # type: ignore[no-any-return]
         except (msgspec.DecodeError, UnicodeDecodeError, OverflowError, RecursionError):
@@ -82,7 +90,7 @@ def codec_for(model: type[Model]) -> RowCodec:
 def _survives(value: Any) -> bool:
     """Say whether `value` comes back the same: a datetime keeps its zone only where that is UTC or none."""
     if type(value) is datetime.datetime:
-        return value.tzinfo is None or value.tzinfo is datetime.UTC
+        return (value.tzinfo is None or value.tzinfo is datetime.UTC) and not value.fold
     if type(value) is datetime.time:
-        return value.tzinfo is None
+        return value.tzinfo is None and not value.fold
     return True

@@ -20,7 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.caching import tokens
 from perfkit.caching.breaker import Breaker
-from perfkit.caching.outbox import LOOK_EVERY_SECONDS, Outbox
+from perfkit.caching.outbox import LOOK_EVERY_SECONDS, Outbox, OutboxMissingError
 from perfkit.caching.store import Store, StoreError, current_store
 from perfkit.conf import options
 from perfkit.errors import CacheUnavailableError
@@ -61,8 +61,14 @@ class Announcement:
         self._store = store
 
     def keep(self, connection: BaseDatabaseWrapper) -> None:
-        """Put the tags into the outbox, in the transaction that is open on `connection`."""
-        outbox.put(connection, self._tags)
+        """Put the tags into the outbox, in the transaction that is open on `connection`.
+
+        Where there is no outbox yet (its migration has not run) no reader trusts the cache, so none need be told.
+        """
+        try:
+            outbox.put(connection, self._tags)
+        except OutboxMissingError as error:
+            logger.info("A write is told to nobody: %s", error)
 
     def done(self) -> None:
         """Say that the write has ended, one way or the other; from now on its rows may be cached again."""
@@ -98,6 +104,7 @@ def announce(alias: str, tags: Iterable[str]) -> Announcement:
             problem = str(error)
             breaker.failed(problem)
         else:
+            breaker.succeeded()  # reads look into the outbox before they trust the cache again
             return Announcement(sorted_tags, alias=alias, writer=writer, store=store, is_told=True)
     if options.CACHE_OUTAGE_WRITES == "refuse":
         raise CacheUnavailableError(problem)

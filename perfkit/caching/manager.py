@@ -16,8 +16,12 @@ from perfkit.conf import options
 
 M = TypeVar("M", bound=Model)
 
-READING_METHODS: Final = ("__init__", "__iter__", "_chain", "_clone", "_fetch_all", "all", "filter", "get")
-"""Where a queryset class overrides one of these, a read by primary key may mean something of its own."""
+QUERYSET_NAMES: Final = frozenset(name for part in QuerySet.__mro__[:-1] for name in vars(part))
+HARMLESS: Final = frozenset(
+    {"__module__", "__doc__", "__orig_bases__", "__parameters__", "__annotations__", "__annotate_func__"}
+    | {"update", "delete", "create", "bulk_create", "bulk_update", "get_or_create", "update_or_create"}
+)
+"""Where a queryset class has another of Django's names, a read by primary key may mean something of its own."""
 
 
 class CachedManager(models.Manager[M]):
@@ -56,8 +60,7 @@ class CachedManager(models.Manager[M]):
     def contribute_to_class(self, cls: type[Model], name: str) -> None:
         """Take part in `cls`, and have its writes watched once all models are loaded."""
         super().contribute_to_class(cls, name)
-        if not cls._meta.abstract:
-            declare(cls)
+        declare(cls)
 
     def get(self, *args: Any, **kwargs: Any) -> M:
         """Return the one row that matches; by primary key alone it may come from the cache."""
@@ -119,6 +122,5 @@ def _only_pk(tracked: TrackedModel, args: tuple[Any, ...], kwargs: dict[str, Any
 
 def _reads_like_django(manager: type[models.Manager[Any]]) -> bool:
     queryset_class: type[QuerySet[Any]] = manager._queryset_class  # type: ignore[attr-defined]  # noqa: SLF001
-    return queryset_class is QuerySet or all(
-        getattr(queryset_class, name) is getattr(QuerySet, name) for name in READING_METHODS
-    )
+    parts = [part for part in queryset_class.__mro__ if part not in QuerySet.__mro__]
+    return all((QUERYSET_NAMES - HARMLESS).isdisjoint(vars(part)) for part in parts)

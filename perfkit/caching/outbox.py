@@ -25,10 +25,16 @@ LOOK_EVERY_SECONDS: Final = 1.0
 """The bound on staleness elsewhere after a write during an outage."""
 
 BATCH_ROWS: Final = 500
+MOST_TAGS: Final = 1000
+"""More are told in several calls, so that none lasts longer than the store's timeout."""
 
 
 class OutboxMissingError(Exception):
     """The outbox table has not been made in this database. Never leaves the caching room."""
+
+
+class LookUnderWayError(Exception):
+    """Another thread is looking into the outbox: what it finds is not told yet. Never leaves the caching room."""
 
 
 class Outbox:
@@ -43,9 +49,15 @@ class Outbox:
         self._lock = threading.Lock()
         self._next_look: dict[str, float] = {}
         self._found: set[tuple[str, str]] = set()
+        self._looking: set[str] = set()
 
     def put(self, connection: BaseDatabaseWrapper, tags: Iterable[str]) -> None:
-        """Keep `tags`, in the transaction that is open on `connection`."""
+        """Keep `tags`, in the transaction that is open on `connection`.
+
+        Raises:
+            OutboxMissingError: Migrations have not made the table.
+        """
+        self._require_table(connection)
         PendingInvalidation.objects.using(connection.alias).create(tags=json.dumps(sorted(tags)))
 
     def look_again(self, alias: str) -> None:
@@ -59,19 +71,25 @@ class Outbox:
 
         Raises:
             OutboxMissingError: Migrations have not made the table.
+            LookUnderWayError: Another thread looks at this moment.
             StoreError: The server still does not answer; what waits goes on waiting.
         """
         alias = connection.alias
         with self._lock:
+            if alias in self._looking:
+                raise LookUnderWayError(alias)
             now = self._clock()
             if now < self._next_look.get(alias, 0.0):
                 return
             self._next_look[alias] = now + LOOK_EVERY_SECONDS
+            self._looking.add(alias)
         try:
             self._drain(connection, store, in_transaction=in_transaction)
         except BaseException:
             self.look_again(alias)
             raise
+        finally:
+            self._looking.discard(alias)
 
     def _drain(self, connection: BaseDatabaseWrapper, store: Store, *, in_transaction: bool) -> None:
         self._require_table(connection)
@@ -85,7 +103,9 @@ class Outbox:
             if not rows:
                 return
             last = rows[-1][0]
-            store.void(sorted({tag for _, tags in rows for tag in json.loads(tags)}))
+            found = sorted({tag for _, tags in rows for tag in json.loads(tags)})
+            for start in range(0, len(found), MOST_TAGS):
+                store.void(found[start : start + MOST_TAGS])
             if not in_transaction:
                 marks = ", ".join([mark] * len(rows))
                 _fetch(connection, delete.format(marks), [row_id for row_id, _ in rows])

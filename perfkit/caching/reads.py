@@ -18,7 +18,8 @@ from django.db.models import Model, QuerySet
 from perfkit.caching import tokens
 from perfkit.caching.codec import codec_for
 from perfkit.caching.coherence import breaker, outbox
-from perfkit.caching.outbox import OutboxMissingError
+from perfkit.caching.databases import entry_scope, is_watchable, tag_scope
+from perfkit.caching.outbox import LookUnderWayError, OutboxMissingError
 from perfkit.caching.registry import TrackedModel
 from perfkit.caching.store import Store, StoreError, current_store
 from perfkit.caching.tags import PrimaryKey, entry_key, row_tag, table_tag
@@ -27,6 +28,9 @@ from perfkit.conf import options
 from perfkit.signals import cache_read
 
 logger: Final = logging.getLogger("perfkit.caching")
+
+PROBE: Final = "p:probe"
+"""A tag that nothing depends on: a full server, or a replica, answers reads and yet can be told nothing."""
 
 Row = tuple[Any, ...]
 
@@ -97,6 +101,8 @@ def usable_store(model: type[Model], alias: str, tags: tuple[str, ...]) -> Store
         raise Bypass("disabled")
     if router.db_for_write(model) != alias:
         raise Bypass("replica")
+    if not is_watchable(connections[alias]):
+        raise Bypass("driver")
     tracker = tracker_of(connections[alias])
     in_transaction = tracker is not None and tracker.in_transaction
     if tracker is not None and in_transaction:
@@ -112,11 +118,15 @@ def usable_store(model: type[Model], alias: str, tags: tuple[str, ...]) -> Store
 def _drain_outbox(store: Store, alias: str, *, in_transaction: bool) -> None:
     if not breaker.allows():
         raise Bypass("outage")
+    if breaker.is_open:
+        store.void((PROBE,))
     try:
         outbox.drain(connections[alias], store, in_transaction=in_transaction)
     except OutboxMissingError as error:
         _warn_once(str(error))
         raise Bypass("outbox missing") from error
+    except LookUnderWayError as error:
+        raise Bypass("outbox") from error
     except Error as error:
         raise Bypass("outbox unreadable") from error  # the database will tell the caller itself
 
@@ -168,10 +178,11 @@ def select_rows(
 
 
 def _place(tracked: TrackedModel, pk: PrimaryKey, alias: str) -> Place:
-    table = tracked.table
+    table, connection = tracked.table, connections[alias]
+    scope = tag_scope(connection)
     return Place(
-        entry_key(alias, table, codec_for(tracked.model).fingerprint, pk),
-        (row_tag(alias, table, pk), table_tag(alias, table)),
+        entry_key(entry_scope(connection), table, codec_for(tracked.model).fingerprint, pk),
+        (row_tag(scope, table, pk), table_tag(scope, table)),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.apps import apps
@@ -40,7 +41,11 @@ class TrackedModel:
 _tracked: Final[dict[type[Model], TrackedModel | str]] = {}
 _declared: Final[set[type[Model]]] = set()
 _undecided: Final[list[type[Model]]] = []
-_by_table: Final[dict[str, TrackedModel]] = {}
+_by_table: Mapping[str, TrackedModel] = {}
+"""Replaced, never changed: other threads go through it meanwhile."""
+_lock: Final = threading.RLock()
+LONGEST_NUMBER: Final = 20
+"""Digits of a number that a key's column can hold."""
 
 
 def track(model: type[Model]) -> TrackedModel | str:
@@ -59,8 +64,18 @@ def track(model: type[Model]) -> TrackedModel | str:
         model, table, pk.attname, str(pk.column), columns.index(pk.attname), columns, _reader_of(pk)
     )
     _tracked[model] = tracked
-    _by_table[table] = tracked
+    _enter(tracked)
     return tracked
+
+
+def _enter(tracked: TrackedModel) -> None:
+    """Have statements that name the table taken for writes of the model."""
+    global _by_table  # noqa: PLW0603  # replaced as a whole, see there
+    with _lock:
+        other = _by_table.get(tracked.table)
+        if other is not None and (other.pk_column, other.to_pk) != (tracked.pk_column, tracked.to_pk):
+            tracked = replace(tracked, to_pk=_unsure)  # their keys name the rows of one table differently
+        _by_table = {**_by_table, tracked.table: tracked}
 
 
 def table_name(model: type[Model]) -> str:
@@ -69,22 +84,41 @@ def table_name(model: type[Model]) -> str:
 
 
 def declare(model: type[Model]) -> None:
-    """Have `model` tracked as soon as all models are loaded and its relations are known."""
+    """Have `model` tracked as soon as all models are loaded and its relations are known.
+
+    Of an abstract model, those that inherit from it: they have its manager, and nothing else tells of them.
+    """
     _declared.add(model)
     _undecided.append(model)
 
 
 def cached_models() -> set[type[Model]]:
     """Return every model that has a `CachedManager`, whether its rows can be cached or not."""
+    tracked_tables()
     return set(_declared)
 
 
-def tracked_tables() -> dict[str, TrackedModel]:
+def tracked_tables() -> Mapping[str, TrackedModel]:
     """Return the tracked models by their tables' names."""
     if _undecided and apps.models_ready:
-        while _undecided:
-            track(_undecided.pop())
+        _decide()
     return _by_table
+
+
+def _decide() -> None:
+    """Track what was declared; another thread goes on waiting, for less than all would be too little."""
+    with _lock:
+        declared = tuple(_undecided)
+        for model in declared:
+            if not model._meta.abstract:
+                track(model)
+        abstract = tuple(model for model in declared if model._meta.abstract)
+        for model in apps.get_models(include_auto_created=True):
+            if issubclass(model, abstract):
+                _declared.add(model)
+                track(model)
+        _declared.difference_update(abstract)
+        del _undecided[: len(declared)]
 
 
 def why_not(model: type[Model]) -> str:
@@ -95,8 +129,8 @@ def why_not(model: type[Model]) -> str:
         return "it inherits its table from another model"
     if not meta.managed and meta.db_table == "":
         return "it has no table"
-    if not _has_plain_key(pk):
-        return "its primary key is not a plain integer, text or UUID column"
+    if not _has_plain_key(pk) or ":" in meta.db_table:
+        return "its primary key is not a plain integer, text or UUID column, or its table's name has a colon"
     if getattr(pk, "db_collation", None):
         return "its primary key has a collation, under which different texts may be equal"
     field = unsupported_field(model)
@@ -119,13 +153,17 @@ def _reader_of(pk: Field[Any, Any]) -> Callable[[object], PrimaryKey | None]:
 def _as_int(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and len(value) <= LONGEST_NUMBER and value.isascii() and value.isdigit():
         return int(value)
     return None
 
 
 def _as_text(value: object) -> str | None:
-    return str(value) if isinstance(value, str) else None
+    return str.__str__(value) if isinstance(value, str) else None  # an enumeration's own str() is its name
+
+
+def _unsure(value: object) -> None:
+    return None
 
 
 def _as_uuid(value: object) -> uuid.UUID | None:

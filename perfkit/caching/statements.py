@@ -17,23 +17,9 @@ MOST_ROW_TAGS: Final = 500
 """A statement that names more rows than this is taken as a write to the whole table."""
 
 READS: Final = frozenset(
-    {
-        *(
-            "analyze",
-            "begin",
-            "close",
-            "comment",
-            "commit",
-            "create",
-            "deallocate",
-            "declare",
-            "discard",
-            "end",
-        ),
-        *("explain", "fetch", "grant", "listen", "lock", "notify", "pragma", "reindex", "release", "reset"),
-        *("revoke", "rollback", "savepoint", "select", "set", "show", "start", "table", "unlisten", "vacuum"),
-        *("values", "with"),
-    }
+    "analyze begin close comment commit create deallocate declare discard end explain fetch grant listen lock "  # noqa: SIM905  # a list of words
+    "notify pragma reindex release reset revoke rollback savepoint select set show start table unlisten vacuum "
+    "values with".split()
 )
 """First words of statements that change no row of an existing table, unless a second one hides in them."""
 
@@ -43,23 +29,24 @@ WRITING_WORD: Final = re.compile(
 )
 PLAIN_INSERT: Final = re.compile(r"\s*insert\s+into\b", re.IGNORECASE)
 BEYOND_INSERT: Final = re.compile(r"\b(?:conflict|update|delete|merge|replace)\b", re.IGNORECASE)
+TRUNCATE_CASCADE: Final = re.compile(r"\btruncate\b.*\bcascade\b", re.IGNORECASE | re.DOTALL)
 BY_KEY: Final = re.compile(
     r"""(?P<verb>UPDATE|DELETE\ FROM)\ "(?P<table>[^"]+)"
         (?P<set>\ SET\ .*)?
         \ WHERE\ (?:"(?P=table)"\.)?"(?P<column>[^"]+)"\ (?:=\ %s|IN\ \((?P<marks>%s(?:,\ %s)*)\))
-        (?:\ RETURNING\ .*)?""",
+        (?:\ RETURNING\ [^%]*)?""",
     re.VERBOSE | re.DOTALL,
 )
 """The form in which Django writes rows it knows: `UPDATE "t" SET … WHERE "t"."id" = %s`."""
 
 
 def written_tags(
-    alias: str, sql: str, params: object, *, many: bool, tracked: Mapping[str, TrackedModel]
+    database: str, sql: str, params: object, *, many: bool, tracked: Mapping[str, TrackedModel]
 ) -> frozenset[str]:
     """Return the tags of the rows that a statement may change.
 
     Args:
-        alias: Of the database it is sent to.
+        database: What `databases.tag_scope` calls the one it is sent to.
         sql: With placeholders.
         params: Its parameters; a sequence of them where `many`.
         tracked: The tracked models by table, names in lower case.
@@ -73,15 +60,17 @@ def written_tags(
         return frozenset()
     lowered = sql.lower()
     named = [model for table, model in tracked.items() if table in lowered]
+    if TRUNCATE_CASCADE.search(sql):
+        named = list(tracked.values())  # tables that the statement does not name are emptied too
     if not named:
         return frozenset()
-    if len(named) == 1 and not many:
-        known = _known_rows(alias, sql, params, named[0])
+    if not many:
+        known = _known_rows(database, sql, params, tracked)
         if known is not None:
             return known
     if PLAIN_INSERT.match(sql) and not BEYOND_INSERT.search(sql) and ";" not in sql:
         return frozenset()  # new rows: no read that found a row by its key depends on them
-    return frozenset(table_tag(alias, model.table) for model in named)
+    return frozenset(table_tag(database, model.table) for model in named)
 
 
 def is_read(sql: str) -> bool:
@@ -94,19 +83,21 @@ def is_read(sql: str) -> bool:
     return not (may_hold_a_write and WRITING_WORD.search(sql))
 
 
-def _known_rows(alias: str, sql: str, params: object, model: TrackedModel) -> frozenset[str] | None:
-    """Return the row tags where the WHERE names primary keys and nothing else, else None."""
-    match = BY_KEY.fullmatch(sql)
-    if (
-        match is None
-        or sql.count(" WHERE ") != 1
-        or not isinstance(params, Sequence)
-        or isinstance(params, str)
-    ):
+def _known_rows(
+    database: str, sql: str, params: object, tracked: Mapping[str, TrackedModel]
+) -> frozenset[str] | None:
+    """Return the row tags of one statement whose WHERE names primary keys and nothing else, else None.
+
+    None of them where it writes a table that is not tracked: the name of one that is stands in that table's name,
+    or in a subquery.
+    """
+    match = BY_KEY.fullmatch(sql) if sql.count(" WHERE ") == 1 and ";" not in sql else None
+    if match is None or (match["verb"] == "UPDATE") != (match["set"] is not None):
         return None
-    if match["table"].lower() != model.table or match["column"] != model.pk_column:
-        return None
-    if (match["verb"] == "UPDATE") != (match["set"] is not None):
+    model = tracked.get(match["table"].lower())
+    if model is None:
+        return frozenset()
+    if match["column"] != model.pk_column or not isinstance(params, Sequence) or isinstance(params, str):
         return None
     count = match["marks"].count("%s") if match["marks"] else 1
     if count > MOST_ROW_TAGS or count > len(params):
@@ -114,4 +105,4 @@ def _known_rows(alias: str, sql: str, params: object, model: TrackedModel) -> fr
     keys = [model.to_pk(value) for value in params[len(params) - count :]]
     if any(key is None for key in keys):
         return None
-    return frozenset(row_tag(alias, model.table, key) for key in keys if key is not None)
+    return frozenset(row_tag(database, model.table, key) for key in keys if key is not None)

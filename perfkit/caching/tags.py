@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -18,23 +20,43 @@ PLAIN = re.compile(r"[!-~]+")
 PrimaryKey = int | str | UUID
 
 
-def row_tag(alias: str, table: str, pk: PrimaryKey) -> str:
-    """Return the tag of one row."""
-    return f"r:{alias}:{table}:{key_text(pk)}"
+def row_tag(database: str, table: str, pk: PrimaryKey) -> str:
+    """Return the tag of one row of a table in the database that `databases.tag_scope` names so."""
+    return f"r:{database}:{_part(table)}:{key_text(pk)}"
 
 
-def table_tag(alias: str, table: str) -> str:
+def table_tag(database: str, table: str) -> str:
     """Return the tag of all rows of a table at once."""
-    return f"b:{alias}:{table}"
+    return f"b:{database}:{_part(table)}"
 
 
-def entry_key(alias: str, table: str, columns: str, pk: PrimaryKey) -> str:
+def coarsened(tags: Iterable[str], *, most_rows: int) -> set[str]:
+    """Return `tags` with a table's own tag for all of its rows', where those are more than `most_rows`."""
+    rows_of: dict[tuple[str, str], set[str]] = defaultdict(set)
+    kept = set()
+    for tag in tags:
+        kind, database, table, *_ = tag.split(":", 3)
+        if kind == "r":
+            rows_of[database, table].add(tag)
+        else:
+            kept.add(tag)
+    for (database, table), rows in rows_of.items():
+        whole = table_tag(database, table)
+        if len(rows) > most_rows:
+            kept.add(whole)
+        elif whole not in kept:
+            kept |= rows
+    return kept
+
+
+def entry_key(database: str, table: str, columns: str, pk: PrimaryKey) -> str:
     """Return the key under which a row is stored.
 
     Args:
+        database: What `databases.entry_scope` calls it.
         columns: Fingerprint of the columns and their types, so that old entries of a changed model are misses.
     """
-    return f"e:{alias}:{table}:{columns}:{key_text(pk)}"
+    return f"e:{database}:{_part(table)}:{columns}:{key_text(pk)}"
 
 
 def key_text(pk: PrimaryKey) -> str:
@@ -46,3 +68,8 @@ def key_text(pk: PrimaryKey) -> str:
     if len(pk) <= LONGEST_PLAIN_TEXT and PLAIN.fullmatch(pk) and not pk.startswith("#"):
         return pk
     return f"#{hashlib.sha256(pk.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _part(table: str) -> str:
+    """Return a table's name as one part of a key, whose parts are joined by colons."""
+    return table.replace(":", "%3A") if table.isascii() and table.isprintable() else key_text(table)

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from django.db import DatabaseError, connections
 from django.db.models import Model, QuerySet
 from django.utils.module_loading import autodiscover_modules
 
 from perfkit.caching.coherence import breaker
+from perfkit.caching.databases import tag_scope
 from perfkit.caching.manager import CachedManager
 from perfkit.caching.reads import Bypass, fill_rows, require_committed_view, select_rows, usable_store
 from perfkit.caching.registry import TrackedModel, track
@@ -134,6 +136,8 @@ def _warm_one(name: str, *, dry_run: bool, progress: Callable[[str, int, int], N
             done += len(batch)
             if progress is not None:
                 progress(name, done, rows)
+    except DatabaseError as problem:
+        error = f"its rows cannot be read: {problem}"
     except Bypass as bypass:
         error = f"the cache cannot be filled: {bypass}"
     except StoreError as problem:
@@ -146,10 +150,13 @@ def _warm_one(name: str, *, dry_run: bool, progress: Callable[[str, int, int], N
 
 def _fill_batch(tracked: TrackedModel, alias: str, keys: list[PrimaryKey]) -> int:
     """Fill one batch of rows; those that a writer is about to change are left out."""
-    table = table_tag(alias, tracked.table)
-    store = usable_store(tracked.model, alias, (table, *(row_tag(alias, tracked.table, key) for key in keys)))
+    scope = tag_scope(connections[alias])
+    table = table_tag(scope, tracked.table)
+    tags = (table, *(row_tag(scope, tracked.table, key) for key in keys))
+    store = usable_store(tracked.model, alias, tags)
     require_committed_view(alias)
-    table_token, *row_tokens = store.take([table, *(row_tag(alias, tracked.table, key) for key in keys)])
+    table_token, *row_tokens = store.take(tags)
+    breaker.succeeded()
     if is_in_flight(table_token):
         return 0
     taken = {

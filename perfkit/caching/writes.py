@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from django.db import DatabaseError, OperationalError, connections, transaction
@@ -15,23 +16,31 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from perfkit.caching.coherence import Announcement, announce
+from perfkit.caching.databases import is_watchable, tag_scope
 from perfkit.caching.registry import table_name, tracked_tables
 from perfkit.caching.statements import MOST_ROW_TAGS, is_read, written_tags
-from perfkit.caching.tags import row_tag, table_tag
+from perfkit.caching.tags import coarsened, row_tag, table_tag
 from perfkit.errors import CacheUnavailableError
 
 ATTRIBUTE: Final = "_perfkit_writes"
+MOST_TAGS: Final = 10_000
+"""Row tags that one transaction gathers before those of its most written tables become one each."""
+
 READ_COMMITTED: Final = 2
 """`psycopg.IsolationLevel.READ_COMMITTED`; higher levels keep a snapshot."""
 
 CONNECTION_TROUBLE: Final = ("08", "57P", "58", "XX")
 """Classes of SQLSTATE after which the outcome of a COMMIT is not known."""
 
-ISOLATION: Final = re.compile(r"\bisolation\b", re.IGNORECASE)
+ISOLATION: Final = re.compile(r"isolation", re.IGNORECASE)
 SESSION: Final = re.compile(r"\b(?:session|default_transaction_isolation)\b", re.IGNORECASE)
-OPENS: Final = re.compile(r"\s*(?:begin|start\s+transaction)\b", re.IGNORECASE)
-CLOSES: Final = re.compile(r"\s*(?:commit|end|rollback|abort)\b(?!\s+(?:to|prepared)\b)", re.IGNORECASE)
-CHAIN: Final = re.compile(r"\band\s+chain\b", re.IGNORECASE)
+COMMITS: Final = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:commit|end)\b|.*;.*\b(?:commit|end)\b", re.IGNORECASE | re.DOTALL
+)
+"""A COMMIT sent as a statement, or somewhere in a string of several."""
+
+BETWEEN_TRANSACTIONS: Final = frozenset({0, 4})
+"""`psycopg.pq.TransactionStatus.IDLE` and `UNKNOWN` (the connection is lost)."""
 
 
 class WriteTracker:
@@ -41,20 +50,27 @@ class WriteTracker:
         self._connection = connection
         self._django_commit: Callable[[], None] = connection._commit  # type: ignore[attr-defined]  # noqa: SLF001  # Django has no hook before COMMIT
         self._django_rollback: Callable[[], None] = connection._rollback  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
-        self._opened_by_statement = False
+        self._django_set_autocommit: Callable[[bool], None] = connection._set_autocommit  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
         self._isolation_was_set = False
         self._isolation_was_set_for_session = False
         self._snapshot_by_default: bool | None = None
         self._has_written = False
+        self._coarsen_at = MOST_TAGS
         self.pending: set[str] = set()
 
     @property
     def in_transaction(self) -> bool:
-        """Whether statements wait for a COMMIT."""
+        """Whether statements wait for a COMMIT; a BEGIN that was sent as a statement counts too."""
         connection = self._connection
+        if connection.in_atomic_block:
+            return True
         if connection.connection is None:
-            return connection.in_atomic_block
-        return connection.in_atomic_block or not connection.autocommit or self._opened_by_statement
+            return not connection.settings_dict["AUTOCOMMIT"]
+        if not connection.autocommit:
+            return True
+        if connection.vendor == "sqlite":
+            return bool(connection.connection.in_transaction)
+        return connection.connection.pgconn.transaction_status not in BETWEEN_TRANSACTIONS
 
     @property
     def keeps_snapshot(self) -> bool:
@@ -78,34 +94,39 @@ class WriteTracker:
         """Add tags of rows that the open transaction wrote past this wrapper."""
         self.pending |= tags
         self._has_written = True
+        if len(self.pending) > self._coarsen_at:
+            self.pending = coarsened(self.pending, most_rows=MOST_ROW_TAGS)
+            self._coarsen_at = MOST_TAGS + 2 * len(self.pending)
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         """Run one statement, as an execute wrapper of Django's."""
         text = _text_of(sql, self._connection)
-        if text.startswith("SELECT ") and ";" not in text:
+        if text.startswith("SELECT ") and ";" not in text and "isolation" not in text:
             return execute(sql, params, many, context)
+        run = partial(execute, sql, params, many, context)
         if not is_read(text):
-            tags = written_tags(self._connection.alias, text, params, many=many, tracked=tracked_tables())
+            tags = written_tags(
+                tag_scope(self._connection), text, params, many=many, tracked=tracked_tables()
+            )
             if tags and not self.in_transaction:
-                return self._announced(tags, lambda: execute(sql, params, many, context))
+                answer = self._announced(tags, run)
+                self._wrote_if_still_open(tags)
+                return answer
             self.wrote(tags)
-        if CLOSES.match(text):
-            return self._closed_by_statement(text, lambda: execute(sql, params, many, context))
-        answer = execute(sql, params, many, context)
-        if OPENS.match(text):
-            self._opened_by_statement = True
+        answer = self._around_commit(run) if self.pending and COMMITS.match(text) else run()
         if ISOLATION.search(text):
             self._isolation_was_set = True
             if SESSION.search(text):
                 self._isolation_was_set_for_session = True
+        if not self.in_transaction:
+            self._forget()
         return answer
 
     def commit(self) -> None:
         """Stand in for the connection's `_commit`."""
-        tags, self.pending = frozenset(self.pending), set()
         try:
-            if tags:
-                self._around_commit(tags, self._django_commit)
+            if self.pending:
+                self._around_commit(self._django_commit)
             else:
                 self._django_commit()
         finally:
@@ -115,6 +136,14 @@ class WriteTracker:
         """Stand in for the connection's `_rollback`."""
         self._django_rollback()
         self._forget()
+
+    def set_autocommit(self, autocommit: bool) -> None:
+        """Stand in for the connection's `_set_autocommit`: on SQLite, turning it on commits what is open."""
+        if autocommit and self.pending and self._connection.vendor == "sqlite":
+            self._around_commit(partial(self._django_set_autocommit, autocommit))
+            self._forget()
+        else:
+            self._django_set_autocommit(autocommit)
 
     def _announced(self, tags: frozenset[str], execute: Callable[[], Any]) -> Any:
         """Run an autocommit statement between MARK and DONE.
@@ -130,7 +159,13 @@ class WriteTracker:
         announcement.done()
         return answer
 
-    def _around_commit(self, tags: frozenset[str], commit: Callable[[], Any]) -> Any:
+    def _wrote_if_still_open(self, tags: frozenset[str]) -> None:
+        """Keep the tags of a statement that has itself opened a transaction and left it open."""
+        if self.in_transaction:
+            self.wrote(tags)
+
+    def _around_commit(self, commit: Callable[[], Any]) -> Any:
+        tags = coarsened(self.pending, most_rows=MOST_ROW_TAGS)
         try:
             announcement = announce(self._connection.alias, tags)
         except CacheUnavailableError:
@@ -140,19 +175,10 @@ class WriteTracker:
             announcement.keep(self._connection)
         return _ended(announcement, commit)
 
-    def _closed_by_statement(self, text: str, execute: Callable[[], Any]) -> Any:
-        """Run a COMMIT or ROLLBACK that somebody sent as a statement."""
-        tags = frozenset(self.pending)
-        is_commit = text.lstrip()[:1].lower() in "ce"
-        answer = self._around_commit(tags, execute) if tags and is_commit else execute()
-        self._forget()
-        self._opened_by_statement = CHAIN.search(text) is not None
-        return answer
-
     def _forget(self) -> None:
         self.pending.clear()
+        self._coarsen_at = MOST_TAGS
         self._has_written = False
-        self._opened_by_statement = False
         self._isolation_was_set = False
 
     def _asks_for_snapshots(self) -> bool:
@@ -169,12 +195,15 @@ class WriteTracker:
 
 def attach(*, connection: BaseDatabaseWrapper, **_: object) -> None:
     """Put a tracker onto a connection that was just opened; receiver of Django's `connection_created`."""
+    if not is_watchable(connection):
+        return
     tracker: WriteTracker | None = getattr(connection, ATTRIBUTE, None)
     if tracker is None:
         tracker = WriteTracker(connection)
         setattr(connection, ATTRIBUTE, tracker)
         connection._commit = tracker.commit  # type: ignore[attr-defined]  # noqa: SLF001  # no hook before COMMIT
         connection._rollback = tracker.rollback  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
+        connection._set_autocommit = tracker.set_autocommit  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
     tracker.reconnected()
     if tracker not in connection.execute_wrappers:
         # In front: `connection.execute_wrapper()` pops the last one at its end, which must not be this one.
@@ -190,8 +219,11 @@ def rows_were_written(
     *, sender: type[Model], using: str, pks: Iterable[Any] | None, operation: str, **_: object
 ) -> None:
     """Take the tags of rows written past the cursor; receiver of `perfkit.signals.rows_written`."""
-    tracker = tracker_of(connections[using])
-    if tracker is None or not tracker.in_transaction:
+    connection = connections[using]
+    tracker = tracker_of(connection)
+    if tracker is None:
+        return  # a database that nothing is cached from
+    if not tracker.in_transaction:
         raise RuntimeError(
             f"rows_written was sent for {sender._meta.label} outside the transaction that writes them"
         )
@@ -199,11 +231,12 @@ def rows_were_written(
     if tracked is None or (operation == "insert" and pks is None):
         tracker.wrote(frozenset())  # new rows: no read that found a row by its key depends on them
         return
+    scope = tag_scope(connection)
     keys = None if pks is None else [tracked.to_pk(pk) for pk in pks]
     if keys is None or len(keys) > MOST_ROW_TAGS or any(key is None for key in keys):
-        tracker.wrote(frozenset({table_tag(using, tracked.table)}))
+        tracker.wrote(frozenset({table_tag(scope, tracked.table)}))
     else:
-        tracker.wrote(frozenset(row_tag(using, tracked.table, key) for key in keys if key is not None))
+        tracker.wrote(frozenset(row_tag(scope, tracked.table, key) for key in keys if key is not None))
 
 
 def _ended(announcement: Announcement, write: Callable[[], Any]) -> Any:

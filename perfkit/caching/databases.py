@@ -1,0 +1,34 @@
+"""Which database a connection leads to, as keys and tags name it, and whether its writes can be watched."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+def is_watchable(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether perfkit sees the transactions of this driver: psycopg 3, or SQLite."""
+    if connection.vendor == "postgresql":
+        return bool(connection.Database.__name__ == "psycopg")  # type: ignore[attr-defined]  # missing in the stubs
+    return connection.vendor == "sqlite"
+
+
+def tag_scope(connection: BaseDatabaseWrapper) -> str:
+    """Return what names the database in tags: the same for every alias and route that leads to it.
+
+    Two databases of one name on different servers share it, and invalidate each other: that is only slow.
+    """
+    return _digest(str(connection.settings_dict["NAME"]))
+
+
+def entry_scope(connection: BaseDatabaseWrapper) -> str:
+    """Return what names the database in the keys of entries: never the same for two databases."""
+    settings = connection.settings_dict
+    return _digest(*(str(settings[part]) for part in ("ENGINE", "HOST", "PORT", "NAME")))
+
+
+@lru_cache(maxsize=1024)
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

@@ -1,0 +1,71 @@
+"""What every test of the room starts from: an empty store, a closed breaker, an outbox nobody has looked into."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+
+from perfkit.caching import coherence
+from perfkit.caching.store import current_store, forget_store
+from perfkit.signals import cache_outage, cache_read
+
+Outcome = tuple[str, str, str]
+
+
+def wait_until(claim: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    """Return once `claim` holds."""
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline, "It did not come true in time."
+        time.sleep(0.005)
+
+
+def forget_everything() -> None:
+    """Bring this process to the state of one that has just started."""
+    forget_store()
+    coherence.breaker.succeeded()
+    coherence.outbox._next_look.clear()
+    coherence.outbox._found.clear()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache(settings: LazySettings) -> Iterator[None]:
+    """Empty the store around each test; a busy machine must not look like an outage meanwhile."""
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_TIMEOUT": 5.0, "CACHE_RETRY_AFTER": 0.1}
+    forget_everything()
+    store = current_store()
+    assert store is not None
+    store.clear()
+    yield
+    forget_everything()
+    store.clear()
+
+
+@pytest.fixture
+def reads() -> Iterator[list[Outcome]]:
+    """What `cache_read` told: the model's name, the outcome, the reason."""
+    told: list[Outcome] = []
+
+    def listen(sender: Any, outcome: str, reason: str, **_: Any) -> None:
+        told.append((sender.__name__, outcome, reason))
+
+    cache_read.connect(listen)
+    yield told
+    cache_read.disconnect(listen)
+
+
+@pytest.fixture
+def outages() -> Iterator[list[bool]]:
+    """What `cache_outage` told: True where the server went, False where it came back."""
+    told: list[bool] = []
+
+    def listen(is_down: bool, **_: Any) -> None:
+        told.append(is_down)
+
+    cache_outage.connect(listen)
+    yield told
+    cache_outage.disconnect(listen)

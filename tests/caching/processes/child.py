@@ -1,0 +1,159 @@
+"""Runs in a process of its own: one command in, one answer out.
+
+A command is the name of one of the functions below, with its arguments.
+`stop(point)` makes the next passage of that point tell `{"at": point}` and wait until it may go on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402  # the apps come first
+from django.core.signals import setting_changed  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
+
+from perfkit.caching import tokens  # noqa: E402
+from perfkit.caching.store import current_store  # noqa: E402
+from perfkit.caching.writes import tracker_of  # noqa: E402
+from perfkit.signals import cache_read  # noqa: E402
+from tests.testapp.models import Item  # noqa: E402
+
+_pipe: Connection
+_stops: set[str] = set()
+_outcomes: list[str] = []
+
+
+def passes(point: str) -> None:
+    """Stand still here, if the test asked for it."""
+    if point in _stops:
+        _stops.discard(point)
+        _pipe.send({"at": point})
+        assert _pipe.recv() == "go"
+
+
+def between(before: str, function: Callable[..., Any], after: str) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        passes(before)
+        answer = function(*args, **kwargs)
+        passes(after)
+        return answer
+
+    return run
+
+
+def put_points() -> None:
+    store = current_store()
+    for name in ("read", "take", "fill", "mark", "done"):
+        setattr(store, name, between(f"before {name}", getattr(store, name), f"after {name}"))
+    connection.ensure_connection()
+    tracker = tracker_of(connection)
+    assert tracker is not None
+    tracker._django_commit = between("before COMMIT", tracker._django_commit, "after COMMIT")
+    connection.execute_wrappers.append(
+        lambda execute, *args: between("before statement", execute, "after statement")(*args)
+    )
+
+
+def note(outcome: str, reason: str, **_: Any) -> None:
+    _outcomes.append(f"{outcome} {reason}".strip())
+
+
+def stop(point: str) -> None:
+    _stops.add(point)
+
+
+def get(pk: int) -> list[str]:
+    """Return the name as a cached read finds it, and where that came from."""
+    _outcomes.clear()
+    return [Item.objects.get(pk=pk).name, *_outcomes]
+
+
+def update(pk: int, name: str, *, atomic: bool = False) -> str:
+    try:
+        if atomic:
+            with transaction.atomic():
+                Item.plain.filter(pk=pk).update(name=name)
+        else:
+            Item.plain.filter(pk=pk).update(name=name)
+    except Exception as error:  # noqa: BLE001  # told to the test
+        return type(error).__name__
+    return ""
+
+
+def timed_update(pk: int, name: str, **kwargs: Any) -> float:
+    start = time.monotonic()
+    assert update(pk, name, **kwargs) == ""
+    return time.monotonic() - start
+
+
+def plain(pk: int) -> str:
+    return Item.plain.get(pk=pk).name
+
+
+def execute(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def increment(pk: int, seconds: float) -> int:
+    """Write as fast as possible, in turn by each way; return how often."""
+    writes = 0
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        writes += 1
+        if writes % 3 == 0:
+            with transaction.atomic():
+                Item.plain.filter(pk=pk).update(count=writes)
+        elif writes % 3 == 1:
+            Item.plain.filter(pk=pk).update(count=writes)
+        else:
+            execute(f"UPDATE testapp_item SET count = {writes}")
+    return writes
+
+
+def watch(pk: int, seconds: float) -> dict[str, int]:
+    """Compare what a cached read yields with what was committed before it began."""
+    told = {"stale": 0, "hit": 0, "reads": 0}
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        committed = Item.plain.values_list("count", flat=True).get(pk=pk)
+        for _ in range(3):
+            _outcomes.clear()
+            told["stale"] += Item.objects.get(pk=pk).count < committed
+            told["hit"] += _outcomes == ["hit"]
+            told["reads"] += 1
+    return told
+
+
+def configure(database: str, redis_url: str, lease_ms: int, options: dict[str, Any]) -> None:
+    connection.settings_dict["NAME"] = database
+    settings.CACHES["default"]["LOCATION"] = redis_url
+    settings.PERFKIT = {**settings.PERFKIT, **options}
+    for name in ("CACHES", "PERFKIT"):
+        setting_changed.send(sender=None, setting=name, value=getattr(settings, name), enter=True)
+    tokens.WRITE_LEASE_MS = lease_ms  # type: ignore[misc]  # shorter than in earnest
+
+
+def run(*, pipe: Connection, **configuration: Any) -> None:
+    """Do what the test says until it hangs up."""
+    global _pipe  # noqa: PLW0603  # there is one for each process
+    _pipe = pipe
+    configure(**configuration)
+    put_points()
+    cache_read.connect(note)
+    pipe.send({"answer": "ready"})
+    try:
+        while True:
+            name, args, kwargs = pipe.recv()
+            pipe.send({"answer": globals()[name](*args, **kwargs)})
+    except EOFError:
+        connection.close()

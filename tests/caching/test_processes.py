@@ -1,0 +1,286 @@
+"""The six tests, with real processes that are stopped or killed at the exact point.
+
+A read that starts after a commit has returned to its writer never yields an older value.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from perfkit.caching.store import current_store
+from perfkit.models import PendingInvalidation
+from project.services.processes import free_port
+from project.services.state import LOOPBACK
+from tests.caching.conftest import wait_until
+from tests.caching.processes import Process
+from tests.testapp.models import Item
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres, pytest.mark.redis]
+
+LEASE_MS = 700
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    """A function that starts a process; all that still run end with the test."""
+    processes = []
+
+    def start(**options: Any) -> Process:
+        processes.append(Process(**options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.end()
+
+
+@pytest.fixture(scope="module")
+def reader(django_db_setup: None) -> Iterator[Process]:
+    """One for all tests, for none of them kills it."""
+    process = Process()
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def pk() -> int:
+    return Item.plain.create(name="old").pk
+
+
+def cached(process: Process, pk: int) -> None:
+    """Have the row in the cache, as this process sees it."""
+    process.call("get", pk)
+    assert process.call("get", pk)[1:] == ["hit"]
+
+
+def test_1_a_reader_paused_between_its_select_and_its_fill(
+    pk: int, reader: Process, start: Callable[..., Process]
+) -> None:
+    writer = start()
+    for write in ({}, {"atomic": True}):
+        current_store().clear()  # type: ignore[union-attr]
+        writer.call("update", pk, "old")
+        reader.call("stop", "before fill")
+        reader.start("get", pk)
+        reader.wait_at("before fill")
+        assert writer.call("update", pk, "new", **write) == ""
+        reader.go()
+        assert reader.answer() == ["old", "miss"], "it began before the write"
+        for process in (reader, writer):
+            assert process.call("get", pk)[0] == "new"
+
+
+def test_1_a_reader_paused_between_its_tokens_and_its_select(
+    pk: int, reader: Process, start: Callable[..., Process]
+) -> None:
+    writer = start()
+    cached(writer, pk)
+    for point in ("before read", "after read", "before statement", "after statement"):
+        current_store().clear()  # type: ignore[union-attr]
+        writer.call("update", pk, "old")
+        reader.call("stop", point)
+        reader.start("get", pk)
+        reader.wait_at(point)
+        writer.call("update", pk, "new")
+        reader.go()
+        reader.answer()
+        assert writer.call("get", pk)[0] == "new", point
+
+
+@pytest.mark.parametrize("point", ["before mark", "before statement", "after statement", "before done"])
+def test_2_a_reader_beside_an_autocommit_update(
+    pk: int, reader: Process, start: Callable[..., Process], point: str
+) -> None:
+    writer = start()
+    cached(reader, pk)
+    writer.call("stop", point)
+    writer.start("update", pk, "new")
+    writer.wait_at(point)
+    expected = "old" if point in {"before mark", "before statement"} else "new"
+    for _ in range(2):
+        value, outcome = reader.call("get", pk)
+        assert value == expected
+        assert outcome == ("hit" if point == "before mark" else "bypass write in flight")
+    writer.go()
+    assert writer.answer() == ""
+    assert [reader.call("get", pk) for _ in range(2)] == [["new", "miss"], ["new", "hit"]]
+
+
+def test_3_a_process_killed_after_commit(pk: int, reader: Process, start: Callable[..., Process]) -> None:
+    writer = start(lease_ms=LEASE_MS)
+    cached(reader, pk)
+    writer.call("stop", "after COMMIT")
+    writer.start("update", pk, "new", atomic=True)
+    writer.wait_at("after COMMIT")
+    writer.kill()
+    assert reader.call("get", pk) == ["new", "bypass write in flight"]
+
+    def is_cached_again() -> bool:
+        value, outcome = reader.call("get", pk)
+        assert value == "new"
+        return bool(outcome == "hit")
+
+    wait_until(is_cached_again)
+
+
+def test_3_a_process_killed_after_an_autocommit_statement(
+    pk: int, reader: Process, start: Callable[..., Process]
+) -> None:
+    writer = start(lease_ms=LEASE_MS)
+    cached(reader, pk)
+    writer.call("stop", "after statement")
+    writer.start("update", pk, "new")
+    writer.wait_at("after statement")
+    writer.kill()
+    assert reader.call("get", pk)[0] == "new"
+    wait_until(lambda: reader.call("get", pk) == ["new", "hit"])
+
+
+@pytest.mark.parametrize("point", ["after mark", "before COMMIT"])
+def test_3_a_process_killed_before_commit(
+    pk: int, reader: Process, start: Callable[..., Process], point: str
+) -> None:
+    writer = start(lease_ms=LEASE_MS)
+    cached(reader, pk)
+    writer.call("stop", point)
+    writer.start("update", pk, "never", atomic=True)
+    writer.wait_at(point)
+    writer.kill()
+    assert reader.call("get", pk) == ["old", "bypass write in flight"]
+    wait_until(lambda: reader.call("get", pk) == ["old", "hit"])
+
+
+def test_3_a_dead_writer_is_not_kept_alive_by_those_who_write_on(
+    pk: int, reader: Process, start: Callable[..., Process]
+) -> None:
+    dead, living = start(lease_ms=LEASE_MS), start()
+    cached(reader, pk)
+    dead.call("stop", "after COMMIT")
+    dead.start("update", pk, "of the dead", atomic=True)
+    dead.wait_at("after COMMIT")
+    dead.kill()
+    number = 0
+
+    def is_cached_though_written_all_the_time() -> bool:
+        nonlocal number
+        number += 1
+        living.call("update", pk, f"write {number}")
+        answers = [reader.call("get", pk) for _ in range(2)]
+        assert [value for value, _ in answers] == [f"write {number}"] * 2
+        return bool(answers[1][1] == "hit")
+
+    wait_until(is_cached_though_written_all_the_time)
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_4_a_reader_that_would_fill_from_its_old_snapshot(
+    pk: int, reader: Process, start: Callable[..., Process], level: str
+) -> None:
+    writer = start()
+    reader.call("execute", f"BEGIN ISOLATION LEVEL {level}")
+    assert reader.call("plain", pk) == "old"
+    writer.call("update", pk, "new")
+    assert reader.call("get", pk) == ["old", "bypass snapshot"]
+    assert writer.call("get", pk) == ["new", "miss"]
+    assert reader.call("get", pk) == ["old", "bypass snapshot"], "within one snapshot time stands still"
+    reader.call("execute", "COMMIT")
+    assert reader.call("get", pk) == ["new", "hit"]
+
+
+def nowhere() -> str:
+    return f"redis://{LOOPBACK}:{free_port()}/0"
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_5_a_writer_cut_off_that_waits(
+    pk: int, reader: Process, start: Callable[..., Process], atomic: bool
+) -> None:
+    writer = start(redis_url=nowhere(), CACHE_OUTAGE_WRITES="wait")
+    for number in range(2):
+        cached(reader, pk)
+        assert writer.call("timed_update", pk, f"write {number}", atomic=atomic) >= 1.0
+        assert reader.call("get", pk)[0] == f"write {number}"
+        assert writer.call("get", pk)[0] == f"write {number}"
+    assert not PendingInvalidation.objects.exists()
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_5_a_writer_cut_off_that_goes_on(
+    pk: int, reader: Process, start: Callable[..., Process], atomic: bool
+) -> None:
+    writer = start(redis_url=nowhere())
+    for number in range(2):
+        value = f"write {number}"
+        cached(reader, pk)
+        began = time.monotonic()
+        assert writer.call("timed_update", pk, value, atomic=atomic) < 1.0
+        committed = time.monotonic()
+        assert writer.call("get", pk)[0] == value, "never stale for the process that wrote"
+        while reader.call("get", pk)[0] != value:
+            asked = time.monotonic()
+            assert asked - committed < 1.1, f"stale for too long, {asked - began}"
+        assert [reader.call("get", pk)[0] for _ in range(5)] == [value] * 5
+    assert not PendingInvalidation.objects.exists()
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_5_a_writer_cut_off_that_is_refused(
+    pk: int, reader: Process, start: Callable[..., Process], atomic: bool
+) -> None:
+    writer = start(redis_url=nowhere(), CACHE_OUTAGE_WRITES="refuse")
+    cached(reader, pk)
+    for _ in range(2):
+        assert writer.call("update", pk, "never", atomic=atomic) == "CacheUnavailableError"
+        assert writer.call("plain", pk) == "old"
+        assert reader.call("get", pk) == ["old", "hit"]
+    assert not PendingInvalidation.objects.exists()
+
+
+def test_5_a_writer_cut_off_that_rolls_back(pk: int, reader: Process, start: Callable[..., Process]) -> None:
+    """The outbox tells of nothing that was not committed."""
+    writer = start(redis_url=nowhere())
+    cached(reader, pk)
+    writer.call("execute", "BEGIN")
+    writer.call("update", pk, "never")
+    writer.call("execute", "ROLLBACK")
+    assert not PendingInvalidation.objects.exists()
+    assert reader.call("get", pk) == ["old", "hit"]
+
+
+def test_6_a_process_killed_before_done_after_another_has_read(
+    pk: int, reader: Process, start: Callable[..., Process]
+) -> None:
+    writer, late = start(lease_ms=LEASE_MS), start()
+    current_store().clear()  # type: ignore[union-attr]
+    late.call("stop", "before fill")
+    late.start("get", pk)
+    late.wait_at("before fill")
+    writer.call("stop", "before COMMIT")
+    writer.call("stop", "after COMMIT")
+    writer.start("update", pk, "new", atomic=True)
+    writer.wait_at("before COMMIT")
+    assert reader.call("get", pk) == ["old", "bypass write in flight"]
+    writer.go()
+    writer.wait_at("after COMMIT")
+    writer.kill()
+    late.go()
+    assert late.answer() == ["old", "miss"], "it began before the write"
+    for process in (reader, late):
+        assert process.call("get", pk)[0] == "new"
+    wait_until(lambda: reader.call("get", pk) == ["new", "hit"])
+    assert late.call("get", pk) == ["new", "hit"]
+
+
+def test_it_is_never_stale_under_load(pk: int, start: Callable[..., Process]) -> None:
+    writer, *readers = (start() for _ in range(3))
+    for reader in readers:
+        reader.start("watch", pk, 2.0)
+    writer.start("increment", pk, 2.0)
+    told = [reader.answer() for reader in readers]
+    assert writer.answer() > 10
+    assert [each["stale"] for each in told] == [0, 0]
+    assert all(each["hit"] > 10 for each in told), told

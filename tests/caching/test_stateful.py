@@ -1,0 +1,200 @@
+"""A cached manager against a plain one, under random writes of two connections."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, connections, transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from perfkit.caching.store import current_store
+from tests.testapp.models import Item
+
+KEYS = (1, 2, 3)
+ACTORS = (0, 1) if connection.vendor == "postgresql" else (0,)  # SQLite has one writer at a time
+
+keys = st.sampled_from(KEYS)
+actors = st.sampled_from(ACTORS)
+counts = st.integers(0, 3)
+
+
+class Actor:
+    """A thread with a connection of its own, and the transactions it has open."""
+
+    def __init__(self) -> None:
+        self.blocks: list[transaction.Atomic] = []
+        self._work: queue.Queue[Callable[[], Any] | None] = queue.Queue()
+        self._answers: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        if connection.vendor == "postgresql":
+            self.do(lambda: execute("SET lock_timeout = '10ms'"))
+
+    def do(self, function: Callable[[], Any]) -> Any:
+        self._work.put(function)
+        outcome, value = self._answers.get(timeout=30)
+        if outcome == "raised":
+            raise value
+        return value
+
+    def begin(self) -> None:
+        block = transaction.atomic()
+        self.do(block.__enter__)
+        self.blocks.append(block)
+
+    def end(self, *, commit: bool) -> None:
+        block = self.blocks.pop()
+        error = None if commit else RuntimeError("roll back")
+        self.do(lambda: block.__exit__(error and RuntimeError, error, None))
+
+    def stop(self) -> None:
+        while self.blocks:
+            self.end(commit=False)
+        self._work.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while function := self._work.get():
+            try:
+                self._answers.put(("returned", function()))
+            except BaseException as error:  # noqa: BLE001  # raised in the other thread
+                self._answers.put(("raised", error))
+        connections.close_all()
+
+
+def execute(sql: str, *params: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params or None)
+
+
+def found(manager: Any, key: int) -> tuple[str, int] | None:
+    try:
+        item = manager.get(pk=key)
+    except Item.DoesNotExist:
+        return None
+    return item.name, item.count
+
+
+class CachedAgainstPlain(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.actors = [Actor() for _ in ACTORS]
+        self.number = 0
+
+    def teardown(self) -> None:
+        for actor in self.actors:
+            actor.stop()
+        Item.plain.all().delete()
+
+    def write(self, actor: int, function: Callable[[str], object]) -> None:
+        """Write a name that was never there; a row that the other has locked stays as it is."""
+        self.number += 1
+        name = f"write {self.number}"
+
+        def attempt() -> None:
+            if not connection.in_atomic_block:
+                function(name)
+                return
+            with transaction.atomic():
+                function(name)
+
+        try:
+            self.actors[actor].do(attempt)
+        except DatabaseError:
+            assert len(self.actors) > 1
+
+    @rule(actor=actors, key=keys, count=counts)
+    def save(self, actor: int, key: int, count: int) -> None:
+        self.write(actor, lambda name: Item(id=key, name=name, count=count).save())
+
+    @rule(actor=actors, key=keys, count=counts)
+    def save_what_was_read(self, actor: int, key: int, count: int) -> None:
+        def save(name: str) -> None:
+            for item in Item.plain.filter(pk=key):
+                item.name, item.count = name, count
+                item.save(update_fields=["name"] if count else None)
+
+        self.write(actor, save)
+
+    @rule(actor=actors, key=keys)
+    def update(self, actor: int, key: int) -> None:
+        self.write(actor, lambda name: Item.plain.filter(pk=key).update(name=name))
+
+    @rule(actor=actors, count=counts)
+    def update_some(self, actor: int, count: int) -> None:
+        self.write(actor, lambda name: Item.plain.filter(count__gte=count).update(name=name))
+
+    @rule(actor=actors, some=st.lists(keys, unique=True))
+    def bulk_update(self, actor: int, some: list[int]) -> None:
+        self.write(
+            actor, lambda name: Item.plain.bulk_update([Item(id=key, name=name) for key in some], ["name"])
+        )
+
+    @rule(actor=actors, some=st.lists(keys, unique=True, min_size=1))
+    def upsert(self, actor: int, some: list[int]) -> None:
+        self.write(
+            actor,
+            lambda name: Item.plain.bulk_create(
+                [Item(id=key, name=name) for key in some],
+                update_conflicts=True,
+                update_fields=["name"],
+                unique_fields=["id"],
+            ),
+        )
+
+    @rule(actor=actors, key=keys)
+    def raw(self, actor: int, key: int) -> None:
+        self.write(actor, lambda name: execute("update testapp_item set name = %s where id = %s", name, key))
+
+    @rule(actor=actors, key=keys)
+    def delete(self, actor: int, key: int) -> None:
+        self.write(actor, lambda _: Item.plain.filter(pk=key).delete())
+
+    @rule(actor=actors, key=keys)
+    def delete_instance(self, actor: int, key: int) -> None:
+        self.write(actor, lambda _: Item(id=key).delete())
+
+    @rule(actor=actors)
+    def begin(self, actor: int) -> None:
+        if len(self.actors[actor].blocks) < 3:
+            self.actors[actor].begin()
+
+    @precondition(lambda self: any(actor.blocks for actor in self.actors))
+    @rule(actor=actors, commit=st.booleans())
+    def end(self, actor: int, commit: bool) -> None:
+        if self.actors[actor].blocks:
+            self.actors[actor].end(commit=commit)
+
+    @rule()
+    def lose_the_cache(self) -> None:
+        current_store().clear()  # type: ignore[union-attr]
+
+    @invariant()
+    def it_reads_what_the_database_holds(self) -> None:
+        for actor in self.actors:
+            for key in KEYS:
+                assert actor.do(lambda key=key: found(Item.objects, key)) == actor.do(
+                    lambda key=key: found(Item.plain, key)
+                )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_cannot_be_told_from_a_plain_manager() -> None:
+    run_state_machine_as_test(
+        CachedAgainstPlain,
+        settings=settings(
+            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
