@@ -125,6 +125,11 @@ class Options:
         least=1,
         most=1_000_000,
     )
+    BULK_FOREIGN_KEYS_BY_SET = Option(
+        True,
+        "Whether bulk_insert, where the database role may silence triggers, checks foreign keys once per distinct "
+        "value instead of once per row, with the same locks.",
+    )
     QUERY_SLOW_THRESHOLD = Option(
         0.1, "A query that takes at least this long is logged as SLOW QUERY.", unit="seconds", least=0.0
     )

@@ -10,6 +10,7 @@ so that the caller's generator, a callable default or a `pre_save` may query the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit import signals
 from perfkit.bulk.fields import family_of, has_placeholder
+from perfkit.bulk.foreign_keys import ForeignKeys
 from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared
 from perfkit.bulk.refusals import RowDataError, summary
@@ -35,12 +37,23 @@ class CopyWriter:
 
     Queries: One about the table at the first chunk, one more about its sequence where ids are wanted.
     Then one COPY per chunk and set of filled columns, and one draw of ids per chunk.
+
+    Args:
+        foreign_keys: Checks them instead of the triggers where it can; None leaves them to the triggers.
     """
 
-    def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper, *, return_ids: bool) -> None:
+    def __init__(
+        self,
+        plan: RowPlan,
+        connection: BaseDatabaseWrapper,
+        *,
+        return_ids: bool,
+        foreign_keys: ForeignKeys | None = None,
+    ) -> None:
         self.plan = plan
         self.connection = connection
         self.return_ids = return_ids
+        self.foreign_keys = foreign_keys
         self.methods: set[str] = set()
         self._inserts = InstanceWriter(plan, connection)
         self._targets: Mapping[str, CopyTarget] | None = None
@@ -124,7 +137,11 @@ class CopyWriter:
         statement = f"COPY {quote(self.plan.model._meta.db_table)} ({names}) FROM STDIN (FORMAT BINARY)"
         oids = [targets[column.name].oid for column in batch.columns]
         try:
-            with self.connection.cursor() as cursor, self.connection.wrap_database_errors:
+            with (
+                self.connection.cursor() as cursor,
+                self.connection.wrap_database_errors,
+                self._keys_checked(cursor, batch),
+            ):
                 self._send(cursor, statement, batch, oids)
         except RowDataError:
             raise
@@ -135,6 +152,9 @@ class CopyWriter:
             signals.rows_written.send(
                 self.plan.model, using=self.connection.alias, operation="insert", pks=None
             )
+
+    def _keys_checked(self, cursor: Any, batch: Batch) -> AbstractContextManager[None]:
+        return self.foreign_keys.checked(cursor, batch) if self.foreign_keys else nullcontext()
 
     def _send(self, cursor: Any, statement: str, batch: Batch, oids: Sequence[int]) -> None:
         position = 0
