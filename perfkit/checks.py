@@ -75,13 +75,18 @@ def check_settings(
 
 
 def check_cache(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Find a cache alias or back end that perfkit cannot use, unless `CACHE_ENABLED` is off."""
+    """Find a cache alias or back end that perfkit cannot use, unless `CACHE_ENABLED` is off.
+
+    The back end matters only to a project that caches something with perfkit.
+    """
     alias = _alias_in_use()
     if alias is None:
         return []
     if alias not in settings.CACHES:
         text = f"{SETTING}['CACHE_ALIAS'] is {alias!r}, which CACHES does not have."
         return [_finding("E004", text, nearest(alias, list(settings.CACHES)).strip())]
+    if not _cached_models():
+        return []
     path = settings.CACHES[alias].get("BACKEND", "")
     try:
         is_supported = not SUPPORTED_BACKENDS.keys().isdisjoint(_lineage(path))

@@ -22,4 +22,6 @@ if REDIS_URL:
     CACHES["default"]["LOCATION"] = f"{REDIS_URL.rstrip('/').rsplit('/', 1)[0]}/{WORKER}"
     CELERY_BROKER_URL = CELERY_RESULT_BACKEND = CACHES["default"]["LOCATION"]
 
+SILENCED_SYSTEM_CHECKS = ["perfkit.W101"]  # the test app has models that cannot be cached, on purpose
+
 STATIC_ROOT = None  # nothing is collected; WhiteNoise would warn of a folder that is not there

@@ -48,6 +48,15 @@ def test_it_passes_check(bare_project: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("backend", ["redis.RedisCache", "db.DatabaseCache", "filebased.FileBasedCache"])
+def test_it_does_not_mind_a_cache_that_it_does_not_use(bare_project: Path, backend: str) -> None:
+    cache = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": "redis://127.0.0.1:1"}
+    with (bare_project / "settings.py").open("a") as settings:
+        settings.write(f"CACHES = {{'default': {cache}}}\n")
+
+    assert "no issues" in manage(bare_project, "check", "--tag", "perfkit", "--fail-level", "WARNING")
+
+
 def test_it_migrates_forth_and_back(bare_project: Path) -> None:
     assert "Applying perfkit.0001" in manage(bare_project, "migrate")
     assert "No migrations to apply." in manage(bare_project, "migrate")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.test.utils import CaptureQueriesContext
 
 from perfkit.errors import RelationPathError
@@ -96,6 +96,51 @@ def test_it_keeps_eager_loading_that_is_already_there() -> None:
         [(book.publisher.name, list(book.labels.all())) for book in queryset]
 
     assert len(captured) == 2
+
+
+ALREADY: dict[str, Callable[[QuerySet[Book]], QuerySet[Book]]] = {
+    "itself": lambda queryset: eager(queryset, "review_set__critic"),
+    "the same path": lambda queryset: queryset.prefetch_related("review_set"),
+    "a nested path": lambda queryset: queryset.prefetch_related("review_set__critic__mentor"),
+    "an empty Prefetch": lambda queryset: queryset.prefetch_related(Prefetch("review_set")),
+}
+
+
+@pytest.mark.parametrize("loaded", ALREADY.values(), ids=ALREADY)
+def test_it_goes_on_from_what_is_loaded_already(loaded: Callable[[QuerySet[Book]], QuerySet[Book]]) -> None:
+    make_books(8)
+    queryset = eager(loaded(books()), "review_set__critic", "review_set__book__publisher", "authors__mentor")
+
+    with CaptureQueriesContext(connection) as captured:
+        told = [
+            (
+                as_told(book)["reviews"],
+                as_told(book)["authors"],
+                [r.book.publisher.name for r in book.review_set.all()],
+            )
+            for book in queryset.select_related("publisher", "editor__its_profile").prefetch_related("labels")
+        ]
+
+    assert [reviews for reviews, _, _ in told] == [as_told(book)["reviews"] for book in books()]
+    assert [authors for _, authors, _ in told] == [as_told(book)["authors"] for book in books()]
+    assert len(captured) <= 5
+
+
+def test_it_keeps_the_filter_and_order_of_a_prefetch() -> None:
+    make_books(8)
+    best = Prefetch("review_set", queryset=Review.objects.filter(stars__gte=1).order_by("-stars"))
+
+    with CaptureQueriesContext(connection) as captured:
+        found = [
+            [(review.stars, review.critic.name) for review in book.review_set.all()]
+            for book in eager(books().prefetch_related(best), "review_set__critic")
+        ]
+
+    assert len(captured) == 2
+    assert found == [
+        [(r.stars, r.critic.name) for r in book.review_set.filter(stars__gte=1).order_by("-stars")]
+        for book in books()
+    ]
 
 
 def test_it_loads_to_many_relations_of_a_joined_row() -> None:
