@@ -14,6 +14,7 @@ import environ
 from django.core.management.utils import get_random_secret_key
 
 from project import services
+from project.environment import choice, flag, number
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -22,10 +23,17 @@ env.read_env(BASE_DIR / ".env")
 
 # --- Security ---------------------------------------------------------------------------------------------
 
-DEBUG = env.bool("DJANGO_DEBUG", default=False)
+DEBUG = flag("DJANGO_DEBUG", default=False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="") or services.local_secret_key(get_random_secret_key)
-ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+# This machine's own names too: health checks ask by them.
+ALLOWED_HOSTS = [*env.list("DJANGO_ALLOWED_HOSTS", default=[]), "localhost", "127.0.0.1", "[::1]"]
 INTERNAL_IPS = ["127.0.0.1"]
+
+# Only behind a proxy that speaks TLS and sets X-Forwarded-Proto itself: elsewhere a client could set it.
+if flag("DJANGO_BEHIND_TLS", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_HSTS_SECONDS = 30 * 24 * 3600
 
 # --- Apps -------------------------------------------------------------------------------------------------
 
@@ -95,7 +103,7 @@ TEMPLATES = [
 
 # --- Database and cache -----------------------------------------------------------------------------------
 
-IS_SQLITE = env.str("PERFKIT_DB", default="") == "sqlite"
+IS_SQLITE = services.is_sqlite()
 
 if IS_SQLITE:
     DATABASES: dict[str, dict[str, Any]] = {
@@ -110,8 +118,8 @@ if IS_SQLITE:
         }
     }
 else:
-    POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=2 if DEBUG else 20)
-    POOL_OVERFLOW = env.int("DATABASE_POOL_OVERFLOW", default=8 if DEBUG else 30)
+    POOL_SIZE = number("DATABASE_POOL_SIZE", default=2 if DEBUG else 20, least=0)
+    POOL_OVERFLOW = number("DATABASE_POOL_OVERFLOW", default=8 if DEBUG else 30, least=0)
     DATABASES = {"default": env.db_url_config(services.database_url())}
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
     DATABASES["default"].setdefault("OPTIONS", {}).update(
@@ -120,7 +128,7 @@ else:
             "pool": {
                 "min_size": 1,
                 "max_size": POOL_SIZE + POOL_OVERFLOW,
-                "max_lifetime": env.float("DATABASE_POOL_RECYCLE", default=3600),
+                "max_lifetime": number("DATABASE_POOL_RECYCLE", default=3600.0, least=1.0),
                 "timeout": 10,
             },
         }
@@ -140,7 +148,9 @@ else:
             "BACKEND": "django_redis.cache.RedisCache",
             "LOCATION": REDIS_URL,
             "OPTIONS": {
-                "CONNECTION_POOL_KWARGS": {"max_connections": env.int("REDIS_MAX_CONNECTIONS", default=50)}
+                "CONNECTION_POOL_KWARGS": {
+                    "max_connections": number("REDIS_MAX_CONNECTIONS", default=50, least=1)
+                }
             },
         }
     }
@@ -163,13 +173,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- perfkit ----------------------------------------------------------------------------------------------
 
+# What is out of range, perfkit's own checks say.
 PERFKIT = {
-    "CACHE_ENABLED": env.bool("CACHE_ENABLED", default=True),
-    "CACHE_DEFAULT_TTL": env.int("CACHE_DEFAULT_TTL", default=1800),
-    "BULK_INSERT_CHUNK_SIZE": env.int("BULK_INSERT_CHUNK_SIZE", default=1000),
-    "QUERY_SLOW_THRESHOLD": env.float("QUERY_SLOW_THRESHOLD", default=0.1),
-    "RATE_LIMIT_ENABLED": env.bool("RATE_LIMIT_ENABLED", default=True),
-    "RATE_LIMIT_PER_MINUTE": env.int("RATE_LIMIT_PER_MINUTE", default=100),
+    "CACHE_ENABLED": flag("CACHE_ENABLED", default=True),
+    "CACHE_DEFAULT_TTL": number("CACHE_DEFAULT_TTL", default=1800),
+    "BULK_INSERT_CHUNK_SIZE": number("BULK_INSERT_CHUNK_SIZE", default=1000),
+    "QUERY_SLOW_THRESHOLD": number("QUERY_SLOW_THRESHOLD", default=0.1),
+    "RATE_LIMIT_ENABLED": flag("RATE_LIMIT_ENABLED", default=True),
+    "RATE_LIMIT_PER_MINUTE": number("RATE_LIMIT_PER_MINUTE", default=100),
 }
 
 # --- Everything else --------------------------------------------------------------------------------------
@@ -184,10 +195,11 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
+LOG_LEVEL = choice("LOG_LEVEL", default="WARNING", among=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="WARNING")},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }

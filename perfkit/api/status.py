@@ -87,7 +87,7 @@ def task_status_router(
     router = Router(auth=auth, tags=["tasks"])
 
     @router.get(
-        "task-status/{uuid:task_id}",
+        "task-status/{task_id}",
         response={200: TaskStatusOut, 401: ErrorOut, 503: ErrorOut},
         url_name="task-status",
     )

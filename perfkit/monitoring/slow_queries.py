@@ -59,24 +59,39 @@ def log_if_slow(
 
     The line has the milliseconds, the alias of the database, the calling line and the SQL without any value.
     On SQLite the time is that of the first row; the others are read as they are fetched.
+    The line never changes what the query does: what cannot be told in it is left out of it.
+
+    Raises:
+        SettingsError: `QUERY_SLOW_THRESHOLD` is wrong; the query has not run.
     """
+    threshold_seconds = options.QUERY_SLOW_THRESHOLD
     begun = perf_counter()
     try:
         return execute(sql, params, many, context)
     finally:
         seconds = perf_counter() - begun
-        if seconds >= options.QUERY_SLOW_THRESHOLD:
+        if seconds >= threshold_seconds:
+            connection = context["connection"]
             logger.warning(
                 "SLOW QUERY %.1f ms %s %s %s",
                 seconds * 1000,
-                context["connection"].alias,
+                connection.alias,
                 calling_line(),
-                normalised(_text(sql)),
+                _shown(sql, connection),
             )
 
 
 def _watch_new(connection: BaseDatabaseWrapper, **_: Any) -> None:
     watch(connection)
+
+
+def _shown(sql: Any, connection: BaseDatabaseWrapper) -> str:
+    """Return the statement for the log; of one that the driver cannot write as text, only why."""
+    try:
+        text = _text(sql)
+    except (connection.Database.Error, ArithmeticError, AttributeError, TypeError, ValueError) as error:  # type: ignore[attr-defined]  # missing in the stubs
+        return f"({type(sql).__name__} without a text: {type(error).__name__})"
+    return normalised(text)
 
 
 def _text(sql: Any) -> str:

@@ -31,11 +31,21 @@ _TOKEN: Final = re.compile(
 _BLOCK: Final = re.compile(r"/\*|\*/")
 _LIST: Final = re.compile(r"\((?:\s*(?:%s|\?|%\(\w+\)s)\s*,)+\s*(?:%s|\?|%\(\w+\)s)\s*\)")
 _ROWS: Final = re.compile(r"\(…\)(?:\s*,\s*\(…\))+")
+_CLAUSE: Final = re.compile(
+    r"""
+      "(?:[^"]|"")*" | `[^`]*`
+    | \bDISTINCT\ FROM\b                  # an operator
+    | (?P<open> \( ) | (?P<close> \) )
+    | \b(?P<select> SELECT )\b | \b(?P<source> FROM )\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
 
 
 def normalised(sql: str, *, most: int = 500) -> str:
-    """Return `sql` on one line, cut to `most` characters, with each literal as `?` and without comments.
+    """Return `sql` on one line, in at most `most` characters, with each literal as `?` and without comments.
 
+    A longer one loses what its SELECTs list, and then its middle: where it reads from and by what stays.
     Quoted strings, dollar-quoted strings and numbers are literals; placeholders and names stay.
     A list of placeholders becomes `(…)`, and so do the rows of a bulk INSERT.
 
@@ -45,7 +55,32 @@ def normalised(sql: str, *, most: int = 500) -> str:
     """
     text = " ".join(_without_values(sql[:MAX_INPUT]).split())
     text = _ROWS.sub("(…), …", _LIST.sub("(…)", text))
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    if len(text) > most:
+        text = _without_selected(text)
+    if len(text) > most:
+        head = (most - 1) // 2
+        text = f"{text[:head]}…{text[head + 1 - most :]}"
+    return text
+
+
+def _without_selected(text: str) -> str:
+    """Return `text` with `SELECT … FROM` for each SELECT that is not in the list of another."""
+    parts: list[str] = []
+    kept = depth = list_depth = 0
+    list_start: int | None = None
+    for match in _CLAUSE.finditer(text):
+        if match["open"]:
+            depth += 1
+        elif match["close"]:
+            depth -= 1
+            if depth < list_depth:
+                list_start = None  # a SELECT without FROM
+        elif match["select"] and (list_start is None or depth == list_depth):
+            list_start, list_depth = match.end(), depth
+        elif match["source"] and list_start is not None and depth == list_depth:
+            parts += [text[kept:list_start], " … "]
+            kept, list_start = match.start(), None
+    return "".join([*parts, text[kept:]])
 
 
 def _without_values(sql: str) -> str:

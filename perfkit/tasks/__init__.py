@@ -1,10 +1,29 @@
 """Celery: a safe configuration, the progress and status of tasks, and ready tasks.
 
 `configure` is here, because a project calls it before Django is up.
-The rest is imported from its module, after that: `perfkit.tasks.status`, `perfkit.tasks.progress`,
-and the ready tasks, such as `perfkit.tasks.warming`, which workers import by themselves.
+`report_progress` and `read_status` load what they need when they are first asked for, after that.
+Workers import the ready tasks, such as `perfkit.tasks.warming`, by themselves.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from perfkit.tasks.preset import configure, preset
 
-__all__ = ["configure", "preset"]
+if TYPE_CHECKING:
+    from perfkit.tasks.progress import report_progress
+    from perfkit.tasks.status import read_status
+
+__all__ = ["configure", "preset", "read_status", "report_progress"]
+
+_MODULES: Final = {"read_status": "perfkit.tasks.status", "report_progress": "perfkit.tasks.progress"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'perfkit.tasks' has no attribute {name!r}")
+    return getattr(import_module(module), name)

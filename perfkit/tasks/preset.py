@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,6 +45,8 @@ ROUTES: Final = (
 
 LONGEST_ETA_SECONDS: Final = 3600
 VISIBILITY_MARGIN_SECONDS: Final = 300
+
+TRANSPORT: Final = "broker_transport_options"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def preset(longest_eta_seconds: int = LONGEST_ETA_SECONDS) -> tuple[Setting, ...
             "The time limits of each queue, where a task has none of its own.",
         ),
         Setting(
-            "broker_transport_options",
+            TRANSPORT,
             {
                 "visibility_timeout": visibility_timeout(longest_eta_seconds),
                 "priority_steps": sorted(queue.priority for queue in QUEUES),
@@ -153,35 +155,51 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
     """Give `app` the preset, and perfkit's tasks.
 
     The preset are defaults: what the project configures itself (`config_from_object`, `app.conf`) wins,
-    in whatever order the two are called. Nothing is connected, and no Django setting is read yet.
+    in whatever order the two are called; of `broker_transport_options` it wins key by key.
+    Nothing is connected, and no Django setting is read yet.
 
     Args:
         app: The project's Celery app.
         longest_eta_seconds: Longest `countdown` or `eta` of the project's tasks, retries included.
-        overrides: Celery settings in lower case, instead of those of the preset; a dictionary replaces.
+        overrides: Celery settings in lower case, instead of those of the preset; a dictionary replaces,
+            except `broker_transport_options`.
 
     Raises:
-        VisibilityTimeoutError: An overridden visibility timeout is shorter than the limits allow.
+        VisibilityTimeoutError: An overridden visibility timeout is shorter than the limits allow;
+            for one of the project's configuration, it is raised where Celery first reads that.
 
     Source:
         Celery manual, "Configuration and defaults" and "Using Redis: visibility timeout".
     """
-    settings = {setting.name: setting.value for setting in preset(longest_eta_seconds)} | overrides
-    hard_limit = max(settings["task_time_limit"], *(queue.hard_seconds for queue in QUEUES))
-    least = hard_limit + longest_eta_seconds + VISIBILITY_MARGIN_SECONDS
-    if "broker_transport_options" not in overrides:
-        options = settings["broker_transport_options"]
-        settings["broker_transport_options"] = options | {"visibility_timeout": least}
-    given = settings["broker_transport_options"].get("visibility_timeout")
-    if given is not None and given < least:
-        raise VisibilityTimeoutError(given, hard_limit, longest_eta_seconds, VISIBILITY_MARGIN_SECONDS)
+    defaults = {setting.name: setting.value for setting in preset(longest_eta_seconds)}
+    settings = defaults | overrides
+
+    def transport_options(conf: Mapping[str, Any]) -> dict[str, Any]:
+        hard_limits = [queue.hard_seconds for queue in QUEUES]
+        hard_limit = max(conf.get("task_time_limit") or settings["task_time_limit"], *hard_limits)
+        least = hard_limit + longest_eta_seconds + VISIBILITY_MARGIN_SECONDS
+        given = {**overrides.get(TRANSPORT, {}), **(conf.get(TRANSPORT) or {})}
+        seconds = given.get("visibility_timeout", least)
+        if seconds < least:
+            raise VisibilityTimeoutError(seconds, hard_limit, longest_eta_seconds, VISIBILITY_MARGIN_SECONDS)
+        return {**defaults[TRANSPORT], "visibility_timeout": least, **given}
 
     def apply(source: Any, **_: Any) -> None:
-        source.defaults[-1].update(settings)  # Celery's own; add_defaults() would beat the project's settings
+        options = transport_options(source)
+        if source.get(TRANSPORT):
+            source[TRANSPORT] = options
+        # Celery's own; add_defaults() would beat the project's settings.
+        source.defaults[-1].update(settings | {TRANSPORT: options})
 
+    def check() -> dict[str, Any]:
+        transport_options(app.conf)
+        return {}
+
+    transport_options({})
     if app.configured:  # type: ignore[attr-defined]  # missing in the stubs
         apply(app.conf)
     else:
+        app.add_defaults(check)  # the signal would log an error and go on
         app.on_after_configure.connect(apply, weak=False)
     app.autodiscover_tasks(["perfkit.tasks"], related_name="warming")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from perfkit.tasks.progress import PROGRESS, Progress, make_progress
 class TaskStatus:
     """Where a task stands.
 
+    `progress` is set only in PROGRESS, and None where the task told no whole numbers `current` and `total`.
     `result` is set only in the state SUCCESS, `error` only in FAILURE, RETRY and REVOKED.
     """
 
@@ -50,11 +52,19 @@ def read_status(task_id: str, *, app: Celery | None = None) -> TaskStatus:
 def _status(state: str, outcome: Any) -> TaskStatus:
     """Read what the back end keeps as `result`: the result, the progress or the error, by the state."""
     if state == PROGRESS:
-        return TaskStatus(
-            state, make_progress(outcome["current"], outcome["total"], outcome["message"]), None, None
-        )
+        return TaskStatus(state, _progress(outcome), None, None)
     if state == states.SUCCESS:
         return TaskStatus(state, None, outcome, None)
     if state in states.EXCEPTION_STATES:
         return TaskStatus(state, None, None, f"{type(outcome).__name__}: {outcome}")
     return TaskStatus(state, None, None, None)
+
+
+def _progress(meta: Any) -> Progress | None:
+    """Read the progress that a task told, perhaps by Celery's own `update_state` and in a shape of its own."""
+    if not isinstance(meta, Mapping):
+        return None
+    current, total, message = meta.get("current"), meta.get("total"), meta.get("message")
+    if type(current) is not int or type(total) is not int:
+        return None
+    return make_progress(current, total, message if isinstance(message, str) else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from django.core.paginator import Page, Paginator
+from django.core.paginator import EmptyPage, Page, Paginator
 from django.db import connections
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
@@ -41,20 +41,38 @@ class EstimatingPaginator(AnyPaginator):
     So of a filtered list the first 10,000 rows can be reached, of a whole table all.
     A page deep in the list finds its primary keys first: the rows before it are then skipped in the index,
     and are not joined with anything.
+    An estimate may be wrong either way, so where it says that the list ends, and where a page shows that it
+    ended before, the rows are counted.
 
-    Queries: 1 for the count, or 2 where the estimate is small; 1 for a page, 2 for a deep one.
+    Queries: 1 for the count, or 2 where the estimate is small; 1 for a page, 2 for a deep one;
+    1 more, over the whole table, at the end of an estimated list.
     """
 
     object_list: QuerySet[Any]
+    _is_estimated = False
 
     @cached_property
     def count(self) -> int:
         """Count the list's rows; a RoughCount where they were not counted to the end."""
         estimate = self._estimate() if is_whole_table(self.object_list) else None
         if estimate is not None and estimate > COUNTED_ROWS:
+            self._is_estimated = True
             return RoughCount(estimate, f"about {estimate:,}")
         counted = self.object_list.order_by()[: COUNTED_ROWS + 1].count()
         return counted if counted <= COUNTED_ROWS else RoughCount(COUNTED_ROWS, f"more than {COUNTED_ROWS:,}")
+
+    def validate_number(self, number: float | str) -> int:
+        """Return the number of a page that is there; count the rows before saying that it is not."""
+        try:
+            valid = super().validate_number(number)
+        except EmptyPage:
+            if not self._is_estimated:
+                raise
+        else:
+            if not self._is_estimated or valid < self.num_pages:
+                return valid
+        self._count_exactly()
+        return super().validate_number(number)
 
     def page(self, number: int | str) -> Page[Any]:
         """Return one page, its rows joined with nothing that lies before them."""
@@ -63,7 +81,15 @@ class EstimatingPaginator(AnyPaginator):
         if start < DEEP_ROWS:
             return super().page(valid)
         keys = list(self.object_list.values_list("pk", flat=True)[start : start + self.per_page])
+        if self._is_estimated and len(keys) < self.per_page:
+            self._count_exactly()
+            valid = self.validate_number(valid)
         return Page(self.object_list.filter(pk__in=keys), valid, self)
+
+    def _count_exactly(self) -> None:
+        self._is_estimated = False
+        self.count = self.object_list.order_by().count()
+        self.__dict__.pop("num_pages", None)  # it was cached from the estimate
 
     def _estimate(self) -> int | None:
         connection = connections[self.object_list.db]

@@ -25,6 +25,7 @@ from project.services.state import (
 __all__ = [
     "ServiceError",
     "database_url",
+    "is_sqlite",
     "local_password",
     "local_secret_key",
     "redis_url",
@@ -33,12 +34,25 @@ __all__ = [
     "unreachable_database",
 ]
 
+REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 POSTGRES_SCHEMES = frozenset({"postgres", "postgresql", "pgsql", "psql"})
 
 NOT_RUNNING = (
     "No {server} runs: start one with `python -m project.services start` (or `make demo`), "
     "or name one of your own in {variable}."
 )
+
+
+def is_sqlite() -> bool:
+    """Return whether SQLite is used instead of PostgreSQL.
+
+    Raises:
+        ServiceError: PERFKIT_DB names another database.
+    """
+    name = os.environ.get("PERFKIT_DB") or ""
+    if name not in {"", "sqlite"}:
+        raise ServiceError(f"PERFKIT_DB={name!r} must be sqlite, or be left out for PostgreSQL.")
+    return name == "sqlite"
 
 
 def database_url() -> str:
@@ -62,9 +76,14 @@ def redis_url() -> str:
     """Return the URL of the Valkey or Redis server to use.
 
     Raises:
-        ServiceError: REDIS_URL is not set and no server of ours answers.
+        ServiceError: REDIS_URL is no such URL, or is not set and no server of ours answers.
     """
-    return os.environ.get("REDIS_URL") or _running("valkey", server="Valkey", variable="REDIS_URL")
+    url = os.environ.get("REDIS_URL")
+    if not url:
+        return _running("valkey", server="Valkey", variable="REDIS_URL")
+    if not _names_redis(url):
+        raise ServiceError("REDIS_URL must look like redis://user:password@host:6379/0 (or rediss, or unix).")
+    return url
 
 
 def sqlite_path() -> str:
@@ -77,8 +96,8 @@ def sqlite_path() -> str:
 
 
 def report_path() -> Path:
-    """Return the file that `manage.py demo` writes its figures to; it need not exist."""
-    return services_folder(is_made=False) / "report.json"
+    """Return the file that `manage.py demo` writes its figures to, one per kind of database; it need not exist."""
+    return services_folder(is_made=False) / ("report-sqlite.json" if is_sqlite() else "report.json")
 
 
 def local_secret_key(make: Callable[[], str], *, folder: Path = LOCAL) -> str:
@@ -134,6 +153,15 @@ def _names_postgres(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in POSTGRES_SCHEMES and bool(parts.path.strip("/")) and parts.port != 0
+    except ValueError:  # the port is no number
+        return False
+
+
+def _names_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = parts.path if parts.scheme == "unix" else parts.hostname
+        return parts.scheme in REDIS_SCHEMES and bool(named) and parts.port != 0
     except ValueError:  # the port is no number
         return False
 

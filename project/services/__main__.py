@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import environ
 
+from project.services import is_sqlite
 from project.services.account import delete_copies
 from project.services.postgres import PORT_VARIABLE as POSTGRES_PORT
 from project.services.postgres import PostgresServer
@@ -67,10 +68,9 @@ def all_servers() -> list[Server]:
 
 def needed(servers: Sequence[Server]) -> list[Server]:
     """Return those that nothing in the environment replaces."""
-    is_sqlite = os.environ.get("PERFKIT_DB") == "sqlite"
     replaced = {
-        PostgresServer: is_sqlite or bool(os.environ.get("DATABASE_URL")),
-        ValkeyServer: is_sqlite or bool(os.environ.get("REDIS_URL")),
+        PostgresServer: is_sqlite() or bool(os.environ.get("DATABASE_URL")),
+        ValkeyServer: is_sqlite() or bool(os.environ.get("REDIS_URL")),
     }
     return [server for server in servers if not replaced[type(server)]]
 

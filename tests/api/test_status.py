@@ -86,10 +86,15 @@ def test_it_refuses_strangers_and_users_who_are_not_staff(client: Client) -> Non
     assert client.get(url).status_code == 401
 
 
-@pytest.mark.parametrize("task_id", ["1", "celery-task-meta-1", "x" * 36, "..%2f..%2fkeys"])
+@pytest.mark.parametrize("task_id", ["1", "abc", "celery-task-meta-1", "x" * 36])
 def test_it_refuses_what_is_no_uuid(staff: Client, task_id: str) -> None:
     response = staff.get(f"/api/task-status/{task_id}")
-    assert response.status_code in {404, 422}
+    assert response.status_code == 422
+    assert [problem["loc"] for problem in response.json()["detail"]] == [["path", "task_id"]]
+
+
+def test_it_does_not_know_a_path_for_an_id(staff: Client) -> None:
+    assert staff.get("/api/task-status/..%2f..%2fkeys").status_code == 404
 
 
 def test_it_answers_503_where_the_store_is_down(staff: Client) -> None:

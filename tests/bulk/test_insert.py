@@ -101,16 +101,16 @@ def test_it_reads_a_key_that_the_related_instance_got_later():
 def test_it_keeps_explicit_keys_beside_drawn_ones(peru):
     rows = [
         {"name": "a", "country": peru},
-        {"name": "b", "country": peru, "id": 900},
+        {"name": "b", "country": peru, "id": 1_000_900},
         {"name": "c", "country": peru, "id": None},
-        {"name": "d", "country": peru, "pk": 901},
+        {"name": "d", "country": peru, "pk": 1_000_901},
         City(name="e", country=peru),
-        City(name="f", country=peru, pk=800),
+        City(name="f", country=peru, pk=1_000_800),
     ]
     result = bulk_insert(City, rows, return_ids=True, chunk_rows=4)
     assert result.ids is not None
     assert [City.objects.get(pk=pk).name for pk in result.ids] == list("abcdef")
-    assert (result.ids[1], result.ids[3], result.ids[5]) == (900, 901, 800)
+    assert (result.ids[1], result.ids[3], result.ids[5]) == (1_000_900, 1_000_901, 1_000_800)
     assert rows[4].pk == result.ids[4]
 
 
@@ -133,7 +133,7 @@ def test_it_returns_the_keys_of_a_model_that_makes_its_own():
 
 
 def test_it_marks_instances_as_saved_where_their_key_is_known(peru):
-    with_key, without = City(pk=5, name="a", country=peru), City(name="b", country=peru)
+    with_key, without = City(pk=1_000_005, name="a", country=peru), City(name="b", country=peru)
     bulk_insert(City, [with_key, without])
     assert not with_key._state.adding
     assert without._state.adding

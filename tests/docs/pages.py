@@ -10,18 +10,18 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 FENCE: Final = re.compile(r"^(?P<fence>`{3,}|:{3,})(?P<info>.*)$")
-NOT_RUN: Final = re.compile(r"^<!-- not run: \S.* -->$")
+MARK: Final = re.compile(r"^<!-- (?P<mark>(?:not run|file|append): \S.*) -->$")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, the number of its first line, whether a comment leaves it out."""
+    """A fenced block: its language, its first line's number, and the mark above it, empty or as `file: a.py`."""
 
     page: Path
     language: str
     line: int
     text: str
-    is_left_out: bool
+    mark: str
 
 
 def pages() -> list[Path]:
@@ -36,21 +36,27 @@ def name(page: Path) -> str:
 
 def blocks(page: Path) -> Iterator[Block]:
     """Yield the fenced blocks of a page, in order; a block inside another belongs to its text."""
-    opened: tuple[str, str, int, bool] | None = None
+    opened: tuple[str, str, int, str] | None = None
     body: list[str] = []
     previous = ""
     for number, line in enumerate(page.read_text("utf-8").splitlines(), start=1):
         if opened is not None:
-            fence, language, start, is_left_out = opened
+            fence, language, start, mark = opened
             if line.strip() == fence:
-                yield Block(page, language, start, "\n".join(body) + "\n", is_left_out)
+                yield Block(page, language, start, "\n".join(body) + "\n", mark)
                 opened, body = None, []
             else:
                 body.append(line)
         elif match := FENCE.match(line):
-            opened = (match["fence"], match["info"].strip(), number + 1, bool(NOT_RUN.match(previous)))
+            marked = MARK.match(previous)
+            opened = (match["fence"], match["info"].strip(), number + 1, marked["mark"] if marked else "")
         previous = line
     assert opened is None, f"{name(page)}: the block that begins at line {opened[2]} has no end."
+
+
+def written(page: Path) -> list[Block]:
+    """Return the blocks that are files of the reader's own project, or are added to one."""
+    return [block for block in blocks(page) if block.mark.startswith(("file: ", "append: "))]
 
 
 def prose(page: Path) -> Iterator[tuple[int, str]]:

@@ -15,7 +15,9 @@ from perfkit.checks import FINDINGS
 from tests.docs.pages import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
-ASKED = re.compile(r"""(?:\benv\.\w+\(|environ\.get\(|environ\[|_VARIABLE: Final = )\s*"([A-Z_]+)\"""")
+ASKED = re.compile(
+    r"""(?:\benv\.\w+\(|\b(?:flag|number|choice)\(|environ\.get\(|environ\[|_VARIABLE: Final = )\s*"([A-Z_]+)\""""
+)
 
 
 def headings(page: Path) -> list[str]:

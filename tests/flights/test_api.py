@@ -4,20 +4,25 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+from urllib.parse import parse_qsl
 
 import pytest
 import requests
 from django.contrib.auth import get_user_model
 from django.contrib.staticfiles import finders
+from django.db import connection
 from django.test import Client, RequestFactory, override_settings
 
+from perfkit.api.pages import window
 from perfkit.conf import configured
 from project.api import api
+from project.flights.api import FlightSorting
 from project.flights.measures import Measure
 from project.flights.models import Flight, StatusReport
 from project.views import HomeView
 from tests.flights.factories import make_flights, make_reference_rows, make_reports
+from tests.flights.many import make_many_flights
 
 pytestmark = pytest.mark.django_db
 
@@ -95,16 +100,49 @@ class TestFlights:
         assert numbers(client, "?date_from=2013-01-02&date_to=2013-01-02") == [2]
         assert numbers(client, "?date_from=2013-07-03&date_to=2013-07-03") == [3]
 
-    def test_it_sorts_with_missing_values_last_in_both_directions(self, client: Client) -> None:
+    def test_it_sorts_with_missing_values_last(self, client: Client) -> None:
         make_flights(1, number=1, dep_delay=5)
         make_flights(1, number=2, dep_delay=None)
         make_flights(1, number=3, dep_delay=-5)
         assert numbers(client, "?sort_by=dep_delay") == [1, 3, 2]
-        assert numbers(client, "?sort_by=dep_delay&sort_order=asc") == [3, 1, 2]
+
+    def test_it_sorts_in_both_directions(self, client: Client) -> None:
+        make_flights(3)
+        assert numbers(client, "?sort_by=number") == [3, 2, 1]
+        assert numbers(client, "?sort_by=number&sort_order=asc") == [1, 2, 3]
+
+    @pytest.mark.postgres
+    @pytest.mark.parametrize(
+        "query",
+        [
+            f"sort_by={name}&sort_order={order}"
+            for name in get_args(FlightSorting.model_fields["sort_by"].annotation)
+            for order in ("asc", "desc")
+            if (name, order) != ("dep_delay", "asc")
+        ],
+    )
+    def test_an_index_serves_each_order_that_anybody_may_ask_for(self, query: str) -> None:
+        make_many_flights()
+        if "airline" in query:  # two airlines are too few to read an index for; the real ones are sixteen
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL enable_seqscan = off")
+        sorting = FlightSorting(**dict(parse_qsl(query)))
+        plan = window(sorting.apply(Flight.objects.all()), 1, 20).explain()
+        assert "Index Scan" in plan
+        assert "Seq Scan" not in plan
+        assert "Incremental Sort" in plan or "Sort" not in plan
+
+    def test_it_refuses_the_direction_that_no_index_serves(self, client: Client) -> None:
+        (problem,) = problems(client, "/api/flights?sort_by=dep_delay&sort_order=asc").values()
+        assert "dep_delay is sorted with desc only" in problem
+
+    @pytest.mark.parametrize("name", ["arr_delay", "air_time", "distance"])
+    def test_it_does_not_sort_by_what_no_index_serves(self, client: Client, name: str) -> None:
+        assert list(problems(client, f"/api/flights?sort_by={name}")) == ["sort_by"]
 
     def test_its_pages_hold_each_of_many_ties_once(self, client: Client) -> None:
-        make_flights(60, distance=100)
-        pages = [numbers(client, f"?sort_by=distance&page_size=7&page={page}") for page in range(1, 10)]
+        make_flights(60)
+        pages = [numbers(client, f"?sort_by=airline&page_size=7&page={page}") for page in range(1, 10)]
         assert sorted(number for page in pages for number in page) == list(range(1, 61))
 
     @pytest.mark.parametrize(
@@ -135,7 +173,7 @@ class TestFlights:
     def test_it_says_what_can_be_sorted_by(self, client: Client) -> None:
         problem = problems(client, "/api/flights?sort_by=plane__seats")["sort_by"]
         assert "'time_hour'" in problem
-        assert "'distance'" in problem
+        assert "'number'" in problem
         assert "'asc' or 'desc'" in problems(client, "/api/flights?sort_order=up")["sort_order"]
 
     def test_it_says_which_parameters_there_are(self, client: Client) -> None:
@@ -168,6 +206,10 @@ class TestFlight:
         assert response.status_code == 404
         assert response.json() == {"detail": "Not Found"}
 
+    @pytest.mark.parametrize("flight_id", ["abc", "1.5", "%00"])
+    def test_it_refuses_what_is_no_id_and_names_the_field(self, client: Client, flight_id: str) -> None:
+        assert list(problems(client, f"/api/flights/{flight_id}")) == ["flight_id"]
+
 
 class TestAirports:
     def test_it_lists_them_by_code(self, client: Client) -> None:
@@ -185,6 +227,9 @@ class TestAirports:
     def test_it_answers_404_in_json(self, client: Client) -> None:
         response = client.get("/api/airports/XXX")
         assert (response.status_code, response.json()) == (404, {"detail": "Not Found"})
+        with override_settings(DEBUG=True):
+            answer = client.get("/api/airports/XXX").json()
+        assert answer == {"detail": "Not Found: No airport has the code XXX."}
 
     def test_it_refuses_what_is_no_code(self, client: Client) -> None:
         assert list(problems(client, "/api/airports/%00")) == ["code"]
@@ -248,6 +293,13 @@ class TestReports:
     def test_it_answers_404_where_there_is_no_flight(self, reporter: Client, flight: Flight) -> None:
         assert self.post(reporter, flight.pk + 1, kind="cancellation").status_code == 404
 
+    def test_it_refuses_what_is_no_id_and_names_the_field(self, reporter: Client) -> None:
+        response = reporter.post(
+            "/api/flights/abc/reports", {"kind": "cancellation"}, content_type="application/json"
+        )
+        assert response.status_code == 422
+        assert [problem["loc"] for problem in response.json()["detail"]] == [["path", "flight_id"]]
+
 
 def client_sees(client: Client, flight: Flight) -> list[int]:
     return [report["id"] for report in client.get(f"/api/flights/{flight.pk}").json()["reports"]]
@@ -279,7 +331,7 @@ class TestSchema:
             "date_to": "2013-01-01",
             "min_delay": "1",
             "cancelled": "true",
-            "sort_by": "distance",
+            "sort_by": "number",
             "sort_order": "asc",
             "page": "1",
             "page_size": "100",

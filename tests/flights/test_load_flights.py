@@ -87,9 +87,10 @@ def test_it_makes_no_reports_without_flights():
 
 
 @pytest.mark.parametrize("option", ["--limit", "--status-reports"])
-def test_it_refuses_a_negative_number(option):
-    with pytest.raises(CommandError, match=option):
-        call_command("load_flights", option, "-1")
+@pytest.mark.parametrize("number", ["-1", "many", "1.5"])
+def test_it_refuses_what_is_no_number_of_rows(option, number):
+    with pytest.raises(CommandError, match=f"{option}: '{number}' must be a whole number, 0 or more"):
+        call_command("load_flights", f"{option}={number}")
 
 
 def test_it_says_how_to_get_the_data_where_it_is_missing(monkeypatch):

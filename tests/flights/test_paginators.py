@@ -4,6 +4,7 @@ import pytest
 from django.core.paginator import EmptyPage, PageNotAnInteger
 from django.db import connection
 from django.db.models import Count, QuerySet
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from project.flights import paginators
@@ -110,3 +111,50 @@ class TestPage:
     def test_it_refuses_what_is_no_number(self, wrong: object) -> None:
         with pytest.raises(PageNotAnInteger):
             EstimatingPaginator(ordered(), 5).page(wrong)
+
+
+@pytest.mark.postgres
+class TestWrongEstimate:
+    def paginator(self, estimate: int, *, rows: int) -> EstimatingPaginator:
+        make_flights(rows)
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE pg_class SET reltuples = %s WHERE relname = 'flights_flight'", [estimate])
+        return EstimatingPaginator(ordered(), 5)
+
+    def counts(self, paginator: EstimatingPaginator, number: int) -> tuple[list[Flight], int]:
+        """Return the rows of a page, and how many statements counted."""
+        with CaptureQueriesContext(connection) as queries:
+            rows = list(paginator.page(number))
+        return rows, sum("COUNT(*)" in query["sql"] for query in queries)
+
+    @pytest.mark.parametrize("number", [5, 6, 7, 8])
+    def test_it_reaches_rows_beyond_an_estimate_that_is_too_small(self, number: int) -> None:
+        paginator = self.paginator(25, rows=38)
+        assert paginator.num_pages == 5
+        rows, counted = self.counts(paginator, number)
+        assert rows == list(ordered()[(number - 1) * 5 : number * 5])
+        assert (counted, str(paginator.count), paginator.num_pages) == (1, "38", 8)
+        assert self.counts(paginator, 8)[1] == 0
+
+    @pytest.mark.parametrize("number", [1, 2, 3, 4])
+    def test_it_counts_nothing_before_the_end(self, number: int) -> None:
+        paginator = self.paginator(25, rows=38)
+        rows, counted = self.counts(paginator, number)
+        assert (len(rows), counted, str(paginator.count)) == (5, 0, "about 25")
+
+    def test_it_refuses_a_page_beyond_the_last_row(self) -> None:
+        with pytest.raises(EmptyPage):
+            self.paginator(25, rows=38).page(9)
+
+    def test_it_corrects_an_estimate_that_is_too_large(self) -> None:
+        paginator = self.paginator(100, rows=38)
+        rows, counted = self.counts(paginator, 8)
+        assert (len(rows), counted, paginator.num_pages) == (3, 1, 8)
+        with pytest.raises(EmptyPage):
+            EstimatingPaginator(ordered(), 5).page(15)
+
+    def test_it_shows_the_admin_the_rows_beyond(self, admin_client: Client) -> None:
+        self.paginator(150, rows=210)
+        response = admin_client.get("/admin/flights/flight/", {"p": 5})
+        assert response.status_code == 200
+        assert len(response.context["cl"].result_list) == 10

@@ -3,17 +3,21 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, connection, connections
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from perfkit.conf import configured
+from perfkit.errors import SettingsError
 from perfkit.monitoring import install
 from perfkit.monitoring.slow_queries import log_if_slow, uninstall
+from project.flights.api import list_airports, list_flights
+from tests.flights.factories import make_flights
 
 
 def threshold(seconds: float) -> override_settings:
@@ -89,6 +93,61 @@ def test_it_logs_a_query_that_fails(log: pytest.LogCaptureFixture) -> None:
     with threshold(0), connection.cursor() as cursor, pytest.raises(DatabaseError):
         cursor.execute("SELECT nonsense FROM nowhere")
     assert "nonsense" in log.text
+
+
+def test_a_wrong_threshold_is_told_before_the_query_runs(log: pytest.LogCaptureFixture) -> None:
+    insert = "INSERT INTO auth_group (name) VALUES ('secret')"
+    refused = pytest.raises(SettingsError, match="QUERY_SLOW_THRESHOLD")
+    with connection.cursor() as cursor, threshold("soon"), refused:  # type: ignore[arg-type]
+        cursor.execute(insert)
+    assert not Group.objects.exists()
+
+
+class Unwritable:
+    """Stands for a composed statement that only the connection can write."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def as_string(self, context: object) -> str:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [connection.Database.ProgrammingError("cannot adapt"), TypeError("no")])  # type: ignore[attr-defined]
+def test_a_statement_without_a_text_is_logged_and_answers(
+    log: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    with threshold(0):
+        answer = log_if_slow(lambda *_: "answer", Unwritable(error), None, False, {"connection": connection})
+    assert answer == "answer"
+    (record,) = log.records
+    assert record.getMessage().endswith(f" (Unwritable without a text: {type(error).__name__})")
+
+
+def test_a_deleted_working_directory_changes_no_answer(
+    log: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with threshold(0):
+        assert Group.objects.count() == 0
+    assert f" {Path(__file__)}:" in log.text
+
+
+@pytest.mark.parametrize(("url", "view"), [("flights", list_flights), ("airports", list_airports)])
+def test_a_list_that_is_read_after_its_view_names_the_view(
+    log: pytest.LogCaptureFixture, client: Client, url: str, view: Callable[..., Any]
+) -> None:
+    make_flights(1)
+    log.clear()
+    with threshold(0):
+        assert client.get(f"/api/{url}").status_code == 200
+    line = inspect.unwrap(view).__code__.co_firstlineno
+    messages = [record.getMessage() for record in log.records]
+    tables = [message for message in messages if f'FROM "flights_{url.removesuffix("s")}"' in message]
+    assert len(tables) == 2
+    for message in tables:
+        assert f" project/flights/api.py:{line} SELECT " in message
 
 
 def test_it_watches_a_connection_once(db: None) -> None:

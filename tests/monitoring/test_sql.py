@@ -40,7 +40,34 @@ def test_it_leaves_names_and_placeholders_and_no_values(sql: str, expected: str)
 def test_it_cuts_a_long_statement() -> None:
     text = normalised("SELECT " + ", ".join(f"column{index}" for index in range(5000)), most=100)
     assert len(text) == 100
-    assert text.endswith("…")
+    assert text.startswith("SELECT column0, column1")
+    assert "…" in text
+
+
+COLUMNS = ", ".join(f'"t"."column from {index}"' for index in range(50))
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (f"SELECT {COLUMNS} FROM t WHERE a = 1 ORDER BY b", "SELECT … FROM t WHERE a = ? ORDER BY b"),
+        (f"SELECT DISTINCT {COLUMNS} FROM t", "SELECT … FROM t"),
+        (f"SELECT {COLUMNS}, (SELECT a FROM u), EXTRACT(day FROM b) FROM t", "SELECT … FROM t"),
+        (f"SELECT a IS DISTINCT FROM b, {COLUMNS} FROM t", "SELECT … FROM t"),
+        (f"SELECT {COLUMNS} FROM (SELECT {COLUMNS} FROM t) x", "SELECT … FROM (SELECT … FROM t) x"),
+        (f"SELECT {COLUMNS} FROM t WHERE a = (SELECT 1) LIMIT 2", "SELECT … FROM t WHERE a = (SELECT ?) LIMIT ?"),
+    ],
+)  # fmt: skip
+def test_it_keeps_where_a_long_statement_reads_from(sql: str, expected: str) -> None:
+    assert normalised(sql) == expected
+
+
+def test_it_keeps_the_end_of_a_statement_that_is_long_elsewhere() -> None:
+    sql = f"SELECT a FROM t JOIN {COLUMNS} ORDER BY b LIMIT %s"
+    text = normalised(sql, most=200)
+    assert len(text) == 200
+    assert text.startswith("SELECT … FROM t JOIN ")
+    assert text.endswith(" ORDER BY b LIMIT %s")
 
 
 def test_a_literal_that_is_cut_in_two_is_still_a_literal() -> None:

@@ -18,10 +18,17 @@ from project.services.__main__ import Server, needed
 from project.services.postgres import PostgresServer
 from project.services.state import ServiceError, make_folder, services_folder
 from project.services.valkey import ValkeyServer
+from tests.plugins import browser
 
 pytest_plugins = ["tests.plugins.postgres", "tests.plugins.valkey"]
 
 VARIABLES: dict[type[Server], str] = {PostgresServer: "DATABASE_URL", ValkeyServer: "REDIS_URL"}
+LEFT_OUT = {
+    "postgres": "need PostgreSQL and were left out of this run on SQLite",
+    "redis": "need Redis or Valkey and were left out of this run on SQLite",
+    "browser": f"need a browser and were left out: install one of {', '.join(browser.NAMES)}, "
+    "or name one in PERFKIT_CHROMIUM",
+}
 NOT_RUN = pytest.StashKey[Counter[str]]()
 
 
@@ -63,8 +70,10 @@ def claim(config: pytest.Config, folder: Path) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, visibly, what needs a server that this run does without on purpose."""
+    """Leave out, visibly, what needs a server or a browser that this run does without."""
     missing = set()
+    if browser.is_done_without():
+        missing.add("browser")
     if os.environ.get("PERFKIT_DB") == "sqlite":
         missing.add("postgres")
         if not os.environ.get("REDIS_URL"):
@@ -96,5 +105,4 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     for marker, number in sorted(config.stash[NOT_RUN].items()):
-        server = {"postgres": "PostgreSQL", "redis": "Redis or Valkey"}[marker]
-        terminalreporter.write_line(f"{number} tests need {server} and were left out of this run on SQLite.")
+        terminalreporter.write_line(f"{number} tests {LEFT_OUT[marker]}.")

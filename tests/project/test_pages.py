@@ -11,9 +11,12 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
+from project.flights.models import Flight
+from tests.flights.factories import make_flights, make_reference_rows
+from tests.plugins.browser import NAMES, chromium
+
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-CHROMIUM = "/usr/bin/chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 EXPECTED = ("favicon.ico", "404 (Not Found)", "ERR_ABORTED")
 """The icon that browsers ask for where a page names none (and how they say so); a request superseded by typing."""
@@ -22,8 +25,13 @@ SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    program = chromium()
+    if program is None:
+        pytest.fail(
+            f"There is no browser here, neither in PERFKIT_CHROMIUM nor as one of {', '.join(NAMES)}."
+        )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
         # Playwright runs an event loop in this thread, in which Django would refuse the tests' own queries.
         os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
         yield browser
@@ -80,19 +88,38 @@ def test_the_documentation_of_the_api_tries_an_endpoint(page: Page) -> None:
 
 
 def test_the_admin_lists_and_searches_flights(page: Page) -> None:
+    make_flights(2, number=1545)
     log_in(page)
     page.goto("/admin/flights/flight/")
+    rows = page.locator("#result_list tbody tr")
+    assert sorted(rows.locator(".field-__str__").all_inner_texts()) == [
+        "UA1545 2013-01-01",
+        "UA1546 2013-01-01",
+    ]
     page.locator("#searchbar").fill("UA1545")
     page.keyboard.press("Enter")
     page.wait_for_url("**q=UA1545**")
 
-    assert page.get_by_role("heading", level=1).inner_text() == "Select flight to change"
+    assert rows.locator(".field-__str__").all_inner_texts() == ["UA1545 2013-01-01"]
+    rows.get_by_role("link", name="UA1545").click()
+    flight = Flight.objects.get(number=1545)
+    page.wait_for_url(f"**/admin/flights/flight/{flight.pk}/change/**")
+    assert page.get_by_label("Flight number").input_value() == "1545"
 
 
 def test_the_admin_finds_an_airport_as_one_types(page: Page) -> None:
+    make_reference_rows()
     log_in(page)
     page.goto("/admin/flights/flight/add/")
     page.locator(".field-origin .select2-selection").click()
     page.locator(".select2-search__field").fill("JF")
 
-    page.locator(".select2-results__option", has_text="No results found").wait_for()
+    options = page.locator(".select2-results__option:not(.loading-results)")
+    options.filter(has_text="JFK John F Kennedy Intl").click()
+
+    assert (
+        page.locator(".field-origin .select2-selection__rendered")
+        .inner_text()
+        .endswith("JFK John F Kennedy Intl")
+    )
+    assert page.locator("#id_origin").input_value() == "JFK"

@@ -392,6 +392,20 @@ class TestUrls:
             services.database_url()
         assert "secret" not in str(refused.value)
 
+    def test_the_figures_of_sqlite_are_kept_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        paths = set()
+        for name in ("", "sqlite"):
+            monkeypatch.setenv("PERFKIT_DB", name)
+            paths.add(services.report_path().name)
+        assert paths == {"report.json", "report-sqlite.json"}
+
+    @pytest.mark.parametrize(
+        "url", ["redis://localhost", "rediss://:secret@host:6380/2", "unix:///run/valkey.sock"]
+    )
+    def test_a_cache_server_may_be_named_in_any_form(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("REDIS_URL", url)
+        assert services.redis_url() == url
+
     def test_a_name_cannot_leave_the_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PERFKIT_SERVICES", "../x")
         with pytest.raises(ServiceError, match="must consist of letters"):

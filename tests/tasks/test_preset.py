@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -114,6 +115,60 @@ def test_its_visibility_timeout_follows_a_longer_limit() -> None:
 def test_it_refuses_a_visibility_timeout_that_delivers_twice() -> None:
     with pytest.raises(VisibilityTimeoutError, match="3600 s is too short"):
         make_app(broker_transport_options={"visibility_timeout": 3600})
+
+
+def configured_with(is_configured_first: bool, **settings: Any) -> Celery:
+    """Return an app that reads `settings` as Django's; the configuration is not loaded yet."""
+    app = Celery("tests", set_as_current=False)
+    steps = [
+        lambda: configure(app),
+        lambda: app.config_from_object(SimpleNamespace(**settings), namespace="CELERY"),
+    ]
+    for step in steps if is_configured_first else reversed(steps):
+        step()
+    return app
+
+
+@pytest.mark.parametrize("is_configured_first", [True, False])
+class TestTransportOptionsOfTheProject:
+    def test_it_refuses_a_visibility_timeout_that_delivers_twice(self, is_configured_first: bool) -> None:
+        app = configured_with(is_configured_first, CELERY_BROKER_TRANSPORT_OPTIONS={"visibility_timeout": 60})
+        with pytest.raises(VisibilityTimeoutError, match="60 s is too short"):
+            _ = app.conf.task_acks_late
+
+    def test_it_refuses_one_that_is_too_short_for_the_projects_limit(self, is_configured_first: bool) -> None:
+        app = configured_with(
+            is_configured_first,
+            CELERY_TASK_TIME_LIMIT=7200,
+            CELERY_BROKER_TRANSPORT_OPTIONS={"visibility_timeout": 7200},
+        )
+        with pytest.raises(VisibilityTimeoutError, match=r"hard time limit \(7200 s\)"):
+            _ = app.conf.task_acks_late
+
+    def test_it_adds_what_they_leave_out(self, is_configured_first: bool) -> None:
+        app = configured_with(
+            is_configured_first,
+            CELERY_BROKER_TRANSPORT_OPTIONS={"visibility_timeout": 9000, "global_keyprefix": "shop:"},
+        )
+        assert app.conf.broker_transport_options == {
+            "visibility_timeout": 9000,
+            "global_keyprefix": "shop:",
+            "priority_steps": [0, 3, 6, 9],
+            "queue_order_strategy": "priority",
+        }
+
+    def test_its_visibility_timeout_follows_their_time_limit(self, is_configured_first: bool) -> None:
+        app = configured_with(is_configured_first, CELERY_TASK_TIME_LIMIT=7200)
+        options = app.conf.broker_transport_options
+        assert options["visibility_timeout"] == 7200 + LONGEST_ETA_SECONDS + VISIBILITY_MARGIN_SECONDS
+
+
+def test_it_refuses_a_short_visibility_timeout_of_an_app_that_is_configured() -> None:
+    app = Celery("tests", set_as_current=False)
+    app.conf.broker_transport_options = {"visibility_timeout": 60}
+    assert app.conf.task_acks_late is False
+    with pytest.raises(VisibilityTimeoutError, match="60 s is too short"):
+        configure(app)
 
 
 @pytest.mark.parametrize("queue", QUEUES, ids=lambda queue: queue.name)

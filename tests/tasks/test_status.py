@@ -8,6 +8,7 @@ from celery import Celery
 
 from perfkit.errors import TaskStatusUnavailableError, WarmingError
 from perfkit.tasks import configure
+from perfkit.tasks.progress import Progress
 from perfkit.tasks.status import TaskStatus, read_status
 
 
@@ -26,6 +27,31 @@ def test_a_task_that_has_begun_is_started(app: Celery) -> None:
     task_id = str(uuid4())
     app.backend.mark_as_started(task_id, pid=1, hostname="here")
     assert read_status(task_id, app=app) == TaskStatus("STARTED", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("meta", "progress"),
+    [
+        ({"current": 1, "total": 2}, Progress(1, 2, 50.0, "")),
+        ({"current": 1, "total": 2, "message": None, "eta": 3}, Progress(1, 2, 50.0, "")),
+        ({"current": 1, "total": 2, "message": "planes"}, Progress(1, 2, 50.0, "planes")),
+        ({"current": 1}, None),
+        ({"current": "1", "total": None}, None),
+        ({"current": 0.5, "total": 1}, None),
+        ({"done": 1}, None),
+        ([1, 2], None),
+        (None, None),
+    ],
+)
+def test_a_progress_told_by_celerys_own_means_never_fails(
+    app: Celery, meta: Any, progress: Progress | None
+) -> None:
+    def work() -> None:
+        pass
+
+    task_id = str(uuid4())
+    app.task(work, name="tests.work", shared=False).update_state(task_id, "PROGRESS", meta)
+    assert read_status(task_id, app=app) == TaskStatus("PROGRESS", progress, None, None)
 
 
 @pytest.mark.parametrize("result", [None, 0, "text", [1, {"a": None}]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -113,7 +113,6 @@ def _bars(*, is_quiet: bool) -> Callable[[type[models.Model]], Any]:
 
 def _count(text: str) -> int:
     """Parse a number of rows, at least 0."""
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} must be a whole number, 0 or more.")
+    return int(text)

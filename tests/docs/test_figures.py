@@ -1,0 +1,104 @@
+"""Checks the figures that pages quote: where the source is in the repository, that they are the source's."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+MAKER = runpy.run_path(str(ROOT / "docs" / "make_figures.py"))
+RATIO = re.compile(r"(?P<number>[\d,]+\.\d) x")
+MEASURED = re.compile(r"(?P<number>[\d,]+(?:\.\d+)?) (?P<unit>rows/s|ms), \S.*")
+CAPTION = re.compile(r"[\d,]+ flights, \w+ [\d.]+, Django [\d.]+, Python [\d.]+\.")
+
+REPORT = {
+    "environment": {"flights": 336776, "database": "PostgreSQL 18.6", "django": "5.2.1", "python": "3.11.7"},
+    "measures": [
+        {
+            "work": "write 5,000 flights",
+            "before_way": "save()",
+            "before": 1056.2,
+            "after_way": "bulk_insert()",
+            "after": 21104.6,
+            "unit": "rows/s",
+            "ratio": 19.98,
+        },
+        {
+            "work": "count",
+            "before_way": "no index",
+            "before": 36.7998,
+            "after_way": "index",
+            "after": 0.67743,
+            "unit": "ms",
+            "ratio": 54.32,
+        },
+    ],
+}
+
+
+def place(page: str, name: str) -> list[str]:
+    inside = page.partition(f"<!-- {name}: begin -->")[2].partition(f"<!-- {name}: end -->")[0]
+    return [line for line in inside.splitlines() if line]
+
+
+def cells(line: str) -> list[str]:
+    assert line.startswith("| "), line
+    assert line.endswith(" |"), line
+    return line[2:-2].split(" | ")
+
+
+def number(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+class TestReadme:
+    def test_it_has_the_demos_table(self) -> None:
+        title, rule, *rows, caption = place((ROOT / "README.md").read_text("utf-8"), "figures")
+        assert cells(title) == ["work", "before", "with perfkit", "ratio"]
+        assert cells(rule) == ["---", "---", "---", "--:"]
+        assert len(rows) >= 5
+        assert CAPTION.fullmatch(caption)
+
+    def test_it_shows_ratios_that_follow_from_the_figures(self) -> None:
+        for line in place((ROOT / "README.md").read_text("utf-8"), "figures")[2:-1]:
+            work, *measured, ratio = cells(line)
+            before, after = (MEASURED.fullmatch(cell) for cell in measured)
+            shown = RATIO.fullmatch(ratio)
+            assert work
+            assert before, line
+            assert after, line
+            assert shown, line
+            assert before["unit"] == after["unit"]
+            slow, fast = number(before["number"]), number(after["number"])
+            expected = fast / slow if before["unit"] == "rows/s" else slow / fast
+            assert number(shown["number"]) == pytest.approx(expected, rel=0.02, abs=0.06)
+
+    def test_it_is_filled_from_a_report(self) -> None:
+        page = "above\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nbelow\n"
+        made = MAKER["readme"](page, REPORT)
+        assert place(made, "figures") == [
+            "| work | before | with perfkit | ratio |",
+            "| --- | --- | --- | --: |",
+            "| write 5,000 flights | 1,056 rows/s, save() | 21,105 rows/s, bulk_insert() | 20.0 x |",
+            "| count | 36.8 ms, no index | 0.677 ms, index | 54.3 x |",
+            "336,776 flights, PostgreSQL 18.6, Django 5.2.1, Python 3.11.7.",
+        ]
+        assert made.startswith("above\n")
+        assert made.endswith("\nbelow\n")
+        assert MAKER["readme"](made, REPORT) == made
+
+    def test_it_needs_a_place_for_the_table(self) -> None:
+        with pytest.raises(ValueError, match="figures: begin"):
+            MAKER["readme"]("# A page without it\n", REPORT)
+
+
+class TestBulk:
+    def test_it_quotes_the_benchmarks_results(self) -> None:
+        results = json.loads((ROOT / "benchmarks" / "results" / "bulk.json").read_text("utf-8"))
+        page = (ROOT / "docs" / "how-to" / "bulk.md").read_text("utf-8")
+        assert page == MAKER["bulk"](page, results), "Run: python docs/make_figures.py"
+        assert len(place(page, "figures")) > len(results["table"]) // 2
