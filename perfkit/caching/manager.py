@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from asgiref.sync import sync_to_async
 from django.core import checks
 from django.db import models
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, query
 
 from perfkit.caching.reads import Row, read_row
 from perfkit.caching.registry import TrackedModel, declare, track, why_not
@@ -16,9 +16,12 @@ from perfkit.conf import options
 
 M = TypeVar("M", bound=Model)
 
+FETCH_MODE: Final = getattr(query, "DEFAULT_FETCH_MODE", None)
+"""What a queryset of Django 6.1 or later gives its instances; None before."""
 QUERYSET_NAMES: Final = frozenset(name for part in QuerySet.__mro__[:-1] for name in vars(part))
 HARMLESS: Final = frozenset(
     {"__module__", "__doc__", "__orig_bases__", "__parameters__", "__annotations__", "__annotate_func__"}
+    | {"__static_attributes__", "__firstlineno__", "__type_params__"}
     | {"update", "delete", "create", "bulk_create", "bulk_update", "get_or_create", "update_or_create"}
 )
 """Where a queryset class has another of Django's names, a read by primary key may mean something of its own."""
@@ -80,7 +83,10 @@ class CachedManager(models.Manager[M]):
         if row is None:
             missing = f"{self.model._meta.object_name} matching query does not exist."
             raise self.model.DoesNotExist(missing)  # type: ignore[attr-defined]
-        return self.model.from_db(alias, tracked.columns, row)
+        instance = self.model.from_db(alias, tracked.columns, row)
+        if FETCH_MODE is not None:
+            instance._state.fetch_mode = FETCH_MODE  # type: ignore[attr-defined]  # only from Django 6.1
+        return instance
 
     async def aget(self, *args: Any, **kwargs: Any) -> M:
         """Return the one row that matches, as `get` does."""

@@ -33,8 +33,9 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 """
 
-# For data that may be lost: a test run's.
+# For data that may be lost: a test run's. Nor may anything run in the background that a test did not ask for.
 WITHOUT_DURABILITY: Final = """\
+autovacuum = off
 fsync = off
 synchronous_commit = off
 full_page_writes = off
