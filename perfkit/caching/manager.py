@@ -85,7 +85,7 @@ class CachedManager(models.Manager[M]):
             raise self.model.DoesNotExist(missing)  # type: ignore[attr-defined]
         instance = self.model.from_db(alias, tracked.columns, row)
         if FETCH_MODE is not None:
-            instance._state.fetch_mode = FETCH_MODE  # type: ignore[attr-defined]  # only from Django 6.1
+            instance._state.fetch_mode = FETCH_MODE  # only from Django 6.1
         return instance
 
     async def aget(self, *args: Any, **kwargs: Any) -> M:
