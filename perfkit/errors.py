@@ -34,8 +34,13 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def nearest(wrong: str, right: Sequence[str]) -> str:
-    """Return ` Did you mean 'x'?`, or a list of what is allowed where nothing is near."""
-    close = get_close_matches(wrong, right, n=1)
+    """Return ` Did you mean 'x'?`, or a list of what is allowed where nothing is near.
+
+    A name that has all the wrong one's words and more is nearest (`CACHE_TTL`: `CACHE_DEFAULT_TTL`).
+    """
+    words = set(wrong.split("_"))
+    longer = [name for name in right if words < set(name.split("_"))]
+    close = longer if len(longer) == 1 else get_close_matches(wrong, right, n=1)
     if close:
         return f" Did you mean {close[0]!r}?"
     return f" Allowed: {', '.join(sorted(right))}." if right else ""

@@ -106,6 +106,11 @@ class TestNearest:
     def test_it_names_the_one_that_was_meant(self) -> None:
         assert nearest("airlin", ["plane", "airline"]) == " Did you mean 'airline'?"
 
+    def test_a_name_with_all_the_words_and_more_is_nearest(self) -> None:
+        names = ["CACHE_TIMEOUT", "CACHE_DEFAULT_TTL", "CACHE_ENABLED"]
+        assert nearest("CACHE_TTL", names) == " Did you mean 'CACHE_DEFAULT_TTL'?"
+        assert nearest("CACHE", names).startswith(" Allowed: ")
+
     def test_it_lists_what_is_allowed_where_nothing_is_near(self) -> None:
         assert nearest("zzz", ["plane", "airline"]) == " Allowed: airline, plane."
 

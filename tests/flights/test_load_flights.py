@@ -7,6 +7,7 @@ import io
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from project.flights import source
 from project.flights.models import Airline, Airport, Flight, Plane, StatusReport, Weather
@@ -73,6 +74,17 @@ def test_it_makes_null_of_what_is_unknown():
     assert Flight.objects.filter(plane=None).exclude(tailnum="").exists()
     cancelled = Flight.objects.filter(dep_time=None).first()
     assert (cancelled.dep_delay, cancelled.arr_time, cancelled.air_time) == (None, None, None)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a visibility map")
+def test_an_index_alone_can_answer_for_what_it_has_loaded():
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit = on")  # VACUUM trusts a commit that is in the log
+        load()
+        cursor.execute("SELECT relallvisible = relpages FROM pg_class WHERE oid = 'flights_flight'::regclass")
+        assert cursor.fetchone() == (True,)
+        cursor.execute("RESET synchronous_commit")
 
 
 @pytest.mark.django_db

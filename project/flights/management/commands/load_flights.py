@@ -56,11 +56,12 @@ class Command(BaseCommand):
             self._print(_dirt_table(dirt))
 
     def _analyze(self, models_written: Sequence[type[models.Model]]) -> None:
-        """Let PostgreSQL's planner know the new rows, before the first query on them."""
+        """Let PostgreSQL's planner know the new rows, and an index alone answer for them, before the first query."""
         if connection.vendor == "postgresql" and models_written:
+            work = "ANALYZE" if connection.in_atomic_block else "VACUUM (ANALYZE)"
             names = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in models_written)
             with connection.cursor() as cursor:
-                cursor.execute(f"ANALYZE {names}")
+                cursor.execute(f"{work} {names}")
 
     def _print(self, table: Table) -> None:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
