@@ -8,6 +8,14 @@ import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Player(Protocol):
+    """Whoever takes turns."""
+
+    def take_turn(self) -> object:
+        """Do the job once and keep how long it took."""
 
 
 @dataclass
@@ -48,7 +56,7 @@ class Contender:
         tracemalloc.stop()
 
 
-def play(contenders: Sequence[Contender], *, rounds: int, budget_seconds: float, seed: int = 2013) -> int:
+def play(contenders: Sequence[Player], *, rounds: int, budget_seconds: float, seed: int = 2013) -> int:
     """Let all contenders take turns; return how many rounds were played.
 
     Args:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from perfkit.bulk import bulk_insert
-    from perfkit.caching import CachedManager, warm, warmer
+    from perfkit.caching import CachedManager, CachedQuerySet, warm, warmer
     from perfkit.loading import eager
 
-__all__ = ["CachedManager", "__version__", "bulk_insert", "eager", "warm", "warmer"]
+__all__ = ["CachedManager", "CachedQuerySet", "__version__", "bulk_insert", "eager", "warm", "warmer"]
 
 __version__: Final = "0.1.0"
 
 _ROOMS: Final = {
     "CachedManager": "perfkit.caching",
+    "CachedQuerySet": "perfkit.caching",
     "bulk_insert": "perfkit.bulk",
     "eager": "perfkit.loading",
     "warm": "perfkit.caching",

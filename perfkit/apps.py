@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.db.backends.signals import connection_created
 
@@ -17,7 +18,7 @@ class PerfkitConfig(AppConfig):
     def ready(self) -> None:
         """Put what watches writes and slow queries onto every connection, and register the checks."""
         from perfkit import checks
-        from perfkit.caching import writes
+        from perfkit.caching import scope, writes
         from perfkit.monitoring import install
         from perfkit.signals import rows_written
 
@@ -27,6 +28,8 @@ class PerfkitConfig(AppConfig):
         rows_written.connect(
             writes.rows_were_written, dispatch_uid="perfkit.caching.writes.rows_were_written"
         )
+        request_started.connect(scope.request_began, dispatch_uid="perfkit.caching.scope.request_began")
+        request_finished.connect(scope.request_ended, dispatch_uid="perfkit.caching.scope.request_ended")
         for connection in connections.all(initialized_only=True):
             if connection.connection is not None:
                 writes.attach(connection=connection)

@@ -16,7 +16,7 @@ from django.core import checks
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from perfkit.caching.registry import cached_models
+from perfkit.caching.registry import cached_models, listed_model
 from perfkit.conf import SETTING, configured, options, table
 from perfkit.errors import SettingsError, nearest
 
@@ -30,9 +30,10 @@ FINDINGS: Final = {
     "perfkit.E004": "CACHE_ALIAS names no entry of CACHES.",
     "perfkit.E005": "The cache back end of CACHE_ALIAS is none that perfkit can keep coherent.",
     "perfkit.E006": "The cache back end needs django-redis, which is not installed.",
+    "perfkit.E007": "CACHE_MODELS names a model that does not exist.",
     "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
     "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
-    "perfkit.W101": "A CachedManager is on a model whose rows cannot be cached.",
+    "perfkit.W101": "A CachedManager is on a model whose rows cannot be cached by their keys.",
 }
 
 SUPPORTED_BACKENDS: Final = {
@@ -47,7 +48,7 @@ VENDORS: Final = ("postgresql", "sqlite")
 
 def register() -> None:
     """Register every check with Django; calling it again changes nothing."""
-    for check in (check_settings, check_cache, check_databases):
+    for check in (check_settings, check_cache, check_models, check_databases):
         checks.register(check, TAG)
     checks.register(check_deployed_cache, TAG, deploy=True)
 
@@ -96,6 +97,24 @@ def check_cache(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -
         return []
     text = f"CACHES[{alias!r}] uses {path}, which perfkit cannot keep coherent."
     return [_finding("E005", text, _use_instead())]
+
+
+def check_models(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Find labels in `CACHE_MODELS` that are no model's."""
+    try:
+        labels = options.CACHE_MODELS
+    except SettingsError:
+        return []  # check_settings says it
+    known = [model._meta.label for model in apps.get_models(include_auto_created=True)]
+    return [
+        _finding(
+            "E007",
+            f"{SETTING}['CACHE_MODELS'] names {label!r}, which is no model.",
+            nearest(label, known).strip(),
+        )
+        for label in labels
+        if listed_model(label) is None
+    ]
 
 
 def check_deployed_cache(

@@ -6,14 +6,14 @@ The loader, the system checks and the reference page of the documentation read t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar, cast, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar, overload
 
 from django.conf import settings as django_settings
 
 from perfkit.errors import SettingsError
 
-T = TypeVar("T", bound="bool | int | float | str")
+T = TypeVar("T", bound="bool | int | float | str | tuple[str, ...]")
 
 SETTING: Final = "PERFKIT"
 
@@ -22,7 +22,8 @@ class Option(Generic[T]):
     """One option: its default and type, what it means, and which values are valid.
 
     Args:
-        default: Used where the setting is absent; its type is the option's type. A float takes an int too.
+        default: Used where the setting is absent; its type is the option's type.
+            A float takes an int too, a tuple (of strings) a list.
         text: What it does, one sentence, for the reference page and the checks' hints.
         unit: Of a number: `seconds`, `rows`, …
         least: Smallest valid number.
@@ -49,6 +50,7 @@ class Option(Generic[T]):
         self.least = least
         self.most = most
         self.choices = choices
+        self._seen: tuple[object, T] = (self, default)  # the last setting that was found valid, and its value
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -60,17 +62,26 @@ class Option(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> T | Option[T]:
         if instance is None:
             return self
-        value = configured().get(self.name, self.default)
-        problem = self.problem_with(value)
+        given = configured().get(self.name, self.default)
+        seen = self._seen
+        if given is seen[0]:
+            return seen[1]
+        problem = self.problem_with(given)
         if problem:
             raise SettingsError(self.name, problem)
-        return cast("T", float(value) if self.kind is float else value)  # type: ignore[arg-type]
+        convert: Callable[[Any], Any] = self.kind if self.kind in {float, tuple} else lambda same: same
+        value: T = convert(given)
+        if self.kind is not tuple:  # a list may change
+            self._seen = (given, value)
+        return value
 
     def problem_with(self, value: object) -> str | None:
         """Say what is wrong with `value`, or None where it is valid."""
-        accepted: tuple[type, ...] = (int, float) if self.kind is float else (self.kind,)
+        accepted: tuple[type, ...] = {float: (int, float), tuple: (list, tuple)}.get(self.kind, (self.kind,))
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
             return f"must be {self.kind.__name__}, not {type(value).__name__}."
+        if isinstance(value, list | tuple) and not all(isinstance(each, str) for each in value):
+            return "must hold strings only."
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(map(repr, self.choices))}, not {value!r}."
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -95,8 +106,25 @@ class Options:
     CACHE_DEFAULT_TTL = Option(
         1800, "How long an entry lives where its manager names no time.", unit="seconds", least=1
     )
+    CACHE_MODELS: Option[tuple[str, ...]] = Option(
+        (),
+        "Models without a CachedManager whose tables cached reads look into, as 'app_label.ModelName': "
+        "perfkit watches what is written to them.",
+    )
     CACHE_KEY_PREFIX = Option(
         "perfkit", "Begins every key on the cache server; separate projects need separate ones."
+    )
+    CACHE_MEMORY = Option(
+        "request",
+        "The tier inside the process: 'request' asks the cache server for tokens once per request or task, "
+        "'strict' at each read, 'off' keeps nothing in the process.",
+        choices=("request", "strict", "off"),
+    )
+    CACHE_MEMORY_BYTES = Option(
+        64 * 1024 * 1024,
+        "Bound on what the tier inside the process holds, as estimated from the size of the entries.",
+        unit="bytes",
+        least=0,
     )
     CACHE_TIMEOUT = Option(
         0.05,

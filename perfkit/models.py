@@ -12,6 +12,9 @@ class PendingInvalidation(models.Model):
     """
 
     tags = models.TextField(help_text="JSON list of tags.")
+    writer = models.CharField(
+        max_length=16, help_text="Its id, in case the server hears late of a MARK that was thought lost."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

@@ -225,6 +225,24 @@ class TestDatabases:
         assert out == "DATABASES['old'] is other; perfkit knows PostgreSQL and SQLite only.\n"
 
 
+class TestModels:
+    @override_settings(PERFKIT={"CACHE_MODELS": ["flights.Airprot", "flights.Airport"]})
+    def test_it_names_the_nearest_model(self) -> None:
+        message = only(found())
+        assert message.id == "perfkit.E007"
+        assert message.msg == "PERFKIT['CACHE_MODELS'] names 'flights.Airprot', which is no model."
+        assert message.hint == "Did you mean 'flights.Airport'?"
+
+    @pytest.mark.parametrize("label", ["Airport", "", "a.b.c"])
+    def test_it_takes_no_word_for_a_label(self, label: str) -> None:
+        with override_settings(PERFKIT={"CACHE_MODELS": [label]}):
+            assert only(found()).id == "perfkit.E007"
+
+    @override_settings(PERFKIT={"CACHE_MODELS": 5})
+    def test_it_leaves_a_wrong_value_to_the_check_of_settings(self) -> None:
+        assert only(found()).id == "perfkit.E003"
+
+
 class TestManager:
     def test_it_warns_of_a_model_whose_rows_cannot_be_cached(self) -> None:
         out = python(
@@ -237,7 +255,7 @@ class TestManager:
             from django.db import models
             from perfkit.caching import CachedManager
             class Note(models.Model):
-                data = models.JSONField()
+                code = models.CharField(max_length=9, primary_key=True, db_collation="C")
                 objects = CachedManager()
                 class Meta:
                     app_label = "perfkit"
@@ -247,7 +265,8 @@ class TestManager:
             """
         )
         assert out == (
-            "The rows of perfkit.Note cannot be cached: its field data (JSONField) cannot be stored yet.\n"
+            "The rows of perfkit.Note cannot be cached by their keys: its primary key is not a plain integer, "
+            "text or UUID column without a collation.\n"
         )
 
 

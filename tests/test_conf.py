@@ -11,7 +11,7 @@ ALL = pytest.mark.parametrize("option", table().values(), ids=table())
 
 
 def wrong_type_for(option: Option) -> object:
-    return [] if option.kind is not str else 5
+    return 5 if option.kind in {str, tuple} else []
 
 
 class TestTable:
@@ -120,6 +120,13 @@ class TestProblemWith:
             assert option.problem_with(choice) is None
         problem = option.problem_with("something else")
         assert all(repr(choice) in problem for choice in option.choices)
+
+    def test_it_takes_a_list_for_a_tuple_and_only_strings_in_it(self) -> None:
+        assert Options.CACHE_MODELS.problem_with(["auth.User"]) is None
+        assert Options.CACHE_MODELS.problem_with(["auth.User", 5]) == "must hold strings only."
+        assert Options.CACHE_MODELS.problem_with("auth.User") == "must be tuple, not str."
+        with override_settings(PERFKIT={"CACHE_MODELS": ["auth.User"]}):
+            assert options.CACHE_MODELS == ("auth.User",)
 
     def test_it_refuses_nan(self) -> None:
         assert Options.QUERY_SLOW_THRESHOLD.problem_with(float("nan")) is not None

@@ -9,7 +9,7 @@ import pytest
 
 import perfkit
 
-PUBLIC = {"CachedManager", "__version__", "bulk_insert", "eager", "warm", "warmer"}
+PUBLIC = {"CachedManager", "CachedQuerySet", "__version__", "bulk_insert", "eager", "warm", "warmer"}
 
 EVERYTHING = "import perfkit, perfkit.conf, perfkit.errors, perfkit.signals"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
+
+from perfkit.caching.locks import fork_safe_lock
 
 
 class Breaker:
@@ -23,7 +24,7 @@ class Breaker:
         on_change: Callable[[bool, str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
         self._is_open = False
         self._next_try = 0.0
         self._retry_after_seconds = retry_after_seconds

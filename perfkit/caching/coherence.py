@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from perfkit.caching import tokens
 from perfkit.caching.breaker import Breaker
 from perfkit.caching.outbox import LOOK_EVERY_SECONDS, Outbox, OutboxMissingError
+from perfkit.caching.scope import forget_everywhere
 from perfkit.caching.store import Store, StoreError, current_store
 from perfkit.conf import options
 from perfkit.errors import CacheUnavailableError
@@ -66,7 +67,7 @@ class Announcement:
         Where there is no outbox yet (its migration has not run) no reader trusts the cache, so none need be told.
         """
         try:
-            outbox.put(connection, self._tags)
+            outbox.put(connection, self._tags, writer=self._writer)
         except OutboxMissingError as error:
             logger.info("A write is told to nobody: %s", error)
 
@@ -81,6 +82,7 @@ class Announcement:
                 self._store.done(self._tags, writer=self._writer)
             except StoreError as error:
                 breaker.failed(str(error))  # the lease ends by itself
+        forget_everywhere(self._tags)
 
 
 def announce(alias: str, tags: Iterable[str]) -> Announcement:
@@ -93,6 +95,7 @@ def announce(alias: str, tags: Iterable[str]) -> Announcement:
     """
     store = current_store()
     sorted_tags = tuple(sorted(tags))
+    forget_everywhere(sorted_tags)
     writer = tokens.new_writer()
     if store is None:
         return Announcement(sorted_tags, alias=alias, writer=writer, store=None, is_told=True)

@@ -11,13 +11,13 @@ project's query counts.
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.store import Store
 from perfkit.models import PendingInvalidation
 
@@ -46,19 +46,21 @@ class Outbox:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
         self._next_look: dict[str, float] = {}
         self._found: set[tuple[str, str]] = set()
         self._looking: set[str] = set()
 
-    def put(self, connection: BaseDatabaseWrapper, tags: Iterable[str]) -> None:
-        """Keep `tags`, in the transaction that is open on `connection`.
+    def put(self, connection: BaseDatabaseWrapper, tags: Iterable[str], *, writer: str) -> None:
+        """Keep what `writer` could not tell, in the transaction that is open on `connection`.
 
         Raises:
             OutboxMissingError: Migrations have not made the table.
         """
         self._require_table(connection)
-        PendingInvalidation.objects.using(connection.alias).create(tags=json.dumps(sorted(tags)))
+        PendingInvalidation.objects.using(connection.alias).create(
+            tags=json.dumps(sorted(tags)), writer=writer
+        )
 
     def look_again(self, alias: str) -> None:
         """Make the next cached read look, whenever the last look was."""
@@ -95,7 +97,7 @@ class Outbox:
         self._require_table(connection)
         table = PendingInvalidation._meta.db_table
         mark = "?" if connection.vendor == "sqlite" else "%s"
-        select = f"SELECT id, tags FROM {table} WHERE id > {mark} ORDER BY id LIMIT {BATCH_ROWS}"  # noqa: S608  # all constants
+        select = f"SELECT id, tags, writer FROM {table} WHERE id > {mark} ORDER BY id LIMIT {BATCH_ROWS}"  # noqa: S608  # all constants
         delete = f"DELETE FROM {table} WHERE id IN ({{}}) RETURNING id"  # noqa: S608  # likewise
         last = 0
         while True:
@@ -103,12 +105,13 @@ class Outbox:
             if not rows:
                 return
             last = rows[-1][0]
-            found = sorted({tag for _, tags in rows for tag in json.loads(tags)})
+            found = sorted({tag for _, tags, _ in rows for tag in json.loads(tags)})
+            writers = {writer for _, _, writer in rows}  # the server may have heard of their MARK after all
             for start in range(0, len(found), MOST_TAGS):
-                store.void(found[start : start + MOST_TAGS])
+                store.void(found[start : start + MOST_TAGS], writers=writers)
             if not in_transaction:
                 marks = ", ".join([mark] * len(rows))
-                _fetch(connection, delete.format(marks), [row_id for row_id, _ in rows])
+                _fetch(connection, delete.format(marks), [row_id for row_id, *_ in rows])
 
     def _require_table(self, connection: BaseDatabaseWrapper) -> None:
         """Raise where the table is missing; asked once per database, and never fails the transaction."""

@@ -1,7 +1,7 @@
-"""One cached read by primary key: from the manager's call to the server and back.
+"""One cached read, whatever it reads: from its key to the server and back.
 
 # Note [Why a fill cannot be stale]
-The tokens are taken before the row is read and stored inside the entry.
+The tokens are taken before the rows are read and stored inside the entry.
 A write that commits later changes a token, so that the entry no longer equals what the server holds:
 it is dead, even if it arrives after the write is done.
 """
@@ -9,20 +9,21 @@ it is dead, even if it arrives after the write is done.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from django.db import Error, connections, router
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
 from perfkit.caching import tokens
-from perfkit.caching.codec import codec_for
 from perfkit.caching.coherence import breaker, outbox
-from perfkit.caching.databases import entry_scope, is_watchable, tag_scope
+from perfkit.caching.databases import is_watchable
+from perfkit.caching.entries import UnstorableError, decoded, encoded, shareable_until
+from perfkit.caching.memory import Tokens, memory
 from perfkit.caching.outbox import LookUnderWayError, OutboxMissingError
-from perfkit.caching.registry import TrackedModel
+from perfkit.caching.scope import TokenScope, current_scope, note_recent, recent_tags
 from perfkit.caching.store import Store, StoreError, current_store
-from perfkit.caching.tags import PrimaryKey, entry_key, row_tag, table_tag
 from perfkit.caching.writes import tracker_of
 from perfkit.conf import options
 from perfkit.signals import cache_read
@@ -32,59 +33,114 @@ logger: Final = logging.getLogger("perfkit.caching")
 PROBE: Final = "p:probe"
 """A tag that nothing depends on: a full server, or a replica, answers reads and yet can be told nothing."""
 
-Row = tuple[Any, ...]
+Rows = Sequence[Sequence[Any]]
 
 
-class Bypass(Exception):  # noqa: N818  # an answer, not an error: it never leaves this module
+class Bypass(Exception):  # noqa: N818  # an answer, not an error: it never leaves this room
     """The read goes to the database and stores nothing; the argument is the reason."""
 
 
 class Place(NamedTuple):
-    """Where a row is in the cache, and which tags it depends on."""
+    """Where an answer is in the cache, and which tags it depends on."""
 
     key: str
-    tags: tuple[str, str]
+    tags: tuple[str, ...]
 
 
-def read_row(
-    tracked: TrackedModel, pk: PrimaryKey, *, alias: str, ttl_seconds: int, fetch: Callable[[], Row | None]
-) -> Row | None:
-    """Return the row's column values, from the cache where it may be trusted, else from `fetch`.
+def read_rows(
+    model: type[Model],
+    place: Place,
+    *,
+    alias: str,
+    ttl_seconds: int,
+    fetch: Callable[[], Rows],
+    is_expected: Callable[[Rows], bool],
+) -> Rows:
+    """Return rows of column values, from the cache where it may be trusted, else from `fetch`.
 
     Args:
+        model: Whom `cache_read` is told of.
         alias: The database to read from.
-        fetch: Reads the row from the database; None where there is none. A missing row is never cached.
+        fetch: Reads the rows from the database.
+        is_expected: Whether rows may be an answer to this read; others are neither kept nor taken from the cache.
 
     Queries:
-        None on a hit (one round trip to the cache server), else one.
+        None on a hit (one round trip to the cache server), else those of `fetch`.
     """
-    place = _place(tracked, pk, alias)
     reason = ""
     try:
-        store = usable_store(tracked.model, alias, place.tags)
-        found = store.read(place.key, place.tags)
-        if breaker.is_open:
-            breaker.succeeded()
-        if found.entry is not None and None not in found.tokens:
-            row = codec_for(tracked.model).decode(found.entry, found.tokens)
-            if row is not None:
-                _tell(tracked.model, "hit")
-                return row
+        store = usable_store(model, alias, place.tags)
+        rows, found = _recalled(store, place, is_expected, ttl_seconds)
+        if rows is not None:
+            cache_read.send(sender=model, outcome="hit", reason="")
+            return rows
         require_committed_view(alias)
-        taken = _usable_tokens(store, place.tags, found.tokens)
+        taken = _usable_tokens(store, place.tags, found)
     except Bypass as bypass:
         reason = str(bypass)
     except StoreError as error:
         breaker.failed(str(error))
         reason = "outage"
     if reason:
-        _tell(tracked.model, "bypass", reason)
+        tell_bypass(model, reason)
         return fetch()
-    row = fetch()
-    _tell(tracked.model, "miss")
-    if row is not None and row[tracked.pk_index] == pk:
-        fill_rows(store, tracked, alias, {pk: row}, {pk: taken}, ttl_seconds=ttl_seconds)
-    return row
+    fetched = fetch()
+    cache_read.send(sender=model, outcome="miss", reason="")
+    if is_expected(fetched):
+        fill(store, model, {place.key: (fetched, taken)}, ttl_seconds=ttl_seconds)
+    return fetched
+
+
+def _recalled(
+    store: Store, place: Place, is_expected: Callable[[Rows], bool], ttl_seconds: int
+) -> tuple[Rows | None, Tokens]:
+    """Return what is kept at a place, None where nothing is that still holds, and the tokens of its tags.
+
+    Queries:
+        None; round trips: none where the scope and this process's memory know enough, else one,
+        and two where the memory holds what is void.
+    """
+    mode = options.CACHE_MEMORY if store.is_shared else "off"
+    scope = current_scope() if mode == "request" else None
+    held = memory.get(place.key) if mode != "off" else None
+    if held is not None:
+        if scope is not None and scope.tokens(place.tags) == held.tokens:
+            return held.rows, held.tokens
+        if _asked(scope, place.tags, store.tokens) == held.tokens:
+            return held.rows, held.tokens
+    entry = None
+
+    def read(tags: Sequence[str]) -> Tokens:
+        nonlocal entry
+        entry, found = store.read(place.key, tags)
+        return found
+
+    found = _asked(scope, place.tags, read)
+    if entry is None or None in found:
+        return None, found
+    rows = decoded(entry, _stamp(place.key, found))
+    if rows is None or not is_expected(rows):
+        return None, found
+    if mode != "off" and (ends := shareable_until(entry)) is not None:
+        left_seconds = min(ends - time.time(), ttl_seconds)
+        memory.put(place.key, found, rows, entry_bytes=len(entry), seconds=left_seconds)
+    return rows, found
+
+
+def _asked(scope: TokenScope | None, tags: tuple[str, ...], ask: Callable[[Sequence[str]], Tokens]) -> Tokens:
+    """Ask for the tokens of `tags`; within a scope remember them, and at its first read ask for late ones too."""
+    moment = 0 if scope is None else scope.moment
+    wanted = tags
+    if scope is not None and scope.is_new:
+        wanted = (*tags, *(tag for tag in recent_tags() if tag not in tags))
+    found = ask(wanted)
+    if breaker.is_open:
+        breaker.succeeded()
+    if scope is None:
+        return found
+    scope.remember(wanted, found, moment=moment)
+    note_recent(tags)
+    return found[: len(tags)]
 
 
 def usable_store(model: type[Model], alias: str, tags: tuple[str, ...]) -> Store:
@@ -123,7 +179,7 @@ def _drain_outbox(store: Store, alias: str, *, in_transaction: bool) -> None:
     try:
         outbox.drain(connections[alias], store, in_transaction=in_transaction)
     except OutboxMissingError as error:
-        _warn_once(str(error))
+        warn_once(str(error))
         raise Bypass("outbox missing") from error
     except LookUnderWayError as error:
         raise Bypass("outbox") from error
@@ -138,23 +194,20 @@ def require_committed_view(alias: str) -> None:
         raise Bypass("transaction has written")
 
 
-def fill_rows(
+def fill(
     store: Store,
-    tracked: TrackedModel,
-    alias: str,
-    rows: Mapping[PrimaryKey, Row],
-    taken: Mapping[PrimaryKey, tuple[bytes, ...]],
+    model: type[Model],
+    answers: Mapping[str, tuple[Rows, tuple[bytes, ...]]],
     *,
     ttl_seconds: int,
 ) -> int:
-    """Store rows with the tokens taken before they were read; return how many were stored."""
+    """Store answers by key, each with the tokens taken before its rows were read; return how many were stored."""
     entries = {}
-    for pk, row in rows.items():
-        entry = codec_for(tracked.model).encode(row, taken[pk])
-        if entry is None:
-            _tell(tracked.model, "bypass", "value")
-        else:
-            entries[_place(tracked, pk, alias).key] = entry
+    for key, (rows, taken) in answers.items():
+        try:
+            entries[key] = encoded(rows, _stamp(key, taken), ends=time.time() + ttl_seconds)
+        except UnstorableError as error:
+            tell_bypass(model, str(error))
     if entries:
         try:
             store.fill(entries, ttl_seconds=ttl_seconds)
@@ -164,26 +217,9 @@ def fill_rows(
     return len(entries)
 
 
-def select_rows(
-    queryset: QuerySet[Any], tracked: TrackedModel, keys: Iterable[PrimaryKey]
-) -> dict[PrimaryKey, Row]:
-    """Return the column values of the rows with these keys, by key, in one query; missing rows are left out.
-
-    A row whose own key differs from all that were asked for (a database may find equal what Python does not)
-    is left out too: nothing may be stored under a name that writers of the row do not know.
-    """
-    wanted = set(keys)
-    rows = queryset.order_by().filter(pk__in=wanted).values_list(*tracked.columns)
-    return {row[tracked.pk_index]: row for row in rows if row[tracked.pk_index] in wanted}
-
-
-def _place(tracked: TrackedModel, pk: PrimaryKey, alias: str) -> Place:
-    table, connection = tracked.table, connections[alias]
-    scope = tag_scope(connection)
-    return Place(
-        entry_key(entry_scope(connection), table, codec_for(tracked.model).fingerprint, pk),
-        (row_tag(scope, table, pk), table_tag(scope, table)),
-    )
+def _stamp(key: str, found: Tokens) -> Tokens:
+    """Return what an entry must hold to be trusted: its own key, for it may have been copied, and the tokens."""
+    return (key.encode(), *found)
 
 
 def _usable_tokens(store: Store, tags: tuple[str, ...], found: tuple[bytes | None, ...]) -> tuple[bytes, ...]:
@@ -195,14 +231,16 @@ def _usable_tokens(store: Store, tags: tuple[str, ...], found: tuple[bytes | Non
     return taken
 
 
-def _tell(model: type[Model], outcome: str, reason: str = "") -> None:
-    cache_read.send(sender=model, outcome=outcome, reason=reason)
+def tell_bypass(model: type[Model], reason: str) -> None:
+    """Tell that a read of `model` goes past the cache, or is not stored, and why."""
+    cache_read.send(sender=model, outcome="bypass", reason=reason)
 
 
 _warned: Final[set[str]] = set()
 
 
-def _warn_once(problem: str) -> None:
+def warn_once(problem: str) -> None:
+    """Log why cached reads go to the database; each problem once in the life of the process."""
     if problem not in _warned:
         _warned.add(problem)
         logger.warning("Cached reads go to the database: %s", problem)

@@ -1,19 +1,37 @@
-"""The models whose rows are cached, and why a model's rows cannot be."""
+"""The tables whose writes are watched, and the models whose rows are cached by their keys."""
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.apps import apps
+from django.core.signals import setting_changed
 from django.db.models import CharField, Field, Model, UUIDField
 from django.db.models.fields import IntegerField
 
-from perfkit.caching.columns import column_names, unsupported_field
 from perfkit.caching.tags import PrimaryKey
+from perfkit.conf import options
+
+ToPrimaryKey = Callable[[object], PrimaryKey | None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedTable:
+    """A table whose writes are watched, for cached reads look into it.
+
+    Args:
+        name: Without quotes, lower case: what a statement that writes it must contain.
+        pk_column: The column of its primary key.
+        to_pk: Turns a value as a statement gives it into the primary key, None where unsure.
+    """
+
+    name: str
+    pk_column: str
+    to_pk: ToPrimaryKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,66 +39,82 @@ class TrackedModel:
     """A model whose rows are cached by primary key.
 
     Args:
-        table: Its table's name without quotes, lower case: what a statement that writes it must contain.
-        pk_name: The name of its primary key's field.
-        pk_column: The column of its primary key.
-        pk_index: Where the primary key stands in a row.
-        columns: The attribute names of a row's values.
-        to_pk: Turns a value as a caller or a statement gives it into the primary key, None where unsure.
+        table: Its table's name, as `TrackedTable` has it.
+        pk_name: The attribute of its primary key.
+        pk_index: Where the primary key stands in a row of its concrete fields.
+        to_pk: Turns a value as a caller gives it into the primary key, None where unsure.
     """
 
     model: type[Model]
     table: str
     pk_name: str
-    pk_column: str
     pk_index: int
-    columns: tuple[str, ...]
-    to_pk: Callable[[object], PrimaryKey | None]
+    to_pk: ToPrimaryKey
 
 
 _tracked: Final[dict[type[Model], TrackedModel | str]] = {}
 _declared: Final[set[type[Model]]] = set()
 _undecided: Final[list[type[Model]]] = []
-_by_table: Mapping[str, TrackedModel] = {}
+_by_name: Mapping[str, TrackedTable] = {}
 """Replaced, never changed: other threads go through it meanwhile."""
+_listed: set[type[Model]] | None = None
+"""The models of `CACHE_MODELS`, None until the setting has been read."""
 _lock: Final = threading.RLock()
 LONGEST_NUMBER: Final = 20
 """Digits of a number that a key's column can hold."""
 
 
 def track(model: type[Model]) -> TrackedModel | str:
-    """Return how `model` is tracked, or the reason why it cannot be; decided once."""
+    """Return how rows of `model` are cached by their keys, or the reason why they cannot be; decided once."""
     known = _tracked.get(model)
-    if known is not None:
-        return known
-    reason = why_not(model)
-    if reason:
-        _tracked[model] = reason
-        return reason
+    if known is None:
+        known = _tracked[model] = why_not(model) or _tracked_model(model)
+        _watch(model)
+    return known
+
+
+def _tracked_model(model: type[Model]) -> TrackedModel:
     pk = model._meta.pk
-    table = table_name(model)
-    columns = column_names(model)
-    tracked = TrackedModel(
-        model, table, pk.attname, str(pk.column), columns.index(pk.attname), columns, _reader_of(pk)
-    )
-    _tracked[model] = tracked
-    _enter(tracked)
-    return tracked
+    names = [field.attname for field in model._meta.concrete_fields]
+    return TrackedModel(model, table_name(model), pk.attname, names.index(pk.attname), _reader_of(pk))
 
 
-def _enter(tracked: TrackedModel) -> None:
-    """Have statements that name the table taken for writes of the model."""
-    global _by_table  # noqa: PLW0603  # replaced as a whole, see there
+def _watch(model: type[Model]) -> None:
+    """Have statements that name a table of the model taken for writes."""
+    global _by_name  # noqa: PLW0603  # replaced as a whole, see there
     with _lock:
-        other = _by_table.get(tracked.table)
-        if other is not None and (other.pk_column, other.to_pk) != (tracked.pk_column, tracked.to_pk):
-            tracked = replace(tracked, to_pk=_unsure)  # their keys name the rows of one table differently
-        _by_table = {**_by_table, tracked.table: tracked}
+        tables = dict(_by_name)
+        for owner in _owners(model):
+            pk = owner._meta.pk
+            table = TrackedTable(
+                table_name(owner), str(pk.column or ""), _reader_of(pk) if _has_plain_key(pk) else _unsure
+            )
+            other = tables.get(table.name)
+            if other is not None and (other.pk_column, other.to_pk) != (table.pk_column, table.to_pk):
+                table = replace(table, to_pk=_unsure)  # their keys name the rows of one table differently
+            tables[table.name] = table
+        _by_name = tables
+
+
+def _owners(model: type[Model]) -> Iterator[type[Model]]:
+    """Yield the models of all tables that hold rows of `model`: its own, its parents', its relations'."""
+    concrete = model._meta.concrete_model or model
+    for part in (concrete, *concrete._meta.all_parents):
+        yield part
+        meta = part._meta
+        relations: list[Any] = [each.remote_field for each in meta.many_to_many]
+        relations += [each for each in meta.related_objects if each.many_to_many]
+        yield from (each.through for each in relations if each.through._meta.auto_created)
 
 
 def table_name(model: type[Model]) -> str:
     """Return the name of a model's table as a statement must contain it: unquoted, lower case."""
-    return model._meta.db_table.replace('"', "").rpartition(".")[2].lower()
+    return plain_table_name(model._meta.db_table)
+
+
+def plain_table_name(db_table: str) -> str:
+    """Return a `db_table` without quotes and schema, lower case."""
+    return db_table.replace('"', "").rpartition(".")[2].lower()
 
 
 def declare(model: type[Model]) -> None:
@@ -93,16 +127,24 @@ def declare(model: type[Model]) -> None:
 
 
 def cached_models() -> set[type[Model]]:
-    """Return every model that has a `CachedManager`, whether its rows can be cached or not."""
-    tracked_tables()
+    """Return every model that has a `CachedManager`, whether its rows can be cached by key or not."""
+    if _undecided and apps.models_ready:
+        _decide()
     return set(_declared)
 
 
-def tracked_tables() -> Mapping[str, TrackedModel]:
-    """Return the tracked models by their tables' names."""
-    if _undecided and apps.models_ready:
-        _decide()
-    return _by_table
+def tracked_tables() -> Mapping[str, TrackedTable]:
+    """Return the tracked tables by their names.
+
+    Raises:
+        SettingsError: `CACHE_MODELS` is no list of labels.
+    """
+    if apps.models_ready:
+        if _undecided:
+            _decide()
+        if _listed is None:
+            _read_setting()
+    return _by_name
 
 
 def _decide() -> None:
@@ -121,27 +163,41 @@ def _decide() -> None:
         del _undecided[: len(declared)]
 
 
+def _read_setting() -> None:
+    """Watch the tables of the models that `CACHE_MODELS` names."""
+    global _listed  # noqa: PLW0603  # read once, and again after a change of settings
+    labels = options.CACHE_MODELS
+    with _lock:
+        listed = {model for model in map(listed_model, labels) if model is not None}
+        for model in listed:
+            _watch(model)
+        _listed = listed
+
+
+def listed_model(label: str) -> type[Model] | None:
+    """Return the model that a label of `CACHE_MODELS` names, None where there is none (a check says so)."""
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        return None
+
+
 def why_not(model: type[Model]) -> str:
     """Return why rows of `model` cannot be cached by primary key, or an empty string."""
     meta = model._meta
-    pk = meta.pk
     if meta.proxy or meta.parents:
         return "it inherits its table from another model"
     if not meta.managed and meta.db_table == "":
         return "it has no table"
-    if not _has_plain_key(pk) or ":" in meta.db_table:
-        return "its primary key is not a plain integer, text or UUID column, or its table's name has a colon"
-    if getattr(pk, "db_collation", None):
-        return "its primary key has a collation, under which different texts may be equal"
-    field = unsupported_field(model)
-    if field is not None:
-        return f"its field {field.name} ({type(field).__name__}) cannot be stored yet"
+    if not _has_plain_key(meta.pk):
+        return "its primary key is not a plain integer, text or UUID column without a collation"
     return ""
 
 
 def _has_plain_key(pk: Field[Any, Any]) -> bool:
     is_djangos = type(pk).__module__.startswith("django.db.models.fields")
-    return is_djangos and not pk.is_relation and isinstance(pk, IntegerField | CharField | UUIDField)
+    is_plain = is_djangos and not pk.is_relation and isinstance(pk, IntegerField | CharField | UUIDField)
+    return is_plain and not getattr(pk, "db_collation", None)  # under one, different texts may be equal
 
 
 def _reader_of(pk: Field[Any, Any]) -> Callable[[object], PrimaryKey | None]:
@@ -175,3 +231,15 @@ def _as_uuid(value: object) -> uuid.UUID | None:
         except ValueError:
             return None
     return None
+
+
+def _settings_changed(*, setting: str, **_: object) -> None:
+    global _by_name, _listed  # see there
+    if setting == "PERFKIT":
+        with _lock:
+            _by_name, _listed = {}, None
+            for model in _tracked:
+                _watch(model)
+
+
+setting_changed.connect(_settings_changed, dispatch_uid="perfkit.caching.registry")

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from perfkit.caching.registry import TrackedModel
-from perfkit.caching.tags import row_tag, table_tag
+from perfkit.caching.registry import TrackedTable
+from perfkit.caching.tags import any_write_tag, row_tag, table_tag
 
 MOST_ROW_TAGS: Final = 500
 """A statement that names more rows than this is taken as a write to the whole table."""
@@ -41,7 +41,7 @@ BY_KEY: Final = re.compile(
 
 
 def written_tags(
-    database: str, sql: str, params: object, *, many: bool, tracked: Mapping[str, TrackedModel]
+    database: str, sql: str, params: object, *, many: bool, tracked: Mapping[str, TrackedTable]
 ) -> frozenset[str]:
     """Return the tags of the rows that a statement may change.
 
@@ -49,17 +49,18 @@ def written_tags(
         database: What `databases.tag_scope` calls the one it is sent to.
         sql: With placeholders.
         params: Its parameters; a sequence of them where `many`.
-        tracked: The tracked models by table, names in lower case.
+        tracked: The tracked tables by name, names in lower case.
 
     Returns:
-        Row tags where the statement names rows by primary key, else table tags; empty where it changes none.
+        The `a:` of each table that it may write, and with it row tags where the statement names rows by primary
+        key, else table tags, but neither for new rows; empty where it changes nothing that is tracked.
     """
     if not tracked:
         return frozenset()
     if is_read(sql):
         return frozenset()
     lowered = sql.lower()
-    named = [model for table, model in tracked.items() if table in lowered]
+    named = [table for name, table in tracked.items() if _is_named(name, lowered)]
     if TRUNCATE_CASCADE.search(sql):
         named = list(tracked.values())  # tables that the statement does not name are emptied too
     if not named:
@@ -68,9 +69,21 @@ def written_tags(
         known = _known_rows(database, sql, params, tracked)
         if known is not None:
             return known
+    written = frozenset(any_write_tag(database, table.name) for table in named)
     if PLAIN_INSERT.match(sql) and not BEYOND_INSERT.search(sql) and ";" not in sql:
-        return frozenset()  # new rows: no read that found a row by its key depends on them
-    return frozenset(table_tag(database, model.table) for model in named)
+        return written  # new rows: no read that found a row by its key depends on them
+    return written | {table_tag(database, table.name) for table in named}
+
+
+def _is_named(name: str, lowered: str) -> bool:
+    """Say whether a table's name stands in a statement, and not only as a part of a longer name."""
+    start = lowered.find(name)
+    while start >= 0:
+        around = lowered[start - 1 : start] + lowered[start + len(name) : start + len(name) + 1]
+        if not any(character.isalnum() or character in "_$" for character in around):
+            return True
+        start = lowered.find(name, start + 1)
+    return False
 
 
 def is_read(sql: str) -> bool:
@@ -84,9 +97,9 @@ def is_read(sql: str) -> bool:
 
 
 def _known_rows(
-    database: str, sql: str, params: object, tracked: Mapping[str, TrackedModel]
+    database: str, sql: str, params: object, tracked: Mapping[str, TrackedTable]
 ) -> frozenset[str] | None:
-    """Return the row tags of one statement whose WHERE names primary keys and nothing else, else None.
+    """Return the tags of one statement whose WHERE names primary keys and nothing else, else None.
 
     None of them where it writes a table that is not tracked: the name of one that is stands in that table's name,
     or in a subquery.
@@ -94,15 +107,16 @@ def _known_rows(
     match = BY_KEY.fullmatch(sql) if sql.count(" WHERE ") == 1 and ";" not in sql else None
     if match is None or (match["verb"] == "UPDATE") != (match["set"] is not None):
         return None
-    model = tracked.get(match["table"].lower())
-    if model is None:
+    table = tracked.get(match["table"].lower())
+    if table is None:
         return frozenset()
-    if match["column"] != model.pk_column or not isinstance(params, Sequence) or isinstance(params, str):
+    if match["column"] != table.pk_column or not isinstance(params, Sequence) or isinstance(params, str):
         return None
     count = match["marks"].count("%s") if match["marks"] else 1
     if count > MOST_ROW_TAGS or count > len(params):
         return None
-    keys = [model.to_pk(value) for value in params[len(params) - count :]]
+    keys = [table.to_pk(value) for value in params[len(params) - count :]]
     if any(key is None for key in keys):
         return None
-    return frozenset(row_tag(database, model.table, key) for key in keys if key is not None)
+    rows = frozenset(row_tag(database, table.name, key) for key in keys if key is not None)
+    return rows | {any_write_tag(database, table.name)}

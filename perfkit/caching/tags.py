@@ -1,7 +1,8 @@
 """The tags a cached read depends on, and the keys of entries: plain text, computed locally.
 
-A row's tag (`r:`) changes when that row is written, a table's tag (`b:`) when unknown rows of it are.
-A read by primary key depends on both.
+A row's tag (`r:`) changes when that row is written, a table's tag (`b:`) when unknown rows of it are,
+and `a:` with any write to the table, new rows included.
+A read by primary key depends on the first two, any other read on the `a:` of each table it looks into.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ def row_tag(database: str, table: str, pk: PrimaryKey) -> str:
 def table_tag(database: str, table: str) -> str:
     """Return the tag of all rows of a table at once."""
     return f"b:{database}:{_part(table)}"
+
+
+def any_write_tag(database: str, table: str) -> str:
+    """Return the tag that every write to a table changes, of whichever rows."""
+    return f"a:{database}:{_part(table)}"
 
 
 def coarsened(tags: Iterable[str], *, most_rows: int) -> set[str]:
@@ -57,6 +63,16 @@ def entry_key(database: str, table: str, columns: str, pk: PrimaryKey) -> str:
         columns: Fingerprint of the columns and their types, so that old entries of a changed model are misses.
     """
     return f"e:{database}:{_part(table)}:{columns}:{key_text(pk)}"
+
+
+def query_key(database: str, digest: str) -> str:
+    """Return the key under which the answer to a query is stored.
+
+    Args:
+        database: What `databases.entry_scope` calls it.
+        digest: Of all that the answer depends on but rows.
+    """
+    return f"q:{database}:{digest}"
 
 
 def key_text(pk: PrimaryKey) -> str:

@@ -9,6 +9,7 @@ One contract suite holds both to it.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from typing import Final
 
 WRITE_LEASE_MS: Final = 30_000
@@ -39,12 +40,13 @@ def marked(token: bytes | None, *, writer: str, now_ms: int, lease_ms: int) -> t
     return _in_flight(writers)
 
 
-def finished(token: bytes | None, *, writer: str, now_ms: int, generation: bytes) -> tuple[bytes, int]:
-    """Return the token without `writer`, and when it ends; a new generation where it was the last."""
-    writers = _writers(token, now_ms)
-    writers.pop(writer, None)
-    if writers:
-        return _in_flight(writers)
+def finished(
+    token: bytes | None, *, writers: Collection[str], now_ms: int, generation: bytes
+) -> tuple[bytes, int]:
+    """Return the token without `writers`, and when it ends; a new generation where none is left."""
+    left = {writer: end for writer, end in _writers(token, now_ms).items() if writer not in writers}
+    if left:
+        return _in_flight(left)
     return generation, now_ms + TOKEN_TTL_MS
 
 

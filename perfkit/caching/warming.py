@@ -25,8 +25,9 @@ from django.utils.module_loading import autodiscover_modules
 from perfkit.caching.coherence import breaker
 from perfkit.caching.databases import tag_scope
 from perfkit.caching.manager import CachedManager
-from perfkit.caching.reads import Bypass, fill_rows, require_committed_view, select_rows, usable_store
+from perfkit.caching.reads import Bypass, require_committed_view, usable_store
 from perfkit.caching.registry import TrackedModel, track
+from perfkit.caching.rows import fill_rows, select_rows
 from perfkit.caching.store import StoreError
 from perfkit.caching.tags import PrimaryKey, row_tag, table_tag
 from perfkit.caching.tokens import is_in_flight
@@ -159,12 +160,12 @@ def _fill_batch(tracked: TrackedModel, alias: str, keys: list[PrimaryKey]) -> in
     breaker.succeeded()
     if is_in_flight(table_token):
         return 0
-    taken = {
+    taken: dict[PrimaryKey, tuple[bytes, ...]] = {
         key: (token, table_token)
         for key, token in zip(keys, row_tokens, strict=True)
         if not is_in_flight(token)
     }
-    rows = select_rows(tracked.model._base_manager.using(alias), tracked, taken)
+    rows = select_rows(tracked, taken, alias)
     return fill_rows(store, tracked, alias, rows, taken, ttl_seconds=_ttl_seconds(tracked.model))
 
 

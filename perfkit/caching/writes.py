@@ -19,7 +19,7 @@ from perfkit.caching.coherence import Announcement, announce
 from perfkit.caching.databases import is_watchable, tag_scope
 from perfkit.caching.registry import table_name, tracked_tables
 from perfkit.caching.statements import MOST_ROW_TAGS, is_read, written_tags
-from perfkit.caching.tags import coarsened, row_tag, table_tag
+from perfkit.caching.tags import any_write_tag, coarsened, row_tag, table_tag
 from perfkit.errors import CacheUnavailableError
 
 ATTRIBUTE: Final = "_perfkit_writes"
@@ -227,16 +227,21 @@ def rows_were_written(
         raise RuntimeError(
             f"rows_written was sent for {sender._meta.label} outside the transaction that writes them"
         )
-    tracked = tracked_tables().get(table_name(sender))
-    if tracked is None or (operation == "insert" and pks is None):
-        tracker.wrote(frozenset())  # new rows: no read that found a row by its key depends on them
+    table = tracked_tables().get(table_name(sender))
+    if table is None:
+        tracker.wrote(frozenset())
         return
     scope = tag_scope(connection)
-    keys = None if pks is None else [tracked.to_pk(pk) for pk in pks]
-    if keys is None or len(keys) > MOST_ROW_TAGS or any(key is None for key in keys):
-        tracker.wrote(frozenset({table_tag(scope, tracked.table)}))
-    else:
-        tracker.wrote(frozenset(row_tag(scope, tracked.table, key) for key in keys if key is not None))
+    tags = {any_write_tag(scope, table.name)}
+    if pks is not None:
+        keys = [table.to_pk(pk) for pk in pks]
+        if len(keys) > MOST_ROW_TAGS or any(key is None for key in keys):
+            tags.add(table_tag(scope, table.name))
+        else:
+            tags |= {row_tag(scope, table.name, key) for key in keys if key is not None}
+    elif operation != "insert":  # of new rows no read that found a row by its key depends
+        tags.add(table_tag(scope, table.name))
+    tracker.wrote(frozenset(tags))
 
 
 def _ended(announcement: Announcement, write: Callable[[], Any]) -> Any:

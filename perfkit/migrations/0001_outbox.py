@@ -19,6 +19,13 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("tags", models.TextField(help_text="JSON list of tags.")),
+                (
+                    "writer",
+                    models.CharField(
+                        help_text="Its id, in case the server hears late of a MARK that was thought lost.",
+                        max_length=16,
+                    ),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),

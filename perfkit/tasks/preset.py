@@ -11,6 +11,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from perfkit.errors import VisibilityTimeoutError
+from perfkit.tasks import scopes
 from perfkit.tasks.limits import LimitsByQueue
 
 
@@ -202,6 +203,7 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
         app.add_defaults(check)  # the signal would log an error and go on
         app.on_after_configure.connect(apply, weak=False)
     app.autodiscover_tasks(["perfkit.tasks"], related_name="warming")
+    scopes.install()
 
 
 def _declared(queue: TaskQueue) -> Queue:

@@ -10,6 +10,8 @@ import pytest
 from django.conf import LazySettings
 
 from perfkit.caching import coherence
+from perfkit.caching import reads as cached_reads
+from perfkit.caching.memory import memory
 from perfkit.caching.store import current_store, forget_store
 from perfkit.signals import cache_outage, cache_read
 
@@ -30,6 +32,8 @@ def forget_everything() -> None:
     coherence.breaker.succeeded()
     coherence.outbox._next_look.clear()
     coherence.outbox._found.clear()
+    cached_reads._warned.clear()
+    memory.clear()
 
 
 @pytest.fixture(autouse=True)

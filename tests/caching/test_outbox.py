@@ -27,7 +27,7 @@ class Recorder(LocalStore):
         self.told: list[list[str]] = []
         self.is_down = False
 
-    def void(self, tags: Any) -> None:
+    def void(self, tags: Any, *, writers: Any = ()) -> None:
         if self.is_down:
             raise StoreError("down")
         self.told.append(list(tags))
@@ -51,15 +51,15 @@ def bench() -> Bench:
 
 
 def test_it_tells_and_forgets_what_waits(bench: Bench) -> None:
-    bench.outbox.put(connection, ["r:2", "r:1"])
-    bench.outbox.put(connection, ["r:1", "b:1"])
+    bench.outbox.put(connection, ["r:2", "r:1"], writer="0a")
+    bench.outbox.put(connection, ["r:1", "b:1"], writer="0a")
     assert bench.look() == [["b:1", "r:1", "r:2"]]
     assert not PendingInvalidation.objects.exists()
 
 
 def test_it_looks_once_a_second(bench: Bench, django_assert_num_queries: Any) -> None:
     assert bench.look() == []
-    bench.outbox.put(connection, ["r:1"])
+    bench.outbox.put(connection, ["r:1"], writer="0a")
     bench.now += 0.99
     assert bench.look() == []
     bench.now += 0.01
@@ -68,19 +68,19 @@ def test_it_looks_once_a_second(bench: Bench, django_assert_num_queries: Any) ->
 
 def test_it_looks_at_once_where_this_process_has_put_something(bench: Bench) -> None:
     bench.look()
-    bench.outbox.put(connection, ["r:1"])
+    bench.outbox.put(connection, ["r:1"], writer="0a")
     bench.outbox.look_again("default")
     assert bench.look() == [["r:1"]]
 
 
 def test_it_does_not_show_in_the_projects_query_counts(bench: Bench, django_assert_num_queries: Any) -> None:
-    bench.outbox.put(connection, ["r:1"])
+    bench.outbox.put(connection, ["r:1"], writer="0a")
     with django_assert_num_queries(0):
         assert bench.look() == [["r:1"]]
 
 
 def test_it_keeps_what_the_server_did_not_take(bench: Bench) -> None:
-    bench.outbox.put(connection, ["r:1"])
+    bench.outbox.put(connection, ["r:1"], writer="0a")
     bench.store.is_down = True
     for _ in range(2):
         with pytest.raises(StoreError):
@@ -90,7 +90,7 @@ def test_it_keeps_what_the_server_did_not_take(bench: Bench) -> None:
 
 
 def test_it_leaves_the_rows_to_a_look_outside_a_transaction(bench: Bench) -> None:
-    bench.outbox.put(connection, ["r:1"])
+    bench.outbox.put(connection, ["r:1"], writer="0a")
     with transaction.atomic():
         assert bench.look(in_transaction=True) == [["r:1"]]
     assert PendingInvalidation.objects.exists()
@@ -101,7 +101,7 @@ def test_it_leaves_the_rows_to_a_look_outside_a_transaction(bench: Bench) -> Non
 
 def test_it_tells_of_nothing_that_was_rolled_back(bench: Bench) -> None:
     with transaction.atomic():
-        bench.outbox.put(connection, ["r:1"])
+        bench.outbox.put(connection, ["r:1"], writer="0a")
         transaction.set_rollback(True)
     assert bench.look() == []
 
@@ -120,7 +120,7 @@ def test_it_tells_of_very_many_in_bearable_pieces(bench: Bench) -> None:
 
 def test_it_says_where_its_table_is_missing(bench: Bench) -> None:
     with without_table():
-        for act in (bench.look, lambda: bench.outbox.put(connection, ["r:1"])):
+        for act in (bench.look, lambda: bench.outbox.put(connection, ["r:1"], writer="0a")):
             with pytest.raises(OutboxMissingError, match=r"manage\.py migrate --database default"):
                 act()
     assert bench.look() == []
@@ -163,14 +163,14 @@ class TestMigrating:
 
 def test_it_lets_nobody_trust_the_cache_while_another_thread_looks(bench: Bench) -> None:
     """What that thread has found is not told yet."""
-    bench.outbox.put(connection, ["r:1"])
+    bench.outbox.put(connection, ["r:1"], writer="0a")
     found, go = threading.Event(), threading.Event()
 
     class Slow(Recorder):
-        def void(self, tags: Any) -> None:
+        def void(self, tags: Any, *, writers: Any = ()) -> None:
             found.set()
             go.wait(timeout=20)
-            super().void(tags)
+            super().void(tags, writers=writers)
 
     slow = Slow()
 

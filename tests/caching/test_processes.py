@@ -17,7 +17,7 @@ from project.services.processes import free_port
 from project.services.state import LOOPBACK
 from tests.caching.conftest import wait_until
 from tests.caching.processes import Process
-from tests.testapp.models import Item
+from tests.testapp.models import Bundle, Item, Sample
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres, pytest.mark.redis]
 
@@ -46,81 +46,95 @@ def reader(django_db_setup: None) -> Iterator[Process]:
     process.end()
 
 
+KINDS = ("get", "list", "joined list", "many to many", "values", "aggregate")
+"""See `child.READS`."""
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
 def pk() -> int:
-    return Item.plain.create(name="old").pk
+    item = Item.plain.create(name="old")
+    Sample.plain.create(item=item)
+    Bundle.plain.create(pk=item.pk).items.add(item)
+    return item.pk
 
 
-def cached(process: Process, pk: int) -> None:
-    """Have the row in the cache, as this process sees it."""
-    process.call("get", pk)
-    assert process.call("get", pk)[1:] == ["hit"]
+def cached(process: Process, pk: int, kind: str = "get") -> None:
+    """Have the answer in the cache, as this process sees it."""
+    process.call("get", pk, kind)
+    assert process.call("get", pk, kind)[1:] == ["hit"]
 
 
 def test_1_a_reader_paused_between_its_select_and_its_fill(
-    pk: int, reader: Process, start: Callable[..., Process]
+    pk: int, kind: str, reader: Process, start: Callable[..., Process]
 ) -> None:
     writer = start()
     for write in ({}, {"atomic": True}):
         current_store().clear()  # type: ignore[union-attr]
         writer.call("update", pk, "old")
         reader.call("stop", "before fill")
-        reader.start("get", pk)
+        reader.start("get", pk, kind)
         reader.wait_at("before fill")
         assert writer.call("update", pk, "new", **write) == ""
         reader.go()
         assert reader.answer() == ["old", "miss"], "it began before the write"
         for process in (reader, writer):
-            assert process.call("get", pk)[0] == "new"
+            assert process.call("get", pk, kind)[0] == "new"
 
 
 def test_1_a_reader_paused_between_its_tokens_and_its_select(
-    pk: int, reader: Process, start: Callable[..., Process]
+    pk: int, kind: str, reader: Process, start: Callable[..., Process]
 ) -> None:
     writer = start()
-    cached(writer, pk)
+    cached(writer, pk, kind)
     for point in ("before read", "after read", "before statement", "after statement"):
         current_store().clear()  # type: ignore[union-attr]
         writer.call("update", pk, "old")
         reader.call("stop", point)
-        reader.start("get", pk)
+        reader.start("get", pk, kind)
         reader.wait_at(point)
         writer.call("update", pk, "new")
         reader.go()
         reader.answer()
-        assert writer.call("get", pk)[0] == "new", point
+        assert writer.call("get", pk, kind)[0] == "new", point
 
 
 @pytest.mark.parametrize("point", ["before mark", "before statement", "after statement", "before done"])
 def test_2_a_reader_beside_an_autocommit_update(
-    pk: int, reader: Process, start: Callable[..., Process], point: str
+    pk: int, kind: str, reader: Process, start: Callable[..., Process], point: str
 ) -> None:
     writer = start()
-    cached(reader, pk)
+    cached(reader, pk, kind)
     writer.call("stop", point)
     writer.start("update", pk, "new")
     writer.wait_at(point)
     expected = "old" if point in {"before mark", "before statement"} else "new"
     for _ in range(2):
-        value, outcome = reader.call("get", pk)
+        value, outcome = reader.call("get", pk, kind)
         assert value == expected
         assert outcome == ("hit" if point == "before mark" else "bypass write in flight")
     writer.go()
     assert writer.answer() == ""
-    assert [reader.call("get", pk) for _ in range(2)] == [["new", "miss"], ["new", "hit"]]
+    assert [reader.call("get", pk, kind) for _ in range(2)] == [["new", "miss"], ["new", "hit"]]
 
 
-def test_3_a_process_killed_after_commit(pk: int, reader: Process, start: Callable[..., Process]) -> None:
+def test_3_a_process_killed_after_commit(
+    pk: int, kind: str, reader: Process, start: Callable[..., Process]
+) -> None:
     writer = start(lease_ms=LEASE_MS)
-    cached(reader, pk)
+    cached(reader, pk, kind)
     writer.call("stop", "after COMMIT")
     writer.start("update", pk, "new", atomic=True)
     writer.wait_at("after COMMIT")
     writer.kill()
-    assert reader.call("get", pk) == ["new", "bypass write in flight"]
+    assert reader.call("get", pk, kind) == ["new", "bypass write in flight"]
 
     def is_cached_again() -> bool:
-        value, outcome = reader.call("get", pk)
+        value, outcome = reader.call("get", pk, kind)
         assert value == "new"
         return bool(outcome == "hit")
 
@@ -128,30 +142,30 @@ def test_3_a_process_killed_after_commit(pk: int, reader: Process, start: Callab
 
 
 def test_3_a_process_killed_after_an_autocommit_statement(
-    pk: int, reader: Process, start: Callable[..., Process]
+    pk: int, kind: str, reader: Process, start: Callable[..., Process]
 ) -> None:
     writer = start(lease_ms=LEASE_MS)
-    cached(reader, pk)
+    cached(reader, pk, kind)
     writer.call("stop", "after statement")
     writer.start("update", pk, "new")
     writer.wait_at("after statement")
     writer.kill()
-    assert reader.call("get", pk)[0] == "new"
-    wait_until(lambda: reader.call("get", pk) == ["new", "hit"])
+    assert reader.call("get", pk, kind)[0] == "new"
+    wait_until(lambda: reader.call("get", pk, kind) == ["new", "hit"])
 
 
 @pytest.mark.parametrize("point", ["after mark", "before COMMIT"])
 def test_3_a_process_killed_before_commit(
-    pk: int, reader: Process, start: Callable[..., Process], point: str
+    pk: int, kind: str, reader: Process, start: Callable[..., Process], point: str
 ) -> None:
     writer = start(lease_ms=LEASE_MS)
-    cached(reader, pk)
+    cached(reader, pk, kind)
     writer.call("stop", point)
     writer.start("update", pk, "never", atomic=True)
     writer.wait_at(point)
     writer.kill()
-    assert reader.call("get", pk) == ["old", "bypass write in flight"]
-    wait_until(lambda: reader.call("get", pk) == ["old", "hit"])
+    assert reader.call("get", pk, kind) == ["old", "bypass write in flight"]
+    wait_until(lambda: reader.call("get", pk, kind) == ["old", "hit"])
 
 
 def test_3_a_dead_writer_is_not_kept_alive_by_those_who_write_on(
@@ -178,17 +192,17 @@ def test_3_a_dead_writer_is_not_kept_alive_by_those_who_write_on(
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_4_a_reader_that_would_fill_from_its_old_snapshot(
-    pk: int, reader: Process, start: Callable[..., Process], level: str
+    pk: int, kind: str, reader: Process, start: Callable[..., Process], level: str
 ) -> None:
     writer = start()
     reader.call("execute", f"BEGIN ISOLATION LEVEL {level}")
     assert reader.call("plain", pk) == "old"
     writer.call("update", pk, "new")
-    assert reader.call("get", pk) == ["old", "bypass snapshot"]
-    assert writer.call("get", pk) == ["new", "miss"]
-    assert reader.call("get", pk) == ["old", "bypass snapshot"], "within one snapshot time stands still"
+    assert reader.call("get", pk, kind) == ["old", "bypass snapshot"]
+    assert writer.call("get", pk, kind) == ["new", "miss"]
+    assert reader.call("get", pk, kind) == ["old", "bypass snapshot"], "within one snapshot time stands still"
     reader.call("execute", "COMMIT")
-    assert reader.call("get", pk) == ["new", "hit"]
+    assert reader.call("get", pk, kind) == ["new", "hit"]
 
 
 def nowhere() -> str:
@@ -210,20 +224,20 @@ def test_5_a_writer_cut_off_that_waits(
 
 @pytest.mark.parametrize("atomic", [False, True])
 def test_5_a_writer_cut_off_that_goes_on(
-    pk: int, reader: Process, start: Callable[..., Process], atomic: bool
+    pk: int, kind: str, reader: Process, start: Callable[..., Process], atomic: bool
 ) -> None:
     writer = start(redis_url=nowhere())
     for number in range(2):
         value = f"write {number}"
-        cached(reader, pk)
+        cached(reader, pk, kind)
         began = time.monotonic()
         assert writer.call("timed_update", pk, value, atomic=atomic) < 1.0
         committed = time.monotonic()
-        assert writer.call("get", pk)[0] == value, "never stale for the process that wrote"
-        while reader.call("get", pk)[0] != value:
+        assert writer.call("get", pk, kind)[0] == value, "never stale for the process that wrote"
+        while reader.call("get", pk, kind)[0] != value:
             asked = time.monotonic()
             assert asked - committed < 1.1, f"stale for too long, {asked - began}"
-        assert [reader.call("get", pk)[0] for _ in range(5)] == [value] * 5
+        assert [reader.call("get", pk, kind)[0] for _ in range(5)] == [value] * 5
     assert not PendingInvalidation.objects.exists()
 
 
@@ -252,27 +266,27 @@ def test_5_a_writer_cut_off_that_rolls_back(pk: int, reader: Process, start: Cal
 
 
 def test_6_a_process_killed_before_done_after_another_has_read(
-    pk: int, reader: Process, start: Callable[..., Process]
+    pk: int, kind: str, reader: Process, start: Callable[..., Process]
 ) -> None:
     writer, late = start(lease_ms=LEASE_MS), start()
     current_store().clear()  # type: ignore[union-attr]
     late.call("stop", "before fill")
-    late.start("get", pk)
+    late.start("get", pk, kind)
     late.wait_at("before fill")
     writer.call("stop", "before COMMIT")
     writer.call("stop", "after COMMIT")
     writer.start("update", pk, "new", atomic=True)
     writer.wait_at("before COMMIT")
-    assert reader.call("get", pk) == ["old", "bypass write in flight"]
+    assert reader.call("get", pk, kind) == ["old", "bypass write in flight"]
     writer.go()
     writer.wait_at("after COMMIT")
     writer.kill()
     late.go()
     assert late.answer() == ["old", "miss"], "it began before the write"
     for process in (reader, late):
-        assert process.call("get", pk)[0] == "new"
-    wait_until(lambda: reader.call("get", pk) == ["new", "hit"])
-    assert late.call("get", pk) == ["new", "hit"]
+        assert process.call("get", pk, kind)[0] == "new"
+    wait_until(lambda: reader.call("get", pk, kind) == ["new", "hit"])
+    assert late.call("get", pk, kind) == ["new", "hit"]
 
 
 def test_it_is_never_stale_under_load(pk: int, start: Callable[..., Process]) -> None:

@@ -32,7 +32,7 @@ def test_it_is_in_flight_exactly_while_a_living_writer_is_not_done(
             token, token_end = marked(held, writer=writer, now_ms=now, lease_ms=lease)
             ends[writer] = now + lease
         else:
-            token, token_end = finished(held, writer=writer, now_ms=now, generation=new_generation())
+            token, token_end = finished(held, writers=[writer], now_ms=now, generation=new_generation())
             ends.pop(writer, None)
         living = {name: end for name, end in ends.items() if end > now}
         assert is_in_flight(token) == bool(living)

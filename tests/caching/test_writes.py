@@ -23,7 +23,7 @@ from perfkit.bulk import bulk_insert
 from perfkit.caching import coherence
 from perfkit.caching.databases import tag_scope
 from perfkit.caching.store import current_store
-from perfkit.caching.tags import row_tag, table_tag
+from perfkit.caching.tags import any_write_tag, row_tag, table_tag
 from perfkit.caching.tokens import is_in_flight
 from perfkit.caching.writes import tracker_of
 from perfkit.signals import rows_written
@@ -402,22 +402,34 @@ class TestOrder:
 
             monkeypatch.setattr(store, step, spy)
         items = Item.plain.bulk_create(Item(name="x") for _ in range(20))
+        told.clear()
         with transaction.atomic():
             for item in items:
                 item.save()
-        assert told == [("mark", 20), ("done", 20)]
+        assert told == [("mark", 21), ("done", 21)], "twenty rows and their table"
 
-    def test_it_does_not_speak_of_reads_or_of_new_rows(
+    def test_it_does_not_speak_of_reads_or_of_tables_that_nobody_caches(
         self, item: Item, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(coherence, "announce", pytest.fail)
         monkeypatch.setattr("perfkit.caching.writes.announce", pytest.fail)
         with transaction.atomic():
             Item.plain.select_for_update().get(pk=item.pk)
-            Item.plain.create(name="another")
             ItemNote.objects.create(item=item, text="x").delete()
-        Item.plain.bulk_create([Item(name="x"), Item(name="y")])
+        ItemNote.objects.bulk_create([ItemNote(item=item), ItemNote(item=item)])
         list(Item.plain.raw("SELECT * FROM testapp_item"))
+
+    def test_it_speaks_of_new_rows_to_those_who_read_lists(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = type(current_store())
+        told: list[tuple[str, ...]] = []
+        mark = store.mark
+        monkeypatch.setattr(
+            store,
+            "mark",
+            lambda self, tags, *, writer: (told.append(tuple(tags)), mark(self, tags, writer=writer)),
+        )
+        Item.plain.create(name="another")
+        assert told == [(any_write_tag(tag_scope(connection), "testapp_item"),)]
 
     def test_it_tells_of_many_rows_as_of_the_table(self, item: Item, monkeypatch: pytest.MonkeyPatch) -> None:
         """A COMMIT must not make the server go through thousands of keys."""
@@ -430,12 +442,18 @@ class TestOrder:
             lambda self, tags, *, writer: (told.append(tuple(tags)), mark(self, tags, writer=writer)),
         )
         others = Item.plain.bulk_create(Item(name="x") for _ in range(600))
+        told.clear()
         with transaction.atomic():
             for other in others:
                 Item.plain.filter(pk=other.pk).update(count=5)
             Item.plain.filter(pk=item.pk).update(name="new")
-        assert told == [(table_tag(tag_scope(connection), "testapp_item"),)]
+        assert told == [tuple(sorted(whole_table()))]
         assert name(item.pk) == "new"
+
+
+def whole_table() -> set[str]:
+    scope = tag_scope(connection)
+    return {any_write_tag(scope, "testapp_item"), table_tag(scope, "testapp_item")}
 
 
 def elsewhere_name(pk: int) -> str:
@@ -709,19 +727,23 @@ class TestRowsWritten:
         other = Item.plain.create(name="old")
         with transaction.atomic():
             self.send(operation="update", pks=[item.pk, str(other.pk)])
-            assert tracker_of(connection).pending == {  # type: ignore[union-attr]
-                row_tag(tag_scope(connection), "testapp_item", pk) for pk in (item.pk, other.pk)
-            }
+            scope = tag_scope(connection)
+            rows = {row_tag(scope, "testapp_item", pk) for pk in (item.pk, other.pk)}
+            assert tracker_of(connection).pending == {any_write_tag(scope, "testapp_item"), *rows}  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("pks", [None, range(501), ["what?"]])
     def test_it_takes_the_table_where_they_were_not(self, item: Item, pks: Any) -> None:
         with transaction.atomic():
             self.send(operation="update", pks=pks)
-            assert tracker_of(connection).pending == {table_tag(tag_scope(connection), "testapp_item")}  # type: ignore[union-attr]
+            assert tracker_of(connection).pending == whole_table()  # type: ignore[union-attr]
 
-    def test_it_takes_nothing_for_new_rows_or_models_it_does_not_know(self, item: Item) -> None:
+    def test_it_takes_no_row_for_new_ones(self, item: Item) -> None:
         with transaction.atomic():
             self.send(operation="insert", pks=None)
+            assert tracker_of(connection).pending == {any_write_tag(tag_scope(connection), "testapp_item")}  # type: ignore[union-attr]
+
+    def test_it_takes_nothing_of_models_that_nobody_caches(self, item: Item) -> None:
+        with transaction.atomic():
             self.send(operation="update", pks=[1], sender=ItemNote)
             assert tracker_of(connection).pending == set()  # type: ignore[union-attr]
 

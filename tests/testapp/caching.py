@@ -27,6 +27,22 @@ class ItemNote(models.Model):
     text = models.CharField(max_length=40)
 
 
+class Bundle(models.Model):
+    """Many items, and each item in many."""
+
+    title = models.CharField(max_length=40)
+    items = models.ManyToManyField(Item, related_name="bundles")
+    made = models.DateTimeField(null=True)
+    price = models.DecimalField(max_digits=8, decimal_places=2, null=True)
+    extra = models.JSONField(default=dict)
+
+    objects = CachedManager(ttl=600)
+    plain = models.Manager()
+
+    class Meta:
+        ordering = ("title", "id")
+
+
 class Airfield(models.Model):
     """Text key."""
 

@@ -3,4 +3,5 @@
 from tests.testapp.api import *  # noqa: F403  # Django looks for them here
 from tests.testapp.bulk import *  # noqa: F403  # Django looks for them here
 from tests.testapp.caching import *  # noqa: F403  # Django looks for them here
+from tests.testapp.hydration import *  # noqa: F403  # Django looks for them here
 from tests.testapp.loading import *  # noqa: F403  # Django looks for them here

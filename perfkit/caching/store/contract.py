@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 
@@ -32,6 +32,10 @@ class Store(ABC):
         """Return the entry of `key` and the tokens of `tags`, as they were at one moment."""
 
     @abstractmethod
+    def tokens(self, tags: Sequence[str]) -> tuple[bytes | None, ...]:
+        """Return the tokens of `tags`, None where a tag has none."""
+
+    @abstractmethod
     def take(self, tags: Sequence[str]) -> tuple[bytes, ...]:
         """Return the tokens of `tags`; a tag without one gets a new generation."""
 
@@ -43,13 +47,16 @@ class Store(ABC):
     def mark(self, tags: Sequence[str], *, writer: str) -> None:
         """Say that `writer` is about to commit: until DONE, nobody trusts or fills what depends on `tags`."""
 
-    @abstractmethod
     def done(self, tags: Sequence[str], *, writer: str) -> None:
         """Say that `writer` has committed: everything stored before under `tags` is void."""
+        self.void(tags, writers=(writer,))
 
     @abstractmethod
-    def void(self, tags: Sequence[str]) -> None:
-        """Void everything stored under `tags`, for a writer that could not reach the store."""
+    def void(self, tags: Sequence[str], *, writers: Collection[str] = ()) -> None:
+        """Void everything stored under `tags`, and forget that `writers` are about to commit.
+
+        A tag with other writers in flight stays so: it is void when they are done or their leases end.
+        """
 
     @abstractmethod
     def clear(self) -> None:

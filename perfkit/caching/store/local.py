@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar, Final
 
 from perfkit.caching import tokens
@@ -55,6 +55,11 @@ class LocalStore(Store):
             self._entries.move_to_end(key)
             return StoredRead(entry, found)
 
+    def tokens(self, tags: Sequence[str]) -> tuple[bytes | None, ...]:
+        with self._lock:
+            now_ms = self._now_ms()
+            return tuple(self._token(tag, now_ms) for tag in tags)
+
     def take(self, tags: Sequence[str]) -> tuple[bytes, ...]:
         with self._lock:
             now_ms = self._now_ms()
@@ -85,21 +90,13 @@ class LocalStore(Store):
                 lease_ms = tokens.WRITE_LEASE_MS
                 self._keep(tag, *tokens.marked(held, writer=writer, now_ms=now_ms, lease_ms=lease_ms))
 
-    def done(self, tags: Sequence[str], *, writer: str) -> None:
+    def void(self, tags: Sequence[str], *, writers: Collection[str] = ()) -> None:
         with self._lock:
             now_ms = self._now_ms()
             generation = tokens.new_generation()
             for tag in tags:
                 held = self._token(tag, now_ms)
-                self._keep(tag, *tokens.finished(held, writer=writer, now_ms=now_ms, generation=generation))
-
-    def void(self, tags: Sequence[str]) -> None:
-        with self._lock:
-            now_ms = self._now_ms()
-            for tag in tags:
-                token = self._token(tag, now_ms)
-                if token is None or not tokens.is_in_flight(token):
-                    self._keep(tag, tokens.new_generation(), now_ms + tokens.TOKEN_TTL_MS)
+                self._keep(tag, *tokens.finished(held, writers=writers, now_ms=now_ms, generation=generation))
 
     def clear(self) -> None:
         with self._lock:

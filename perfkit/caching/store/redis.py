@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, ClassVar, TypeVar
 
@@ -61,6 +61,13 @@ class RedisStore(Store):
 
         return self._call(mget)
 
+    def tokens(self, tags: Sequence[str]) -> tuple[bytes | None, ...]:
+        def mget(server: Server) -> tuple[bytes | None, ...]:
+            answers: list[Any] = server.client.mget([server.prefix + tag for tag in tags])
+            return tuple(answers)
+
+        return self._call(mget)
+
     def take(self, tags: Sequence[str]) -> tuple[bytes, ...]:
         return tuple(self._run("take", tags, tokens.new_generation(), tokens.TOKEN_TTL_MS))
 
@@ -80,11 +87,8 @@ class RedisStore(Store):
     def mark(self, tags: Sequence[str], *, writer: str) -> None:
         self._run("mark", tags, writer, tokens.WRITE_LEASE_MS)
 
-    def done(self, tags: Sequence[str], *, writer: str) -> None:
-        self._run("done", tags, writer, tokens.new_generation(), tokens.TOKEN_TTL_MS)
-
-    def void(self, tags: Sequence[str]) -> None:
-        self._run("void", tags, tokens.new_generation(), tokens.TOKEN_TTL_MS)
+    def void(self, tags: Sequence[str], *, writers: Collection[str] = ()) -> None:
+        self._run("void", tags, tokens.new_generation(), tokens.TOKEN_TTL_MS, *writers)
 
     def clear(self) -> None:
         def clear(server: Server) -> None:
@@ -158,7 +162,7 @@ class Server:
         lua = files(__package__) / "lua"
         self.scripts = {
             name: self.client.register_script((lua / f"{name}.lua").read_text(encoding="utf-8"))
-            for name in ("mark", "done", "take", "void")
+            for name in ("mark", "take", "void")
         }
 
     @property

@@ -20,12 +20,23 @@ django.setup()
 from django.conf import settings  # noqa: E402  # the apps come first
 from django.core.signals import setting_changed  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
+from django.db.models import Max  # noqa: E402
 
 from perfkit.caching import tokens  # noqa: E402
 from perfkit.caching.store import current_store  # noqa: E402
 from perfkit.caching.writes import tracker_of  # noqa: E402
 from perfkit.signals import cache_read  # noqa: E402
-from tests.testapp.models import Item  # noqa: E402
+from tests.testapp.models import Bundle, Item, Sample  # noqa: E402
+
+READS: dict[str, Callable[[int], str]] = {
+    "get": lambda pk: Item.objects.get(pk=pk).name,
+    "list": lambda pk: list(Item.objects.filter(id__in=[pk], count__gte=0)).pop().name,
+    "joined list": lambda pk: list(Sample.objects.filter(item=pk).select_related("item")).pop().item.name,
+    "many to many": lambda pk: list(Bundle(pk=pk).items.all()).pop().name,
+    "values": lambda pk: Item.objects.filter(id=pk).values_list("name", flat=True)[0],
+    "aggregate": lambda pk: Item.objects.filter(id=pk).aggregate(name=Max("name"))["name"],
+}
+"""Ways to read the name of a row; a bundle and a sample that belong to it are there too."""
 
 _pipe: Connection
 _stops: set[str] = set()
@@ -71,10 +82,10 @@ def stop(point: str) -> None:
     _stops.add(point)
 
 
-def get(pk: int) -> list[str]:
-    """Return the name as a cached read finds it, and where that came from."""
+def get(pk: int, kind: str = "get") -> list[str]:
+    """Return the name as a cached read of that kind finds it, and where that came from."""
     _outcomes.clear()
-    return [Item.objects.get(pk=pk).name, *_outcomes]
+    return [READS[kind](pk), *_outcomes]
 
 
 def update(pk: int, name: str, *, atomic: bool = False) -> str:

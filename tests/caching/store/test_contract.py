@@ -181,6 +181,15 @@ class StoreContract:
         store.done([ROW], writer=writer)
         assert not is_in_flight(store.take([ROW])[0])
 
+    def test_it_forgets_writers_that_will_never_be_done(self, store: Store) -> None:
+        gone, living = new_writer(), new_writer()
+        store.mark([ROW, OTHER], writer=gone)
+        store.mark([ROW], writer=living)
+        store.void([ROW, OTHER, TABLE], writers=[gone, new_writer()])
+        assert [is_in_flight(token) for token in store.take([ROW, OTHER, TABLE])] == [True, False, False]
+        store.done([ROW], writer=living)
+        assert not is_in_flight(store.take([ROW])[0])
+
     def test_it_changes_many_tags_at_once(self, store: Store) -> None:
         tags = [f"r:default:t:{number}" for number in range(1000)]
         before = store.take(tags)

@@ -56,7 +56,7 @@ class Command(BaseCommand):
             self._print(_dirt_table(dirt))
 
     def _analyze(self, models_written: Sequence[type[models.Model]]) -> None:
-        """Let PostgreSQL's planner know the new rows, and an index alone answer for them, before the first query."""
+        """Let PostgreSQL's planner know the new rows, and an index alone answer for them."""
         if connection.vendor == "postgresql" and models_written:
             work = "ANALYZE" if connection.in_atomic_block else "VACUUM (ANALYZE)"
             names = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in models_written)

@@ -1,0 +1,49 @@
+"""Django's settings for one contender, named by PERFKIT_BENCH_CONTENDER; its cache is at PERFKIT_BENCH_CACHE."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from benchmarks.settings import DATABASES, DEFAULT_AUTO_FIELD, SECRET_KEY, USE_TZ
+
+__all__ = ["DATABASES", "DEFAULT_AUTO_FIELD", "SECRET_KEY", "USE_TZ"]
+
+CONTENDER = os.environ["PERFKIT_BENCH_CONTENDER"]
+CACHE_URL = os.environ["PERFKIT_BENCH_CACHE"]
+TTL_SECONDS = 3600
+
+INSTALLED_APPS = {
+    "plain": [],
+    "perfkit": ["perfkit"],
+    "cacheops": ["cacheops"],
+    "cachalot": ["cachalot"],
+}[CONTENDER]
+INSTALLED_APPS = [*INSTALLED_APPS, "benchmarks.timetable"]
+
+# A commit does not wait for the disk, whose moods are no contender's: what is added to it weighs the more.
+DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c synchronous_commit=off"
+
+CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": CACHE_URL}}
+
+MANAGER = "perfkit.caching.CachedManager" if CONTENDER == "perfkit" else "django.db.models.Manager"
+
+# Outages are caused on purpose and timed; what is logged of them meanwhile helps nobody.
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"null": {"class": "logging.NullHandler"}},
+    "loggers": {"perfkit": {"handlers": ["null"], "propagate": False}},
+}
+
+PERFKIT = {"CACHE_DEFAULT_TTL": TTL_SECONDS}
+
+_PROFILE = {"ops": "all", "timeout": TTL_SECONDS}
+CACHEOPS_REDIS = CACHE_URL
+CACHEOPS = {
+    **{f"timetable.{model}": _PROFILE for model in ("airline", "airport", "plane", "flight")},
+    "timetable.slowairline": {**_PROFILE, "lock": True},  # what it has against stampedes
+}
+
+CACHALOT_TIMEOUT = TTL_SECONDS
+CACHALOT_UNCACHABLE_TABLES = ("django_migrations", "flights_weather")

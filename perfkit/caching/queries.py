@@ -1,0 +1,250 @@
+"""What is known of a query before it is answered from the cache: its key, its tables, how its rows become objects.
+
+The key comes from the query's structure; where that is not known, from the SQL it compiles to.
+What only the structure decides is kept per process, as a `Shape`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import django
+import msgspec
+from django.db import connections
+from django.db.models import Model, QuerySet
+from django.db.models.sql import Query
+from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.constants import MULTI
+
+from perfkit.caching.databases import entry_scope, tag_scope
+from perfkit.caching.reads import Bypass, Place, Rows
+from perfkit.caching.registry import tracked_tables
+from perfkit.caching.structure import Reach, reach_of, structure_of
+from perfkit.caching.tags import any_write_tag, query_key
+from perfkit.hydration import FETCH_MODE, Hydrator, hydrator_for, set_known_related
+
+MOST_SHAPES: Final = 2_000
+"""Structures of queries kept in a process; beyond, all are forgotten and learnt anew."""
+
+EXACT_TYPES: Final = (bool, int, float, str, bytes, type(None))
+"""Parameters of compiled SQL whose text tells them apart; of others the type's name stands beside it."""
+
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
+class Shape:
+    """What all queries of one structure have in common.
+
+    Args:
+        name: What the structure is called in keys: the same in every process.
+        reach: The tables it reads, and why it may not be cached.
+    """
+
+    __slots__ = ("_forms", "name", "reach", "tables")
+
+    def __init__(self, name: bytes, reach: Reach) -> None:
+        self.name = name
+        self.reach = reach
+        self.tables = tuple(sorted(reach.tables))
+        self._forms: dict[tuple[type, str, bool], Form] = {}
+
+    def form(self, queryset: QuerySet[Any], known: Compiled | None) -> Form:
+        """Return how rows become what `queryset` yields; learnt once, from its SQL."""
+        iterable_class: type = queryset._iterable_class  # noqa: SLF001  # no public name
+        is_usual = getattr(queryset, "_fetch_mode", FETCH_MODE) is FETCH_MODE  # only from Django 6.1
+        kind = (iterable_class, connections[queryset.db].vendor, is_usual)
+        form = self._forms.get(kind)
+        if form is None:
+            compiler = (known or compiled(queryset.query, queryset.db)).compiler
+            hydrator = hydrator_for(compiler, iterable_class) if is_usual else None
+            form = self._forms[kind] = Form(hydrator, len(compiler.select or ()))
+        return form
+
+
+class Form(NamedTuple):
+    """How the rows of a query become what its queryset yields.
+
+    Args:
+        hydrator: None where only Django itself can do it.
+        columns: In each row.
+    """
+
+    hydrator: Hydrator | None
+    columns: int
+
+    def fits(self, rows: Rows) -> bool:
+        """Say whether rows may be an answer to the query."""
+        return not rows or len(rows[0]) == self.columns
+
+    def objects(self, queryset: QuerySet[Any], rows: Rows) -> list[Any]:
+        """Return what iterating over `queryset` yields where the database answers `rows`."""
+        alias = queryset.db
+        if self.hydrator is None:
+            return _djangos_objects(queryset, rows, alias)
+        objects = self.hydrator(rows, connections[alias], alias=alias)
+        if queryset._known_related_objects:  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
+            set_known_related(objects, queryset)
+        return objects
+
+
+class PreparedRead:
+    """A query that may be answered from the cache.
+
+    Args:
+        parts: What makes its key, beside the database.
+        known: The compiled query, where only its SQL could name it.
+    """
+
+    __slots__ = ("known", "parts", "shape")
+
+    def __init__(self, shape: Shape, parts: tuple[bytes, ...], known: Compiled | None) -> None:
+        self.shape = shape
+        self.parts = parts
+        self.known = known
+
+    def place(self, alias: str, *extra: str) -> Place:
+        """Return where the answer is kept.
+
+        Args:
+            extra: What beside the query decides the answer: `"count"`, for example.
+        """
+        connection = connections[alias]
+        scope = tag_scope(connection)
+        digest = hashlib.blake2b(
+            _encoder.encode((django.VERSION[:2], connection.vendor, self.parts, extra)), digest_size=16
+        )
+        tags = tuple(any_write_tag(scope, table) for table in self.shape.tables)
+        return Place(query_key(entry_scope(connection), digest.hexdigest()), tags)
+
+
+def prepared_read(query: Query, alias: str) -> PreparedRead:
+    """Return what is known of a query.
+
+    Raises:
+        Bypass: Its answer may not be kept.
+        EmptyResultSet: It has none: Django asks no database.
+    """
+    structure = structure_of(query)
+    if structure is None:
+        return _named_by_sql(query, alias)
+    shape = _shapes.get(structure.skeleton)
+    if shape is None:
+        name = hashlib.blake2b(repr(structure.skeleton).encode(), digest_size=16).digest()
+        shape = _keep(structure.skeleton, Shape(name, reach_of(query)))
+    _require_allowed(shape.reach)
+    return PreparedRead(shape, (shape.name, _bytes_of(structure.values)), None)
+
+
+def _named_by_sql(query: Query, alias: str) -> PreparedRead:
+    reach = reach_of(query)
+    _require_allowed(reach)
+    known = compiled(query, alias)
+    name = hashlib.blake2b(known.sql.encode(), digest_size=16).digest()
+    return PreparedRead(Shape(name, reach), (name, _bytes_of(tuple(_told_apart(known.params)))), known)
+
+
+def _bytes_of(values: tuple[Any, ...]) -> bytes:
+    """Return the same bytes for the same values only."""
+    try:
+        return _encoder.encode(values)
+    except (OverflowError, UnicodeEncodeError):  # beyond 64 bits; half a character
+        return repr(values).encode()
+
+
+def _told_apart(params: Iterable[Any]) -> Iterable[Any]:
+    """Yield parameters so that two that the database might take differently never look alike."""
+    for value in params:
+        kind = type(value)
+        if kind in {list, tuple}:
+            yield [kind.__name__, *_told_apart(value)]
+        elif kind in EXACT_TYPES:
+            yield value
+        elif kind.__module__ in {"datetime", "decimal", "uuid"}:
+            yield [kind.__name__, repr(value)]
+        elif kind.__module__.startswith("psycopg.types.") and isinstance(value, int | float | str):
+            yield [kind.__name__, kind.__mro__[1](value)]  # a plain value that carries its type
+        elif kind.__name__ in {"Json", "Jsonb"} and kind.__module__.startswith("psycopg.types."):
+            yield [kind.__name__, (value.dumps or json.dumps)(value.obj)]
+        else:
+            raise Bypass(f"parameter of type {kind.__name__}")
+
+
+def _require_allowed(reach: Reach) -> None:
+    if reach.refusal:
+        raise Bypass(reach.refusal)
+    unknown = reach.tables - tracked_tables().keys()
+    if unknown:
+        raise UntrackedTableBypass(sorted(unknown))
+
+
+class UntrackedTableBypass(Bypass):
+    """The query looks into tables whose writes nobody watches; the text says how to have them watched."""
+
+    reason: Final = "untracked table"
+
+    def __init__(self, tables: list[str]) -> None:
+        names = ", ".join(tables)
+        super().__init__(
+            f"perfkit does not watch what is written to {names}: "
+            "give its model a CachedManager, or name it in PERFKIT['CACHE_MODELS']."
+        )
+
+
+class Compiled(NamedTuple):
+    """A query as SQL, and the compiler that knows the columns of its rows."""
+
+    compiler: SQLCompiler
+    sql: str
+    params: Sequence[Any]
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Ask the database; return its rows as the driver gave them.
+
+        Queries: one.
+        """
+        compiler: Any = self.compiler
+        compiler.as_sql = lambda: (self.sql, self.params)  # once is enough
+        return [tuple(row) for chunk in compiler.execute_sql(MULTI) for row in chunk]
+
+
+def compiled(query: Query, alias: str) -> Compiled:
+    """Compile a query.
+
+    Raises:
+        EmptyResultSet: It has no rows, whatever the database holds.
+    """
+    compiler = query.get_compiler(using=alias)
+    return Compiled(compiler, *compiler.as_sql())
+
+
+def model_fingerprint(model: type[Model]) -> str:
+    """Return what changes with the columns of a model or their types."""
+    columns = ",".join(
+        f"{each.attname}:{each.column}:{each.get_internal_type()}" for each in model._meta.concrete_fields
+    )
+    return hashlib.blake2b(f"{model._meta.db_table};{columns}".encode(), digest_size=6).hexdigest()
+
+
+def _djangos_objects(queryset: QuerySet[Any], rows: Rows, alias: str) -> list[Any]:
+    """Let Django's own iterable make the objects, on a compiler whose answer is known."""
+    clone: Any = queryset._chain()  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
+    compiler = clone.query.get_compiler(using=alias)
+    compiler.pre_sql_setup()
+    compiler.execute_sql = lambda *_args, **_kwargs: [rows]
+    clone.query.get_compiler = lambda *_args, **_kwargs: compiler
+    return list(clone._iterable_class(clone))  # noqa: SLF001  # likewise
+
+
+_shapes: Final[dict[tuple[Any, ...], Shape]] = {}
+_lock: Final = threading.Lock()
+
+
+def _keep(skeleton: tuple[Any, ...], shape: Shape) -> Shape:
+    with _lock:
+        if len(_shapes) >= MOST_SHAPES:
+            _shapes.clear()
+        return _shapes.setdefault(skeleton, shape)

@@ -1,0 +1,179 @@
+"""`CachedQuerySet`: a queryset whose answers come from the cache, and are never stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, Final, Self, TypeVar
+
+from django.core.exceptions import EmptyResultSet, FieldError
+from django.db.models import Model, QuerySet
+from django.db.models.sql import Query
+
+from perfkit.caching.queries import PreparedRead, UntrackedTableBypass, compiled, prepared_read
+from perfkit.caching.reads import Bypass, Rows, read_rows, tell_bypass, warn_once
+from perfkit.conf import options
+
+M = TypeVar("M", bound=Model)
+A = TypeVar("A")
+
+DEFAULT: Final = -1
+"""Stands for `PERFKIT["CACHE_DEFAULT_TTL"]`, read at each use."""
+
+
+class CachedQuerySet(QuerySet[M]):
+    """Answers what it is asked from the cache: rows, `get`, `count`, `exists`, `aggregate`, `in_bulk`, slices.
+
+    The answer depends on every table that the query looks into, and goes with any write to one of them.
+    `iterator()` and everything that locks or writes goes to the database; so does a query whose answer may not
+    be kept (random order, `now()`, raw SQL, a function or lookup of the project's own, a table that is not
+    tracked), which `perfkit.signals.cache_read` tells as a bypass with its reason.
+    """
+
+    _ttl_seconds: int | None = None
+    """How long an answer is kept; None for not at all."""
+
+    def cached(self, *, ttl: int | None = None) -> Self:
+        """Return this queryset, answered from the cache.
+
+        Args:
+            ttl: Seconds; `PERFKIT["CACHE_DEFAULT_TTL"]` where left out.
+
+        Raises:
+            ValueError: `ttl` is not a whole number of seconds, at least 1.
+        """
+        return self._kept_for(DEFAULT if ttl is None else checked_ttl(ttl))
+
+    def uncached(self) -> Self:
+        """Return this queryset, answered by the database."""
+        return self._kept_for(None)
+
+    def count(self) -> int:
+        """Return how many rows there are."""
+        if self._result_cache is not None:
+            return len(self._result_cache)
+        return self._scalar("count", super().count)
+
+    def exists(self) -> bool:
+        """Return whether there is any row."""
+        if self._result_cache is not None:
+            return bool(self._result_cache)
+        return self._scalar("exists", super().exists)
+
+    def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the aggregates by their names."""
+
+        def ask() -> dict[str, Any]:
+            return super(CachedQuerySet, self).aggregate(*args, **kwargs)
+
+        query = self._with_aggregates(args, kwargs) if self._is_cached else None
+        if query is None:
+            return ask()
+        # One row, for the answers differ in type: name, value, name, value …
+        rows = self._read(query, "aggregate", lambda: [tuple(chain.from_iterable(ask().items()))])
+        return ask() if rows is None else dict(zip(rows[0][::2], rows[0][1::2], strict=True))
+
+    @classmethod
+    def as_manager(cls) -> Any:
+        """Return a `CachedManager` with this queryset's methods."""
+        from perfkit.caching.manager import CachedManager
+
+        manager: Any = CachedManager.from_queryset(cls)()
+        manager._built_with_asmanager = True  # noqa: SLF001  # as Django's does
+        return manager
+
+    as_manager.queryset_only = True  # type: ignore[attr-defined]  # Django's way to keep it off managers
+
+    def _kept_for(self, ttl_seconds: int | None) -> Self:
+        clone: Any = self._chain()  # type: ignore[attr-defined]  # missing in the stubs
+        clone._ttl_seconds = ttl_seconds  # noqa: SLF001  # of this class
+        return clone  # type: ignore[no-any-return]
+
+    def _clone(self) -> Self:
+        clone: Any = super()._clone()  # type: ignore[misc]  # missing in the stubs
+        clone._ttl_seconds = self._ttl_seconds  # noqa: SLF001  # likewise
+        return clone  # type: ignore[no-any-return]
+
+    def _fetch_all(self) -> None:
+        if self._result_cache is None and self._is_cached:
+            self._result_cache = self._cached_objects()
+        super()._fetch_all()
+
+    @property
+    def _is_cached(self) -> bool:
+        return self._ttl_seconds is not None
+
+    def _cached_objects(self) -> list[M] | None:
+        """Return what iterating yields, None where only Django may ask."""
+        prepared = self._prepared(self.query)
+        if prepared is None:
+            return None
+
+        def fetch() -> Rows:
+            return (prepared.known or compiled(self.query, self.db)).rows()
+
+        try:
+            form = prepared.shape.form(self, prepared.known)
+            rows = self._rows_of(prepared, fetch, is_expected=form.fits)
+        except EmptyResultSet:
+            return []
+        return form.objects(self, rows)
+
+    def _scalar(self, kind: str, ask: Callable[[], A]) -> A:
+        rows = self._read(self.query, kind, lambda: [(ask(),)]) if self._is_cached else None
+        return ask() if rows is None else rows[0][0]
+
+    def _read(self, query: Query, kind: str, fetch: Callable[[], Rows]) -> Rows | None:
+        prepared = self._prepared(query)
+        return None if prepared is None else self._rows_of(prepared, fetch, kind, is_expected=_is_one_row)
+
+    def _rows_of(
+        self,
+        prepared: PreparedRead,
+        fetch: Callable[[], Rows],
+        *kind: str,
+        is_expected: Callable[[Rows], bool],
+    ) -> Rows:
+        assert self._ttl_seconds is not None  # noqa: S101  # only then is anything prepared
+        ttl_seconds = options.CACHE_DEFAULT_TTL if self._ttl_seconds == DEFAULT else self._ttl_seconds
+        place = prepared.place(self.db, *kind)
+        return read_rows(
+            self.model, place, alias=self.db, ttl_seconds=ttl_seconds, fetch=fetch, is_expected=is_expected
+        )
+
+    def _prepared(self, query: Query) -> PreparedRead | None:
+        if self._for_write and not query.select_for_update:  # type: ignore[attr-defined]  # missing in the stubs
+            tell_bypass(self.model, "for writing")
+            return None
+        try:
+            return prepared_read(query, self.db)
+        except EmptyResultSet:
+            return None  # Django answers by itself
+        except UntrackedTableBypass as bypass:
+            warn_once(str(bypass))
+            tell_bypass(self.model, bypass.reason)
+        except Bypass as bypass:
+            tell_bypass(self.model, str(bypass))
+        return None
+
+    def _with_aggregates(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Query | None:
+        """Return the query with the aggregates among its columns, which name the answer."""
+        query = self.query.chain()
+        try:
+            for alias, aggregate in (*kwargs.items(), *((each.default_alias, each) for each in args)):
+                query.add_annotation(aggregate, alias)
+        except (FieldError, TypeError, ValueError, AttributeError):
+            tell_bypass(self.model, "aggregate")
+            return None
+        return query
+
+
+def _is_one_row(rows: Rows) -> bool:
+    return len(rows) == 1
+
+
+def checked_ttl(ttl: object) -> int:
+    """Return `ttl` if it is a whole number of seconds, at least 1, else raise ValueError."""
+    if type(ttl) is not int or ttl < 1:
+        raise ValueError(f"ttl is a whole number of seconds, at least 1, not {ttl!r}.")
+    return ttl

@@ -1,0 +1,96 @@
+"""Single rows by primary key: the read that depends on one row and builds no queryset on a hit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connections
+from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
+
+from perfkit.caching.databases import entry_scope, tag_scope
+from perfkit.caching.queries import compiled, model_fingerprint
+from perfkit.caching.reads import Place, Rows, fill, read_rows
+from perfkit.caching.registry import TrackedModel
+from perfkit.caching.store import Store
+from perfkit.caching.tags import PrimaryKey, entry_key, row_tag, table_tag
+from perfkit.hydration import Hydrator
+
+Row = Sequence[Any]
+
+
+def read_one(tracked: TrackedModel, pk: PrimaryKey, *, alias: str, ttl_seconds: int) -> Any:
+    """Return the instance with this primary key, None where there is none. A missing row is never cached.
+
+    Queries:
+        None on a hit (one round trip to the cache server), else one.
+    """
+    rows = read_rows(
+        tracked.model,
+        place_of(tracked, pk, alias),
+        alias=alias,
+        ttl_seconds=ttl_seconds,
+        fetch=lambda: _selected(tracked, [pk], alias),
+        is_expected=lambda rows: len(rows) == 1 and tracked.to_pk(rows[0][tracked.pk_index]) == pk,
+    )
+    if not rows:
+        return None
+    connection = connections[alias]
+    return _hydrator(tracked.model, connection.vendor, alias)(rows, connection, alias=alias)[0]
+
+
+def select_rows(tracked: TrackedModel, keys: Iterable[PrimaryKey], alias: str) -> dict[PrimaryKey, Row]:
+    """Return the column values of the rows with these keys, by key, in one query; missing rows are left out.
+
+    A row whose own key differs from all that were asked for (a database may find equal what Python does not)
+    is left out too: nothing may be stored under a name that writers of the row do not know.
+    """
+    wanted = set(keys)
+    rows = {tracked.to_pk(row[tracked.pk_index]): row for row in _selected(tracked, list(wanted), alias)}
+    return {pk: row for pk, row in rows.items() if pk is not None and pk in wanted}
+
+
+def fill_rows(
+    store: Store,
+    tracked: TrackedModel,
+    alias: str,
+    rows: Mapping[PrimaryKey, Row],
+    taken: Mapping[PrimaryKey, tuple[bytes, ...]],
+    *,
+    ttl_seconds: int,
+) -> int:
+    """Store rows with the tokens taken before they were read; return how many were stored."""
+    answers = {place_of(tracked, pk, alias).key: ([row], taken[pk]) for pk, row in rows.items()}
+    return fill(store, tracked.model, answers, ttl_seconds=ttl_seconds)
+
+
+def place_of(tracked: TrackedModel, pk: PrimaryKey, alias: str) -> Place:
+    """Return where a row is kept: it depends on its own tag and on that of its whole table."""
+    connection = connections[alias]
+    scope = tag_scope(connection)
+    columns = _columns(tracked.model, connection.vendor)
+    key = entry_key(entry_scope(connection), tracked.table, columns, pk)
+    return Place(key, (row_tag(scope, tracked.table, pk), table_tag(scope, tracked.table)))
+
+
+def _selected(tracked: TrackedModel, keys: Sequence[PrimaryKey], alias: str) -> Rows:
+    rows: QuerySet[Any] = QuerySet(tracked.model, using=alias).order_by()
+    chosen = rows.filter(pk=keys[0]) if len(keys) == 1 else rows.filter(pk__in=keys)
+    try:
+        return compiled(chosen.query, alias).rows()
+    except EmptyResultSet:  # a key that no column can hold
+        return []
+
+
+@cache
+def _columns(model: type[Model], vendor: str) -> str:
+    return f"{vendor[:2]}{model_fingerprint(model)}"
+
+
+@cache
+def _hydrator(model: type[Model], vendor: str, alias: str) -> Hydrator:
+    """Return what makes instances of rows with all columns of the model."""
+    return Hydrator(compiled(QuerySet(model, using=alias).query, alias).compiler, ModelIterable)

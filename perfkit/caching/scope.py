@@ -1,0 +1,137 @@
+"""What one request, or one task, knows of tokens: asked once, then remembered until it ends.
+
+# Note [The promise within a scope]
+Within a scope, a read yields nothing older than what was committed when the scope first asked for the tokens it
+depends on; a write of this process makes every scope in it forget what it wrote, so that a request sees its own.
+Outside of any scope each read asks for its tokens anew.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from perfkit.caching.locks import fork_safe_lock
+from perfkit.caching.tokens import is_in_flight
+
+MOST_RECENT: Final = 64
+"""Tags of late reads whose tokens a scope asks for along with those of its first."""
+
+
+class TokenScope:
+    """Tokens by tag, as one request has seen them."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, bytes] = {}
+        self._forgotten = 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing is remembered."""
+        return not self._tokens
+
+    @property
+    def moment(self) -> int:
+        """A number that changes when something is forgotten; what was asked for before is not remembered after."""
+        return self._forgotten
+
+    def tokens(self, tags: Sequence[str]) -> tuple[bytes, ...] | None:
+        """Return the tokens of all `tags`, None where one is not known."""
+        known = self._tokens
+        try:
+            return tuple([known[tag] for tag in tags])
+        except KeyError:
+            return None
+
+    def remember(self, tags: Iterable[str], tokens: Iterable[bytes | None], *, moment: int) -> None:
+        """Keep tokens that were asked for at `moment`; those with a writer in flight say nothing yet."""
+        found = {
+            tag: token for tag, token in zip(tags, tokens, strict=True) if token and not is_in_flight(token)
+        }
+        with _lock:
+            if moment == self._forgotten:
+                self._tokens.update(found)
+
+    def forget(self, tags: Iterable[str]) -> None:
+        """Drop what is known of `tags`, and all that is being asked for at this moment."""
+        with _lock:
+            self._forgotten += 1
+            for tag in tags:
+                self._tokens.pop(tag, None)
+
+
+_current: Final[ContextVar[TokenScope | None]] = ContextVar("perfkit_token_scope", default=None)
+_open: Final[weakref.WeakSet[TokenScope]] = weakref.WeakSet()
+_recent: Final[OrderedDict[str, None]] = OrderedDict()
+_lock: Final = fork_safe_lock()
+
+
+def current_scope() -> TokenScope | None:
+    """Return the scope that this code runs in, None outside of requests and tasks."""
+    return _current.get()
+
+
+def begin_scope() -> TokenScope | None:
+    """Begin a scope, for this thread or coroutine and what it starts; return the one that it was in."""
+    scope, before = TokenScope(), _current.get()
+    with _lock:
+        _open.add(scope)
+    _current.set(scope)
+    return before
+
+
+def end_scope(before: TokenScope | None = None) -> None:
+    """End the scope, and go on in the one that was open before it."""
+    _current.set(before)
+
+
+@contextmanager
+def token_scope() -> Iterator[None]:
+    """Ask for the tokens of cached reads once within the block, as a request does.
+
+    See Note [The promise within a scope].
+    """
+    before = begin_scope()
+    try:
+        yield
+    finally:
+        end_scope(before)
+
+
+def forget_everywhere(tags: Iterable[str]) -> None:
+    """Make every scope of the process forget what it knows of `tags`, for they were written."""
+    with _lock:
+        scopes = list(_open)
+    written = tuple(tags)
+    for scope in scopes:
+        scope.forget(written)
+
+
+def note_recent(tags: Sequence[str]) -> None:
+    """Keep in mind that cached reads depend on `tags`."""
+    with _lock:
+        for tag in tags:
+            _recent[tag] = None
+            _recent.move_to_end(tag)
+        while len(_recent) > MOST_RECENT:
+            _recent.popitem(last=False)
+
+
+def recent_tags() -> list[str]:
+    """Return the tags that late reads of this process depended on."""
+    with _lock:
+        return list(_recent)
+
+
+def request_began(**_: Any) -> None:
+    """Receiver of Django's `request_started`."""
+    begin_scope()
+
+
+def request_ended(**_: Any) -> None:
+    """Receiver of Django's `request_finished`."""
+    end_scope()
