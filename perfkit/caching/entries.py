@@ -6,6 +6,7 @@ Foreign bytes are a miss and can never run code.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -47,7 +48,7 @@ _FAULTS: Final = (
 class _Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The payload is a view into the entry's bytes, not a copy.
 
-    The checksum is of the signature and the payload.
+    The checksum is of the signature, the end and the payload.
     It finds damage; it is no defence against somebody who may write to the server.
     """
 
@@ -67,6 +68,7 @@ class _Shape(NamedTuple):
     seed: int
 
 
+_ends: Final = struct.Struct("<d")
 _encoder: Final = msgspec.msgpack.Encoder()
 _entry_decoder: Final = msgspec.msgpack.Decoder(_Entry)
 
@@ -88,7 +90,7 @@ def encoded(rows: Sequence[Sequence[Any]], tokens: tuple[bytes | None, ...], *, 
         smaller = zlib.compress(payload, 1)
         if len(smaller) <= len(payload) * 0.9:
             signature, payload = _COMPRESSED + signature, smaller
-    checksum = zlib.crc32(payload, zlib.crc32(signature.encode()))
+    checksum = zlib.crc32(payload, zlib.crc32(_ends.pack(ends), zlib.crc32(signature.encode())))
     entry = _encoder.encode(_Entry(FORMAT, tokens, ends, checksum, signature, memoryview(payload)))
     if len(entry) > LARGEST_ENTRY_BYTES:
         raise UnstorableError("size")
@@ -105,7 +107,7 @@ def decoded(entry: bytes, tokens: tuple[bytes | None, ...]) -> list[tuple[Any, .
         if held.format != FORMAT or held.tokens != tokens:
             return None
         shape = _shape(held.signature)
-        if held.checksum != zlib.crc32(held.payload, shape.seed):
+        if held.checksum != zlib.crc32(held.payload, zlib.crc32(_ends.pack(held.ends), shape.seed)):
             return None
         payload = _inflated(held.payload) if shape.is_compressed else held.payload
         return shape.decoder.decode(payload)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import struct
 import tracemalloc
 import zlib
 from decimal import Decimal
@@ -26,11 +27,17 @@ from perfkit.caching.tokens import new_generation
 from perfkit.caching.values import MOST_COLUMNS, packed
 from tests.caching.rows import ROWS, TOKENS, WHOLE, kept, same
 
+ENDS = 2e9
+
 
 def forged(signature: str, payload: bytes, *, number: int = FORMAT) -> bytes:
     """Return an entry as somebody would make it who knows the layout."""
-    checksum = zlib.crc32(payload, zlib.crc32(signature.encode()))
-    return msgspec.msgpack.encode([number, TOKENS, 0.0, checksum, signature, payload])
+    checksum = checksum_of(signature, payload)
+    return msgspec.msgpack.encode([number, TOKENS, ENDS, checksum, signature, payload])
+
+
+def checksum_of(signature: str, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(struct.pack("<d", ENDS), zlib.crc32(signature.encode())))
 
 
 def tag(letter: str, value: Any) -> msgspec.msgpack.Ext:
@@ -131,8 +138,7 @@ class TestMiss:
     def test_it_is_one_where_the_signature_is_another(self, signature: str) -> None:
         payload = msgspec.msgpack.encode([[1]])
         number, tokens, *_ = msgspec.msgpack.decode(forged("i", payload))
-        checksum = zlib.crc32(payload, zlib.crc32(b"i"))
-        entry = msgspec.msgpack.encode([number, tokens, 0.0, checksum, signature, payload])
+        entry = msgspec.msgpack.encode([number, tokens, ENDS, checksum_of("i", payload), signature, payload])
         assert decoded(entry, TOKENS) is None
 
 
