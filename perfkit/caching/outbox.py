@@ -11,6 +11,7 @@ project's query counts.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -23,6 +24,9 @@ from perfkit.models import PendingInvalidation
 
 LOOK_EVERY_SECONDS: Final = 1.0
 """The bound on staleness elsewhere after a write during an outage."""
+
+LONGEST_WAIT_SECONDS: Final = 0.1
+"""For another thread's look, which is a short query; a read that would wait longer goes to the database."""
 
 BATCH_ROWS: Final = 500
 MOST_TAGS: Final = 1000
@@ -46,7 +50,7 @@ class Outbox:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = fork_safe_lock()
+        self._lock = threading.Condition(fork_safe_lock())
         self._next_look: dict[str, float] = {}
         self._found: set[tuple[str, str]] = set()
         self._looking: set[str] = set()
@@ -73,12 +77,12 @@ class Outbox:
 
         Raises:
             OutboxMissingError: Migrations have not made the table.
-            LookUnderWayError: Another thread looks at this moment.
+            LookUnderWayError: Another thread has been looking for a while.
             StoreError: The server still does not answer; what waits goes on waiting.
         """
         alias = connection.alias
         with self._lock:
-            if alias in self._looking:
+            if not self._lock.wait_for(lambda: alias not in self._looking, timeout=LONGEST_WAIT_SECONDS):
                 raise LookUnderWayError(alias)
             now = self._clock()
             if now < self._next_look.get(alias, 0.0):
@@ -91,7 +95,9 @@ class Outbox:
             self.look_again(alias)
             raise
         finally:
-            self._looking.discard(alias)
+            with self._lock:
+                self._looking.discard(alias)
+                self._lock.notify_all()
 
     def _drain(self, connection: BaseDatabaseWrapper, store: Store, *, in_transaction: bool) -> None:
         self._require_table(connection)

@@ -118,7 +118,7 @@ class PreparedRead:
             _encoder.encode((django.VERSION[:2], connection.vendor, self.parts, extra)), digest_size=16
         )
         tags = tuple(any_write_tag(scope, table) for table in self.shape.tables)
-        return Place(query_key(entry_scope(connection), digest.hexdigest()), tags)
+        return Place(query_key(entry_scope(connection), digest.hexdigest()), tags, (self.shape.name, extra))
 
 
 def prepared_read(query: Query, alias: str) -> PreparedRead:

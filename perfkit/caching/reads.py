@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from django.db import Error, connections, router
@@ -20,10 +22,12 @@ from perfkit.caching import tokens
 from perfkit.caching.coherence import breaker, outbox
 from perfkit.caching.databases import is_watchable
 from perfkit.caching.entries import UnstorableError, decoded, encoded, shareable_until
+from perfkit.caching.flights import durations, pauses
 from perfkit.caching.memory import Tokens, memory
 from perfkit.caching.outbox import LookUnderWayError, OutboxMissingError
 from perfkit.caching.scope import TokenScope, current_scope, note_recent, recent_tags
 from perfkit.caching.store import Store, StoreError, current_store
+from perfkit.caching.tags import lease_name
 from perfkit.caching.writes import tracker_of
 from perfkit.conf import options
 from perfkit.signals import cache_read
@@ -41,10 +45,11 @@ class Bypass(Exception):  # noqa: N818  # an answer, not an error: it never leav
 
 
 class Place(NamedTuple):
-    """Where an answer is in the cache, and which tags it depends on."""
+    """Where an answer is in the cache, which tags it depends on, and what takes about as long to compute."""
 
     key: str
     tags: tuple[str, ...]
+    family: Hashable
 
 
 def read_rows(
@@ -66,16 +71,19 @@ def read_rows(
 
     Queries:
         None on a hit (one round trip to the cache server), else those of `fetch`.
+        Of many who miss a slow answer together one fetches, and the others wait for it.
     """
     reason = ""
+    lease = ""
     try:
         store = usable_store(model, alias, place.tags)
         rows, found = _recalled(store, place, is_expected, ttl_seconds)
-        if rows is not None:
-            cache_read.send(sender=model, outcome="hit", reason="")
-            return rows
-        require_committed_view(alias)
-        taken = _usable_tokens(store, place.tags, found)
+        if rows is None:
+            require_committed_view(alias)
+            taken = _usable_tokens(store, place.tags, found)
+            if durations.needs_flight(place.family) and not _is_in_transaction(alias):
+                look = partial(_recalled, store, place, is_expected, ttl_seconds)
+                rows, taken, lease = _waited(store, place, taken, look)
     except Bypass as bypass:
         reason = str(bypass)
     except StoreError as error:
@@ -84,11 +92,62 @@ def read_rows(
     if reason:
         tell_bypass(model, reason)
         return fetch()
-    fetched = fetch()
-    cache_read.send(sender=model, outcome="miss", reason="")
-    if is_expected(fetched):
-        fill(store, model, {place.key: (fetched, taken)}, ttl_seconds=ttl_seconds)
+    if rows is not None:
+        cache_read.send(sender=model, outcome="hit", reason="")
+        return rows
+    started = time.perf_counter()
+    try:
+        fetched = fetch()
+        durations.took(place.family, time.perf_counter() - started)
+        cache_read.send(sender=model, outcome="miss", reason="")
+        if is_expected(fetched):
+            fill(store, model, {place.key: (fetched, taken)}, ttl_seconds=ttl_seconds)
+    finally:
+        if lease:
+            _released(store, lease)
     return fetched
+
+
+def _waited(
+    store: Store, place: Place, taken: tuple[bytes, ...], look: Callable[[], tuple[Rows | None, Tokens]]
+) -> tuple[Rows | None, tuple[bytes, ...], str]:
+    """Wait for another one who computes the answer, or become the one.
+
+    Returns:
+        The rows, if they are there now; else the tokens to fill with, and the lease to release afterwards,
+        empty where the other one takes too long to be waited for.
+    """
+    seconds = durations.lease_seconds(place.family)
+    for _ in chain([None], pauses(2 * seconds)):  # for one who dies, and for the next one
+        name = lease_name(place.key, taken)
+        is_mine = store.lease(name, lease_ms=int(seconds * 1000))
+        try:
+            rows, found = look()  # the one before may have filled it just now
+            taken = _usable_tokens(store, place.tags, found) if rows is None else taken
+        except Bypass:
+            if is_mine:
+                store.release(name)
+            raise
+        if is_mine and rows is None:
+            return None, taken, name
+        if is_mine:
+            store.release(name)
+        if rows is not None:
+            return rows, taken, ""
+    return None, taken, ""
+
+
+def _released(store: Store, lease: str) -> None:
+    try:
+        store.release(lease)
+    except StoreError as error:
+        breaker.failed(str(error))  # it ends by itself
+
+
+def _is_in_transaction(alias: str) -> bool:
+    """Say whether others may wait for locks of this reader, who must not wait for them in turn."""
+    tracker = tracker_of(connections[alias])
+    return tracker is not None and tracker.in_transaction
 
 
 def _recalled(

@@ -16,6 +16,13 @@ from perfkit.caching.tags import any_write_tag, row_tag, table_tag
 MOST_ROW_TAGS: Final = 500
 """A statement that names more rows than this is taken as a write to the whole table."""
 
+MOST_STATEMENTS: Final = 1_000
+LONGEST_KEPT: Final = 4_000
+"""Characters of a statement that is worth keeping; longer ones are lists of values, and seldom come again."""
+
+_read: tuple[Mapping[str, TrackedTable], dict[str, Statement]] = ({}, {})
+"""The tracked tables, and the statements that were read for them."""
+
 READS: Final = frozenset(
     "analyze begin close comment commit create deallocate declare discard end explain fetch grant listen lock "  # noqa: SIM905  # a list of words
     "notify pragma reindex release reset revoke rollback savepoint select set show start table unlisten vacuum "
@@ -40,39 +47,69 @@ BY_KEY: Final = re.compile(
 """The form in which Django writes rows it knows: `UPDATE "t" SET … WHERE "t"."id" = %s`."""
 
 
-def written_tags(
-    database: str, sql: str, params: object, *, many: bool, tracked: Mapping[str, TrackedTable]
-) -> frozenset[str]:
-    """Return the tags of the rows that a statement may change.
+class Statement:
+    """What the text of a SQL statement says, whatever its parameters.
 
     Args:
-        database: What `databases.tag_scope` calls the one it is sent to.
         sql: With placeholders.
-        params: Its parameters; a sequence of them where `many`.
         tracked: The tracked tables by name, names in lower case.
-
-    Returns:
-        The `a:` of each table that it may write, and with it row tags where the statement names rows by primary
-        key, else table tags, but neither for new rows; empty where it changes nothing that is tracked.
     """
-    if not tracked:
-        return frozenset()
-    if is_read(sql):
-        return frozenset()
-    lowered = sql.lower()
-    named = [table for name, table in tracked.items() if _is_named(name, lowered)]
-    if TRUNCATE_CASCADE.search(sql):
-        named = list(tracked.values())  # tables that the statement does not name are emptied too
-    if not named:
-        return frozenset()
-    if not many:
-        known = _known_rows(database, sql, params, tracked)
-        if known is not None:
-            return known
-    written = frozenset(any_write_tag(database, table.name) for table in named)
-    if PLAIN_INSERT.match(sql) and not BEYOND_INSERT.search(sql) and ";" not in sql:
-        return written  # new rows: no read that found a row by its key depends on them
-    return written | {table_tag(database, table.name) for table in named}
+
+    __slots__ = ("_is_plain_insert", "_sql", "_tracked", "is_read", "written")
+
+    def __init__(self, sql: str, tracked: Mapping[str, TrackedTable]) -> None:
+        self._sql = sql
+        self._tracked = tracked
+        self.is_read = is_read(sql)
+        self.written: tuple[TrackedTable, ...] = ()
+        self._is_plain_insert = False
+        if self.is_read or not tracked:
+            return
+        lowered = sql.lower()
+        if TRUNCATE_CASCADE.search(sql):
+            self.written = tuple(tracked.values())  # tables that the statement does not name are emptied too
+        else:
+            self.written = tuple(table for name, table in tracked.items() if _is_named(name, lowered))
+        self._is_plain_insert = bool(
+            PLAIN_INSERT.match(sql) and not BEYOND_INSERT.search(sql) and ";" not in sql
+        )
+
+    def tags(self, database: str, params: object, *, many: bool) -> frozenset[str]:
+        """Return the tags of the rows that the statement may change.
+
+        Args:
+            database: What `databases.tag_scope` calls the one it is sent to.
+            params: Its parameters; a sequence of them where `many`.
+
+        Returns:
+            The `a:` of each table that it may write, and with it row tags where the statement names rows by
+            primary key, else table tags, but neither for new rows; empty where it changes nothing that is tracked.
+        """
+        if not self.written:
+            return frozenset()
+        if not many:
+            known = _known_rows(database, self._sql, params, self._tracked)
+            if known is not None:
+                return known
+        written = frozenset(any_write_tag(database, table.name) for table in self.written)
+        if self._is_plain_insert:
+            return written  # new rows: no read that found a row by its key depends on them
+        return written | {table_tag(database, table.name) for table in self.written}
+
+
+def statement_of(sql: str, tracked: Mapping[str, TrackedTable]) -> Statement:
+    """Return what is known of a statement; the same text is read once."""
+    global _read  # noqa: PLW0603  # replaced as a whole, for other threads use it meanwhile
+    read_for, statements = _read
+    if read_for is not tracked or len(statements) >= MOST_STATEMENTS:
+        statements = {}
+        _read = (tracked, statements)
+    statement = statements.get(sql)
+    if statement is None:
+        statement = Statement(sql, tracked)
+        if len(sql) <= LONGEST_KEPT:
+            statements[sql] = statement
+    return statement
 
 
 def _is_named(name: str, lowered: str) -> bool:

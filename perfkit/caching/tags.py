@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
@@ -63,6 +64,11 @@ def entry_key(database: str, table: str, columns: str, pk: PrimaryKey) -> str:
         columns: Fingerprint of the columns and their types, so that old entries of a changed model are misses.
     """
     return f"e:{database}:{_part(table)}:{columns}:{key_text(pk)}"
+
+
+def lease_name(key: str, tokens: Iterable[bytes]) -> str:
+    """Return what filling an entry with these tokens is called: after a write it is another thing to do."""
+    return f"l:{key}:{zlib.crc32(b''.join(tokens)):08x}"
 
 
 def query_key(database: str, digest: str) -> str:

@@ -18,7 +18,7 @@ from django.db.models import Model
 from perfkit.caching.coherence import Announcement, announce
 from perfkit.caching.databases import is_watchable, tag_scope
 from perfkit.caching.registry import table_name, tracked_tables
-from perfkit.caching.statements import MOST_ROW_TAGS, is_read, written_tags
+from perfkit.caching.statements import MOST_ROW_TAGS, statement_of
 from perfkit.caching.tags import any_write_tag, coarsened, row_tag, table_tag
 from perfkit.errors import CacheUnavailableError
 
@@ -104,10 +104,9 @@ class WriteTracker:
         if text.startswith("SELECT ") and ";" not in text and "isolation" not in text:
             return execute(sql, params, many, context)
         run = partial(execute, sql, params, many, context)
-        if not is_read(text):
-            tags = written_tags(
-                tag_scope(self._connection), text, params, many=many, tracked=tracked_tables()
-            )
+        statement = statement_of(text, tracked_tables())
+        if not statement.is_read:
+            tags = statement.tags(tag_scope(self._connection), params, many=many)
             if tags and not self.in_transaction:
                 answer = self._announced(tags, run)
                 self._wrote_if_still_open(tags)

@@ -11,6 +11,7 @@ from django.conf import LazySettings
 
 from perfkit.caching import coherence
 from perfkit.caching import reads as cached_reads
+from perfkit.caching.flights import durations
 from perfkit.caching.memory import memory
 from perfkit.caching.store import current_store, forget_store
 from perfkit.signals import cache_outage, cache_read
@@ -34,6 +35,7 @@ def forget_everything() -> None:
     coherence.outbox._found.clear()
     cached_reads._warned.clear()
     memory.clear()
+    durations._seconds.clear()
 
 
 @pytest.fixture(autouse=True)

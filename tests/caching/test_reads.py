@@ -40,8 +40,8 @@ def keys(client: redis.Redis, kind: str) -> list[bytes]:
 
 
 def held(entry: bytes) -> list[Any]:
-    """What is in an entry, but for the time of its end."""
-    number, tokens, _, *rest = msgspec.msgpack.decode(entry)
+    """What is in an entry, but for the time of its end and what depends on that."""
+    number, tokens, _, _, *rest = msgspec.msgpack.decode(entry)
     return [number, tokens, *rest]
 
 

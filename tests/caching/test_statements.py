@@ -12,8 +12,9 @@ from django.db.models import F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perfkit.caching import statements
 from perfkit.caching.registry import tracked_tables
-from perfkit.caching.statements import MOST_ROW_TAGS, written_tags
+from perfkit.caching.statements import LONGEST_KEPT, MOST_ROW_TAGS, MOST_STATEMENTS, statement_of
 from perfkit.caching.tags import any_write_tag, row_tag
 from tests.testapp.models import Airfield, Heir, Item, ItemNote, Ticket
 
@@ -22,7 +23,7 @@ ANY = "a:default:testapp_item"
 
 
 def tags(sql: str, params: Any = (), *, many: bool = False) -> set[str]:
-    return set(written_tags("default", sql, params, many=many, tracked=tracked_tables()))
+    return set(statement_of(sql, tracked_tables()).tags("default", params, many=many))
 
 
 def row(number: int) -> str:
@@ -228,7 +229,23 @@ def test_it_does_not_confuse_models_that_share_a_tables_name() -> None:
 
 
 def test_it_needs_no_tracked_models() -> None:
-    assert written_tags("default", "DELETE FROM testapp_item", None, many=False, tracked={}) == frozenset()
+    assert statement_of("DELETE FROM testapp_item", {}).tags("default", None, many=False) == frozenset()
+
+
+def test_it_reads_a_text_once_for_the_same_tables() -> None:
+    sql, tables = "DELETE FROM testapp_item", tracked_tables()
+    statement = statement_of(sql, tables)
+    assert statement_of(sql, tables) is statement
+    assert statement_of(sql, dict(tables)) is not statement
+
+
+def test_it_keeps_neither_many_texts_nor_long_ones() -> None:
+    tables = tracked_tables()
+    for number in range(2 * MOST_STATEMENTS):
+        statement_of(f"DELETE FROM testapp_item WHERE id = {number}", tables)
+        assert len(statements._read[1]) <= MOST_STATEMENTS
+    long = "DELETE FROM testapp_item -- " + "x" * LONGEST_KEPT
+    assert statement_of(long, tables) is not statement_of(long, tables)
 
 
 @given(st.text())

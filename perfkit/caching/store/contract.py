@@ -44,6 +44,14 @@ class Store(ABC):
         """Store entries, each with the tokens inside that were taken before its rows were read."""
 
     @abstractmethod
+    def lease(self, name: str, *, lease_ms: int) -> bool:
+        """Say whether the caller alone may do what `name` stands for, until it releases it or the time is over."""
+
+    @abstractmethod
+    def release(self, name: str) -> None:
+        """End a lease."""
+
+    @abstractmethod
     def mark(self, tags: Sequence[str], *, writer: str) -> None:
         """Say that `writer` is about to commit: until DONE, nobody trusts or fills what depends on `tags`."""
 

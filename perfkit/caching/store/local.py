@@ -13,6 +13,8 @@ from perfkit.caching.store.contract import Store, StoredRead
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 MOST_TOKENS: Final = 200_000
+MOST_LEASES: Final = 10_000
+"""Before more are held, those that have ended are thrown away."""
 
 
 class LocalStore(Store):
@@ -38,6 +40,7 @@ class LocalStore(Store):
         self._tokens: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
         self._most_bytes = most_bytes
         self._most_tokens = most_tokens
+        self._leases: dict[str, int] = {}
         self._size_bytes = 0
         self._clock = clock
 
@@ -82,6 +85,20 @@ class LocalStore(Store):
             while self._size_bytes > self._most_bytes:
                 self._drop(next(iter(self._entries)))
 
+    def lease(self, name: str, *, lease_ms: int) -> bool:
+        with self._lock:
+            now_ms = self._now_ms()
+            if self._leases.get(name, 0) > now_ms:
+                return False
+            if len(self._leases) >= MOST_LEASES:
+                self._leases = {held: end for held, end in self._leases.items() if end > now_ms}
+            self._leases[name] = now_ms + lease_ms
+            return True
+
+    def release(self, name: str) -> None:
+        with self._lock:
+            self._leases.pop(name, None)
+
     def mark(self, tags: Sequence[str], *, writer: str) -> None:
         with self._lock:
             now_ms = self._now_ms()
@@ -102,6 +119,7 @@ class LocalStore(Store):
         with self._lock:
             self._entries.clear()
             self._tokens.clear()
+            self._leases.clear()
             self._size_bytes = 0
 
     def _now_ms(self) -> int:

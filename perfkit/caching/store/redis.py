@@ -84,6 +84,14 @@ class RedisStore(Store):
 
         self._call(fill)
 
+    def lease(self, name: str, *, lease_ms: int) -> bool:
+        return self._call(
+            lambda server: bool(server.client.set(server.prefix + name, b"", nx=True, px=lease_ms))
+        )
+
+    def release(self, name: str) -> None:
+        self._call(lambda server: server.client.unlink(server.prefix + name))
+
     def mark(self, tags: Sequence[str], *, writer: str) -> None:
         self._run("mark", tags, writer, tokens.WRITE_LEASE_MS)
 

@@ -65,6 +65,10 @@ class Process:
         assert "answer" in told, told
         return told["answer"]
 
+    def is_silent(self, seconds: float) -> bool:
+        """Say whether it tells nothing for so long."""
+        return not self._pipe.poll(seconds)
+
     def kill(self) -> None:
         """End it with SIGKILL, wherever it stands."""
         self._process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -189,6 +190,21 @@ class StoreContract:
         assert [is_in_flight(token) for token in store.take([ROW, OTHER, TABLE])] == [True, False, False]
         store.done([ROW], writer=living)
         assert not is_in_flight(store.take([ROW])[0])
+
+    def test_it_leases_to_one_at_a_time(self, store: Store) -> None:
+        assert store.lease("l:1", lease_ms=60_000)
+        assert not store.lease("l:1", lease_ms=60_000)
+        assert store.lease("l:2", lease_ms=60_000)
+        store.release("l:1")
+        assert store.lease("l:1", lease_ms=60_000)
+        store.release("l:never leased")
+
+    def test_it_ends_a_lease(self, store: Store) -> None:
+        assert store.lease("l:1", lease_ms=50)
+        deadline = time.monotonic() + 10
+        while not store.lease("l:1", lease_ms=60_000):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def test_it_changes_many_tags_at_once(self, store: Store) -> None:
         tags = [f"r:default:t:{number}" for number in range(1000)]
