@@ -15,6 +15,7 @@ from perfkit.caching.flights import durations
 from perfkit.caching.memory import memory
 from perfkit.caching.store import current_store, forget_store
 from perfkit.signals import cache_outage, cache_read
+from tests.caching.processes import Process
 
 Outcome = tuple[str, str, str]
 
@@ -75,3 +76,17 @@ def outages() -> Iterator[list[bool]]:
     cache_outage.connect(listen)
     yield told
     cache_outage.disconnect(listen)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    """A function that starts a process; all that still run end with the test."""
+    processes = []
+
+    def start(**options: Any) -> Process:
+        processes.append(Process(**options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -54,18 +54,6 @@ def test_it_looks_again_and_again_until_the_time_is_over() -> None:
 
 class TestProcesses:
     pytestmark = on_servers
-
-    @pytest.fixture
-    def start(self) -> Iterator[Callable[..., Process]]:
-        processes = []
-
-        def start(**options: Any) -> Process:
-            processes.append(Process(**options))
-            return processes[-1]
-
-        yield start
-        for process in processes:
-            process.end()
 
     @pytest.fixture
     def pk(self) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -22,20 +21,6 @@ from tests.testapp.models import Bundle, Item, Sample
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres, pytest.mark.redis]
 
 LEASE_MS = 700
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Process]]:
-    """A function that starts a process; all that still run end with the test."""
-    processes = []
-
-    def start(**options: Any) -> Process:
-        processes.append(Process(**options))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.end()
 
 
 @pytest.fixture(scope="module")
