@@ -269,6 +269,28 @@ class TestManager:
             "text or UUID column without a collation.\n"
         )
 
+    def test_it_refuses_one_as_the_base_manager(self) -> None:
+        out = python(
+            """
+            from django.conf import settings
+            settings.configure(INSTALLED_APPS=["perfkit"])
+            import django
+            django.setup()
+            from django.core import checks
+            from django.db import models
+            from perfkit.caching import CachedManager
+            class Note(models.Model):
+                objects = CachedManager()
+                class Meta:
+                    app_label = "perfkit"
+                    base_manager_name = "objects"
+            [message] = checks.run_checks(tags=["models"])
+            assert message.id == "perfkit.E101"
+            print(message.msg)
+            """
+        )
+        assert out.startswith("perfkit.Note.objects is the base manager")
+
 
 class TestStart:
     def test_it_starts_and_passes_in_a_project_that_has_only_perfkit(self) -> None:

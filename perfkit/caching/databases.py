@@ -24,9 +24,16 @@ def tag_scope(connection: BaseDatabaseWrapper) -> str:
 
 
 def entry_scope(connection: BaseDatabaseWrapper) -> str:
-    """Return what names the database in the keys of entries: never the same for two databases."""
+    """Return what names the database in the keys of entries: never the same for two databases.
+
+    Nor for two ways into one that may show different rows or values: another user, role, zone or search path.
+    """
     settings = connection.settings_dict
-    return _digest(*(str(settings[part]) for part in ("ENGINE", "HOST", "PORT", "NAME")))
+    options = settings["OPTIONS"]
+    return _digest(
+        *(str(settings[part]) for part in ("ENGINE", "HOST", "PORT", "NAME", "USER", "TIME_ZONE")),
+        *(str(options.get(part, "")) for part in ("options", "service", "assume_role")),
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -62,11 +62,11 @@ def _loose_token(field: AnyField) -> str:
 
 
 def _parameters(field: AnyField) -> tuple[object, ...]:
-    encoder = getattr(field, "encoder", None) if isinstance(field, JSONField) else None
+    coders = (field.encoder, field.decoder) if isinstance(field, JSONField) else ()
     values = [getattr(field, name, None) for name in _MATTERS]
     if not all(value is None or type(value) in {bool, int, str} for value in values):
         raise UnknownShapeError(type(field))
-    return (*values, None if encoder is None else dotted(encoder))
+    return (*values, *[None if coder is None else dotted(coder) for coder in coders])
 
 
 def _described(field: AnyField) -> str:

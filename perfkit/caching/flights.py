@@ -34,10 +34,11 @@ class Durations:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seconds: dict[Hashable, float] = {}
+        self._unkept: set[Hashable] = set()
 
     def needs_flight(self, family: Hashable) -> bool:
-        """Say whether answers of this family are slow, or not known."""
-        return self._seconds.get(family, SLOW_SECONDS) >= SLOW_SECONDS
+        """Say whether answers of this family are slow, or not known, and can be kept for those who wait."""
+        return family not in self._unkept and self._seconds.get(family, SLOW_SECONDS) >= SLOW_SECONDS
 
     def lease_seconds(self, family: Hashable) -> float:
         """Return how long one that computes such an answer may be waited for."""
@@ -45,6 +46,12 @@ class Durations:
         if usual is None:
             return UNKNOWN_LEASE_SECONDS
         return min(max(LEASE_TIMES * usual, LEAST_LEASE_SECONDS), MOST_LEASE_SECONDS)
+
+    def was_not_kept(self, family: Hashable) -> None:
+        """Note that an answer could not be kept, so that nobody waits for one like it."""
+        if len(self._unkept) >= MOST_FAMILIES:
+            self._unkept.clear()
+        self._unkept.add(family)
 
     def took(self, family: Hashable, seconds: float) -> None:
         """Note a duration."""

@@ -108,6 +108,16 @@ class CachedManager(models.Manager[M]):
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
         """Warn where the model's rows cannot be cached by their keys, so that `get(pk=…)` depends on all rows."""
         messages: list[checks.CheckMessage] = super().check(**kwargs)
+        if self.model._meta.base_manager_name == self.name:
+            messages.append(
+                checks.Error(
+                    f"{self.model._meta.label}.{self.name} is the base manager, by which Django reads what it is "
+                    "about to write, and what refresh_from_db() returns.",
+                    hint="Leave Meta.base_manager_name out, or name a models.Manager there.",
+                    obj=self.model,
+                    id="perfkit.E101",
+                )
+            )
         reason = why_not(self.model)
         if reason and not self.model._meta.proxy:
             messages.append(

@@ -11,6 +11,7 @@ project's query counts.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -54,6 +55,8 @@ class Outbox:
         self._next_look: dict[str, float] = {}
         self._found: set[tuple[str, str]] = set()
         self._looking: set[str] = set()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._looking.clear)
 
     def put(self, connection: BaseDatabaseWrapper, tags: Iterable[str], *, writer: str) -> None:
         """Keep what `writer` could not tell, in the transaction that is open on `connection`.

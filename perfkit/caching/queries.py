@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +20,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import MULTI
 
 from perfkit.caching.databases import entry_scope, tag_scope
+from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.reads import Bypass, Place, Rows
 from perfkit.caching.registry import tracked_tables
 from perfkit.caching.structure import Reach, reach_of, structure_of
@@ -50,13 +50,13 @@ class Shape:
         self.name = name
         self.reach = reach
         self.tables = tuple(sorted(reach.tables))
-        self._forms: dict[tuple[type, str, bool], Form] = {}
+        self._forms: dict[tuple[type, type, str, bool], Form] = {}
 
     def form(self, queryset: QuerySet[Any], known: Compiled | None) -> Form:
         """Return how rows become what `queryset` yields; learnt once, from its SQL."""
         iterable_class: type = queryset._iterable_class  # noqa: SLF001  # no public name
         is_usual = getattr(queryset, "_fetch_mode", FETCH_MODE) is FETCH_MODE  # only from Django 6.1
-        kind = (iterable_class, connections[queryset.db].vendor, is_usual)
+        kind = (queryset.model, iterable_class, connections[queryset.db].vendor, is_usual)
         form = self._forms.get(kind)
         if form is None:
             compiler = (known or compiled(queryset.query, queryset.db)).compiler
@@ -152,7 +152,10 @@ def _bytes_of(values: tuple[Any, ...]) -> bytes:
     try:
         return _encoder.encode(values)
     except (OverflowError, UnicodeEncodeError):  # beyond 64 bits; half a character
-        return repr(values).encode()
+        try:
+            return repr(values).encode()
+        except ValueError as error:  # Python shows no number so large
+            raise Bypass("value too large") from error
 
 
 def _told_apart(params: Iterable[Any]) -> Iterable[Any]:
@@ -240,7 +243,7 @@ def _djangos_objects(queryset: QuerySet[Any], rows: Rows, alias: str) -> list[An
 
 
 _shapes: Final[dict[tuple[Any, ...], Shape]] = {}
-_lock: Final = threading.Lock()
+_lock: Final = fork_safe_lock()
 
 
 def _keep(skeleton: tuple[Any, ...], shape: Shape) -> Shape:

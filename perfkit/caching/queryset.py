@@ -79,7 +79,7 @@ class CachedQuerySet(QuerySet[M]):
         from perfkit.caching.manager import CachedManager
 
         manager: Any = CachedManager.from_queryset(cls)()
-        manager._built_with_asmanager = True  # noqa: SLF001  # as Django's does
+        manager._built_with_as_manager = True  # noqa: SLF001  # as Django's does
         return manager
 
     as_manager.queryset_only = True  # type: ignore[attr-defined]  # Django's way to keep it off managers
@@ -136,7 +136,7 @@ class CachedQuerySet(QuerySet[M]):
     ) -> Rows:
         assert self._ttl_seconds is not None  # noqa: S101  # only then is anything prepared
         ttl_seconds = options.CACHE_DEFAULT_TTL if self._ttl_seconds == DEFAULT else self._ttl_seconds
-        place = prepared.place(self.db, *kind)
+        place = prepared.place(self.db, str(ttl_seconds), *kind)
         return read_rows(
             self.model, place, alias=self.db, ttl_seconds=ttl_seconds, fetch=fetch, is_expected=is_expected
         )

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db import Error, connections, router
 from django.db.models import Model
+from django.utils.asyncio import async_unsafe
 
 from perfkit.caching import tokens
 from perfkit.caching.coherence import breaker, outbox
@@ -52,6 +53,7 @@ class Place(NamedTuple):
     family: Hashable
 
 
+@async_unsafe
 def read_rows(
     model: type[Model],
     place: Place,
@@ -100,8 +102,9 @@ def read_rows(
         fetched = fetch()
         durations.took(place.family, time.perf_counter() - started)
         cache_read.send(sender=model, outcome="miss", reason="")
-        if is_expected(fetched):
-            fill(store, model, {place.key: (fetched, taken)}, ttl_seconds=ttl_seconds)
+        answers = {place.key: (fetched, taken)} if is_expected(fetched) else {}
+        if not fill(store, model, answers, ttl_seconds=ttl_seconds) and lease:
+            durations.was_not_kept(place.family)
     finally:
         if lease:
             _released(store, lease)
@@ -134,6 +137,8 @@ def _waited(
             store.release(name)
         if rows is not None:
             return rows, taken, ""
+        if not durations.needs_flight(place.family):
+            break
     return None, taken, ""
 
 
@@ -219,6 +224,8 @@ def usable_store(model: type[Model], alias: str, tags: tuple[str, ...]) -> Store
     if not is_watchable(connections[alias]):
         raise Bypass("driver")
     tracker = tracker_of(connections[alias])
+    if tracker is not None and tracker.has_own_session:
+        raise Bypass("session setting")
     in_transaction = tracker is not None and tracker.in_transaction
     if tracker is not None and in_transaction:
         if not tracker.pending.isdisjoint(tags):

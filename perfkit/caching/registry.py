@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from django.core.signals import setting_changed
 from django.db.models import CharField, Field, Model, UUIDField
 from django.db.models.fields import IntegerField
 
+from perfkit.caching.locks import fork_safe_rlock
 from perfkit.caching.tags import PrimaryKey
 from perfkit.conf import options
 
@@ -59,7 +59,8 @@ _by_name: Mapping[str, TrackedTable] = {}
 """Replaced, never changed: other threads go through it meanwhile."""
 _listed: set[type[Model]] | None = None
 """The models of `CACHE_MODELS`, None until the setting has been read."""
-_lock: Final = threading.RLock()
+_lock: Final = fork_safe_rlock()
+LARGEST_KEY: Final = 2**63
 LONGEST_NUMBER: Final = 20
 """Digits of a number that a key's column can hold."""
 
@@ -113,14 +114,14 @@ def table_name(model: type[Model]) -> str:
 
 
 def plain_table_name(db_table: str) -> str:
-    """Return a `db_table` without quotes and schema, lower case."""
-    return db_table.replace('"', "").rpartition(".")[2].lower()
+    """Return a `db_table` without the quotes around it and without its schema, lower case."""
+    return db_table.strip('"').rpartition(".")[2].removeprefix('"').lower()
 
 
 def declare(model: type[Model]) -> None:
     """Have `model` tracked as soon as all models are loaded and its relations are known.
 
-    Of an abstract model, those that inherit from it: they have its manager, and nothing else tells of them.
+    So are those that inherit from it: they have its manager, and nothing else tells of them.
     """
     _declared.add(model)
     _undecided.append(model)
@@ -154,12 +155,11 @@ def _decide() -> None:
         for model in declared:
             if not model._meta.abstract:
                 track(model)
-        abstract = tuple(model for model in declared if model._meta.abstract)
         for model in apps.get_models(include_auto_created=True):
-            if issubclass(model, abstract):
+            if issubclass(model, declared):  # it has inherited the manager
                 _declared.add(model)
                 track(model)
-        _declared.difference_update(abstract)
+        _declared.difference_update([model for model in declared if model._meta.abstract])
         del _undecided[: len(declared)]
 
 
@@ -208,7 +208,7 @@ def _reader_of(pk: Field[Any, Any]) -> Callable[[object], PrimaryKey | None]:
 
 def _as_int(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
-        return int(value)
+        return int(value) if abs(value) < LARGEST_KEY else None
     if isinstance(value, str) and len(value) <= LONGEST_NUMBER and value.isascii() and value.isdigit():
         return int(value)
     return None

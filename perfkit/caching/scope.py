@@ -28,6 +28,7 @@ class TokenScope:
     def __init__(self) -> None:
         self._tokens: dict[str, bytes] = {}
         self._forgotten = 0
+        self.is_open = True
 
     @property
     def is_new(self) -> bool:
@@ -71,8 +72,9 @@ _lock: Final = fork_safe_lock()
 
 
 def current_scope() -> TokenScope | None:
-    """Return the scope that this code runs in, None outside of requests and tasks."""
-    return _current.get()
+    """Return the scope that this code runs in, None outside of requests and tasks, and after their end."""
+    scope = _current.get()
+    return scope if scope is not None and scope.is_open else None
 
 
 def begin_scope() -> TokenScope | None:
@@ -85,7 +87,10 @@ def begin_scope() -> TokenScope | None:
 
 
 def end_scope(before: TokenScope | None = None) -> None:
-    """End the scope, and go on in the one that was open before it."""
+    """End the scope, also for what it has started and left running; go on in the one that was open before it."""
+    scope = _current.get()
+    if scope is not None:
+        scope.is_open = False
     _current.set(before)
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from perfkit.caching.registry import TrackedTable
+from perfkit.caching.registry import TrackedTable, plain_table_name
 from perfkit.caching.tags import any_write_tag, row_tag, table_tag
 
 MOST_ROW_TAGS: Final = 500
@@ -34,6 +34,7 @@ FIRST_WORD: Final = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([a-z]+)", re.IG
 WRITING_WORD: Final = re.compile(
     r"\b(?:insert|update|delete|merge|truncate|copy|into|alter|drop|replace|call|do|execute)\b", re.IGNORECASE
 )
+CREATE_TABLE: Final = re.compile(r"\s*create\s+(?:\w+\s+)*table\b", re.IGNORECASE)
 PLAIN_INSERT: Final = re.compile(r"\s*insert\s+into\b", re.IGNORECASE)
 BEYOND_INSERT: Final = re.compile(r"\b(?:conflict|update|delete|merge|replace)\b", re.IGNORECASE)
 TRUNCATE_CASCADE: Final = re.compile(r"\btruncate\b.*\bcascade\b", re.IGNORECASE | re.DOTALL)
@@ -129,6 +130,8 @@ def is_read(sql: str) -> bool:
     word = first[1].lower() if first else ""
     if word not in READS:
         return False
+    if CREATE_TABLE.match(sql):
+        return False  # what was cached of a table of this name, dropped by others, goes
     may_hold_a_write = word in {"with", "explain"} or ";" in sql.rstrip("; \n\t")
     return not (may_hold_a_write and WRITING_WORD.search(sql))
 
@@ -144,7 +147,7 @@ def _known_rows(
     match = BY_KEY.fullmatch(sql) if sql.count(" WHERE ") == 1 and ";" not in sql else None
     if match is None or (match["verb"] == "UPDATE") != (match["set"] is not None):
         return None
-    table = tracked.get(match["table"].lower())
+    table = tracked.get(plain_table_name(match["table"]))
     if table is None:
         return frozenset()
     if match["column"] != table.pk_column or not isinstance(params, Sequence) or isinstance(params, str):

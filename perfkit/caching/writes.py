@@ -32,12 +32,34 @@ READ_COMMITTED: Final = 2
 CONNECTION_TROUBLE: Final = ("08", "57P", "58", "XX")
 """Classes of SQLSTATE after which the outcome of a COMMIT is not known."""
 
+SETS: Final = re.compile(r"isolation|set_config", re.IGNORECASE)
 ISOLATION: Final = re.compile(r"isolation", re.IGNORECASE)
 SESSION: Final = re.compile(r"\b(?:session|default_transaction_isolation)\b", re.IGNORECASE)
 COMMITS: Final = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:commit|end)\b|.*;.*\b(?:commit|end)\b", re.IGNORECASE | re.DOTALL
 )
 """A COMMIT sent as a statement, or somewhere in a string of several."""
+
+SQLITE_COMMITS: Final = re.compile(rf"{COMMITS.pattern}|.*\brelease\b", COMMITS.flags)
+"""On SQLite the end of the outermost savepoint is one too."""
+
+HARMLESS: Final = (
+    r"(?:default_)?transaction_\w+|lock_timeout|statement_timeout|idle_\w+|session_replication_role|synchronous_commit"
+    r"|work_mem|maintenance_work_mem|enable_\w+|jit\w*|application_name|client_min_messages|log_\w+|deadlock_timeout"
+    r"|temp_buffers|max_parallel\w+"
+)
+"""Settings that decide how a query is run, and nothing of what it answers."""
+
+CHANGES_SESSION: Final = re.compile(
+    r"\s*(?:set|reset)\s+(?!(?:session\s+|local\s+)?(?:constraints|transaction|characteristics|"
+    + HARMLESS
+    + r")\b)"
+    r"|.*\bset_config\s*\((?!\s*'(?:" + HARMLESS + r")')",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A SET that may change what a query answers: the search path, the role, the zone, or what row security asks."""
+
+RESETS_SESSION: Final = re.compile(r"\s*(?:discard|reset)\s+all\b", re.IGNORECASE)
 
 BETWEEN_TRANSACTIONS: Final = frozenset({0, 4})
 """`psycopg.pq.TransactionStatus.IDLE` and `UNKNOWN` (the connection is lost)."""
@@ -55,6 +77,8 @@ class WriteTracker:
         self._isolation_was_set_for_session = False
         self._snapshot_by_default: bool | None = None
         self._has_written = False
+        self.has_own_session = False
+        """Whether a setting of this session may make it see other rows or values than sessions of its alias do."""
         self._coarsen_at = MOST_TAGS
         self.pending: set[str] = set()
 
@@ -89,6 +113,7 @@ class WriteTracker:
         self._forget()
         self._isolation_was_set_for_session = False
         self._snapshot_by_default = None
+        self.has_own_session = False
 
     def wrote(self, tags: frozenset[str]) -> None:
         """Add tags of rows that the open transaction wrote past this wrapper."""
@@ -101,7 +126,7 @@ class WriteTracker:
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         """Run one statement, as an execute wrapper of Django's."""
         text = _text_of(sql, self._connection)
-        if text.startswith("SELECT ") and ";" not in text and "isolation" not in text:
+        if text.startswith("SELECT ") and ";" not in text and not SETS.search(text):
             return execute(sql, params, many, context)
         run = partial(execute, sql, params, many, context)
         statement = statement_of(text, tracked_tables())
@@ -112,7 +137,10 @@ class WriteTracker:
                 self._wrote_if_still_open(tags)
                 return answer
             self.wrote(tags)
-        answer = self._around_commit(run) if self.pending and COMMITS.match(text) else run()
+        ends = COMMITS if self._connection.vendor != "sqlite" else SQLITE_COMMITS
+        answer = self._around_commit(run) if self.pending and ends.match(text) else run()
+        if CHANGES_SESSION.match(text):
+            self.has_own_session = not RESETS_SESSION.match(text)
         if ISOLATION.search(text):
             self._isolation_was_set = True
             if SESSION.search(text):

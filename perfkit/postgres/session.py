@@ -54,6 +54,7 @@ def sqlstate(error: Error) -> str | None:
 
 
 def _apply(connection: BaseDatabaseWrapper, settings: dict[str, str]) -> None:
-    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    # By name, for whoever reads the statement must see that it is no search path, for example.
+    calls = ", ".join(f"set_config('{name}', %s, false)" for name in settings if name.isidentifier())
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {calls}", [part for item in settings.items() for part in item])
+        cursor.execute(f"SELECT {calls}", list(settings.values()))

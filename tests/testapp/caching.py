@@ -27,6 +27,22 @@ class ItemNote(models.Model):
     text = models.CharField(max_length=40)
 
 
+class Cabin(Item):
+    """Has its manager from a model with a table."""
+
+    beds = models.IntegerField(default=1)
+
+
+class Dotted(models.Model):
+    name = models.CharField(max_length=40)
+
+    objects = CachedManager()
+    plain = models.Manager()
+
+    class Meta:
+        db_table = "testapp.dotted"
+
+
 class Bundle(models.Model):
     """Many items, and each item in many."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Final
 
 from django.conf import settings
@@ -11,6 +10,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.signals import setting_changed
 
+from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.store.contract import Store, StoredRead, StoreError
 from perfkit.caching.store.local import LocalStore
 from perfkit.conf import options
@@ -18,7 +18,7 @@ from perfkit.errors import SettingsError
 
 __all__ = ["Store", "StoreError", "StoredRead", "current_store", "forget_store"]
 
-_lock: Final = threading.Lock()
+_lock: Final = fork_safe_lock()
 _stores: dict[str, Store | None] = {}
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar, Final
 
 from perfkit.caching import tokens
+from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.store.contract import Store, StoredRead
 
 MOST_BYTES: Final = 64 * 1024 * 1024
@@ -35,7 +35,7 @@ class LocalStore(Store):
         most_tokens: int = MOST_TOKENS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
         self._entries: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
         self._most_bytes = most_bytes
