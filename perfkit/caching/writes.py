@@ -137,8 +137,7 @@ class WriteTracker:
                 self._wrote_if_still_open(tags)
                 return answer
             self.wrote(tags)
-        ends = COMMITS if self._connection.vendor != "sqlite" else SQLITE_COMMITS
-        answer = self._around_commit(run) if self.pending and ends.match(text) else run()
+        answer = self._around_commit(run) if self.pending and self._may_commit(text) else run()
         if CHANGES_SESSION.match(text):
             self.has_own_session = not RESETS_SESSION.match(text)
         if ISOLATION.search(text):
@@ -185,6 +184,13 @@ class WriteTracker:
             answer = execute()
         announcement.done()
         return answer
+
+    def _may_commit(self, text: str) -> bool:
+        """Say whether a statement may end the transaction; RELEASE within a block of Django's does not."""
+        connection = self._connection
+        is_within = connection.in_atomic_block and connection.commit_on_exit
+        commits = COMMITS if is_within or connection.vendor != "sqlite" else SQLITE_COMMITS
+        return bool(commits.match(text))
 
     def _wrote_if_still_open(self, tags: frozenset[str]) -> None:
         """Keep the tags of a statement that has itself opened a transaction and left it open."""

@@ -225,6 +225,20 @@ def test_it_takes_the_end_of_the_outermost_savepoint_for_a_commit() -> None:
     assert names(Item.objects.all()) == ["new"]
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="elsewhere a savepoint ends no transaction")
+def test_it_takes_the_end_of_a_block_for_one_where_autocommit_is_off() -> None:
+    Item.plain.create(name="old")
+    assert [names(Item.objects.all()) for _ in range(2)] == [["old"]] * 2
+    transaction.set_autocommit(False)
+    try:
+        with transaction.atomic():
+            Item.plain.update(name="new")
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert names(Item.objects.all()) == names(Item.plain.all())
+
+
 def test_it_reads_within_nested_transactions(reads: list[Outcome]) -> None:
     Item.plain.create(name="old")
     with transaction.atomic(), transaction.atomic():
