@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from perfkit.bulk import bulk_insert
-    from perfkit.caching import CachedManager, CachedQuerySet, warm, warmer
+    from perfkit.caching import CachedManager, CachedQuerySet, cached_query, warm, warmer
     from perfkit.loading import eager
 
-__all__ = ["CachedManager", "CachedQuerySet", "__version__", "bulk_insert", "eager", "warm", "warmer"]
+__all__ = [
+    "CachedManager",
+    "CachedQuerySet",
+    "__version__",
+    "bulk_insert",
+    "cached_query",
+    "eager",
+    "warm",
+    "warmer",
+]
 
 __version__: Final = "0.1.0"
 
@@ -23,6 +32,7 @@ _ROOMS: Final = {
     "CachedManager": "perfkit.caching",
     "CachedQuerySet": "perfkit.caching",
     "bulk_insert": "perfkit.bulk",
+    "cached_query": "perfkit.caching",
     "eager": "perfkit.loading",
     "warm": "perfkit.caching",
     "warmer": "perfkit.caching",

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from perfkit.caching.manager import CachedManager
+    from perfkit.caching.query_functions import cached_query
     from perfkit.caching.queryset import CachedQuerySet
     from perfkit.caching.scope import token_scope
     from perfkit.caching.warming import WarmResult, warm, warmer
 
-__all__ = ["CachedManager", "CachedQuerySet", "WarmResult", "token_scope", "warm", "warmer"]
+__all__ = ["CachedManager", "CachedQuerySet", "WarmResult", "cached_query", "token_scope", "warm", "warmer"]
 
 _MODULES: Final = {
     "CachedManager": "perfkit.caching.manager",
     "CachedQuerySet": "perfkit.caching.queryset",
+    "cached_query": "perfkit.caching.query_functions",
     "WarmResult": "perfkit.caching.warming",
     "token_scope": "perfkit.caching.scope",
     "warm": "perfkit.caching.warming",

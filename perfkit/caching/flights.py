@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from typing import Final
 
+from perfkit.caching.values import UnstorableError
+
 SLOW_SECONDS: Final = 0.01
 """Answers that take less are computed by everybody who misses them: waiting would not be quicker."""
 
@@ -18,6 +20,9 @@ UNKNOWN_LEASE_SECONDS: Final = 2.0
 MOST_LEASE_SECONDS: Final = 30.0
 LEASE_TIMES: Final = 3
 """How many times the usual duration a lease lasts; who holds it longer may be dead."""
+
+REFUSED_SECONDS: Final = 60.0
+"""An answer that cannot be kept is not tried again for so long; it may be smaller then."""
 
 MOST_FAMILIES: Final = 10_000
 WEIGHT: Final = 0.3
@@ -34,11 +39,11 @@ class Durations:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seconds: dict[Hashable, float] = {}
-        self._unkept: set[Hashable] = set()
+        self._refused: dict[str, tuple[UnstorableError, float]] = {}
 
     def needs_flight(self, family: Hashable) -> bool:
-        """Say whether answers of this family are slow, or not known, and can be kept for those who wait."""
-        return family not in self._unkept and self._seconds.get(family, SLOW_SECONDS) >= SLOW_SECONDS
+        """Say whether answers of this family are slow, or not known."""
+        return self._seconds.get(family, SLOW_SECONDS) >= SLOW_SECONDS
 
     def lease_seconds(self, family: Hashable) -> float:
         """Return how long one that computes such an answer may be waited for."""
@@ -47,11 +52,30 @@ class Durations:
             return UNKNOWN_LEASE_SECONDS
         return min(max(LEASE_TIMES * usual, LEAST_LEASE_SECONDS), MOST_LEASE_SECONDS)
 
-    def was_not_kept(self, family: Hashable) -> None:
-        """Note that an answer could not be kept, so that nobody waits for one like it."""
-        if len(self._unkept) >= MOST_FAMILIES:
-            self._unkept.clear()
-        self._unkept.add(family)
+    def cannot_keep(self, key: str, problem: UnstorableError) -> None:
+        """Note that the answer under `key` cannot be kept, so that nobody waits for it or packs it in vain."""
+        if len(self._refused) >= MOST_FAMILIES:
+            self._refused.clear()
+        self._refused[key] = (problem, self._clock() + REFUSED_SECONDS)
+
+    def require_keepable(self, key: str) -> None:
+        """Raise what was told of `key` lately, if anything was.
+
+        Raises:
+            UnstorableError: Its answer could not be kept.
+        """
+        refused = self._refused.get(key)
+        if refused is None:
+            return
+        problem, until = refused
+        if self._clock() < until:
+            raise UnstorableError(problem.reason)
+        self._refused.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._seconds.clear()
+        self._refused.clear()
 
     def took(self, family: Hashable, seconds: float) -> None:
         """Note a duration."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -10,9 +12,10 @@ from django.db import models
 from django.db.models import Model, QuerySet
 
 from perfkit.caching.queryset import DEFAULT, CachedQuerySet, checked_ttl
-from perfkit.caching.registry import TrackedModel, declare, track, why_not
+from perfkit.caching.registry import TrackedModel, UniqueColumn, declarable, declare, track, why_not
 from perfkit.caching.rows import read_one
 from perfkit.caching.tags import PrimaryKey
+from perfkit.caching.unique import read_by_unique, remember_key
 from perfkit.conf import options
 
 M = TypeVar("M", bound=Model)
@@ -42,15 +45,19 @@ class CachedManager(models.Manager[M]):
 
     Args:
         ttl: Seconds an answer lives; `PERFKIT["CACHE_DEFAULT_TTL"]` where left out.
+        by: Fields by whose values lists are asked for, such as a foreign key.
+            `filter(tzone="UTC")` then depends on the rows with that value alone,
+            and a write to others of the table leaves its answer in the cache.
+            On PostgreSQL, a save or a delete of a row finds out its former values in the same transaction.
 
     Queries:
-        `get(pk=…)`, whose answer depends on that one row: none on a hit and one on a miss.
+        `get(pk=…)`, or by a unique field, whose answer depends on that one row: none on a hit, one on a miss.
         Other reads likewise; theirs depend on all rows of the tables they look into.
         At most once a second one more looks into the outbox.
 
     Example:
         class Airport(models.Model):
-            objects = CachedManager(ttl=7200)
+            objects = CachedManager(ttl=7200, by=["tzone"])
 
         Airport.objects.get(pk="JFK")
         Airport.objects.filter(tzone="America/New_York").order_by("code")[:20]
@@ -59,9 +66,12 @@ class CachedManager(models.Manager[M]):
 
     _queryset_class: type[QuerySet[Any]] = CachedQuerySet
 
-    def __init__(self, *, ttl: int | None = None) -> None:
+    def __init__(self, *, ttl: int | None = None, by: Sequence[str] = ()) -> None:
         super().__init__()
         self.ttl = None if ttl is None else checked_ttl(ttl)
+        if isinstance(by, str):
+            raise TypeError(f"by is a list of names of fields, such as [{by!r}], not {by!r}.")
+        self.by = tuple(by)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have the querysets of `CachedManager.from_queryset(Own)` cached too."""
@@ -73,7 +83,7 @@ class CachedManager(models.Manager[M]):
     def contribute_to_class(self, cls: type[Model], name: str) -> None:
         """Take part in `cls`, and have its writes watched once all models are loaded."""
         super().contribute_to_class(cls, name)
-        declare(cls)
+        declare(cls, self.by)
 
     def get_queryset(self) -> CachedQuerySet[M]:
         """Return a queryset that is answered from the cache."""
@@ -90,16 +100,36 @@ class CachedManager(models.Manager[M]):
         return self.get_queryset().uncached()
 
     def get(self, *args: Any, **kwargs: Any) -> M:
-        """Return the one row that matches; by primary key alone its answer depends on that row only."""
-        tracked = self._tracked()
-        pk = _only_pk(tracked, args, kwargs) if tracked is not None else None
-        if tracked is None or pk is None:
+        """Return the one row that matches; by primary key or a unique field it depends on that row only."""
+        tracked = None if args or len(kwargs) != 1 else self._tracked()
+        if tracked is None:
             return self.get_queryset().get(*args, **kwargs)
-        row = read_one(tracked, pk, alias=self.db, ttl_seconds=self.ttl or options.CACHE_DEFAULT_TTL)
+        [(name, value)] = kwargs.items()
+        if name in {"pk", tracked.pk_name}:
+            pk = tracked.to_pk(value)
+            return self.get_queryset().get(pk=value) if pk is None else self._get_by_key(tracked, pk)
+        column = tracked.unique.get(name)
+        key = None if column is None else column.to_key(value)
+        if column is None or key is None:
+            return self.get_queryset().get(**kwargs)
+        return self._get_by_unique(tracked, column, key, kwargs)
+
+    def _get_by_key(self, tracked: TrackedModel, pk: PrimaryKey) -> M:
+        row: M | None = read_one(tracked, pk, alias=self.db, ttl_seconds=self._seconds)
         if row is None:
             missing = f"{self.model._meta.object_name} matching query does not exist."
             raise self.model.DoesNotExist(missing)  # type: ignore[attr-defined]
-        return row  # type: ignore[no-any-return]
+        return row
+
+    def _get_by_unique(
+        self, tracked: TrackedModel, column: UniqueColumn, key: PrimaryKey, asked: dict[str, Any]
+    ) -> M:
+        alias = self.db
+        row: M | None = read_by_unique(tracked, column, key, alias=alias, ttl_seconds=self._seconds)
+        if row is None:
+            row = self.get_queryset().get(**asked)
+            remember_key(tracked, column, key, alias=alias, pk=row.pk)
+        return row
 
     async def aget(self, *args: Any, **kwargs: Any) -> M:
         """Return the one row that matches, as `get` does."""
@@ -128,6 +158,17 @@ class CachedManager(models.Manager[M]):
                     id="perfkit.W101",
                 )
             )
+        messages += [
+            checks.Error(
+                f"{self.model._meta.label}.{self.name} divides its lists by {name!r}, "
+                f"{_why_not_by(self.model, name)}.",
+                hint="Name integers, texts without a collation, dates, booleans, UUIDs, or foreign keys to such.",
+                obj=self.model,
+                id="perfkit.E102",
+            )
+            for name in self.by
+            if declarable(self.model, name) is None
+        ]
         return messages
 
     @property
@@ -138,6 +179,10 @@ class CachedManager(models.Manager[M]):
         ttl: int | None = getattr(default, "ttl", None) if isinstance(default, CachedManager) else None
         return DEFAULT if ttl is None else ttl
 
+    @property
+    def _seconds(self) -> int:
+        return self.ttl or options.CACHE_DEFAULT_TTL
+
     def _tracked(self) -> TrackedModel | None:
         """Return how the model is tracked; None where it cannot be, or this manager has rows of its own."""
         cls = type(self)
@@ -147,14 +192,12 @@ class CachedManager(models.Manager[M]):
         return tracked if isinstance(tracked, TrackedModel) else None
 
 
-def _only_pk(tracked: TrackedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> PrimaryKey | None:
-    """Return the primary key if the arguments of `get` name it and nothing else."""
-    if args or len(kwargs) != 1:
-        return None
-    [(name, value)] = kwargs.items()
-    if name not in {"pk", tracked.pk_name}:
-        return None
-    return tracked.to_pk(value)
+def _why_not_by(model: type[Model], name: str) -> str:
+    names = [field.name for field in model._meta.concrete_fields]
+    if name in names:
+        return "whose values cannot name rows"
+    nearest = get_close_matches(name, names, n=1)
+    return "which is not a field of it" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
 
 
 def _reads_like_django(manager: type[models.Manager[Any]]) -> bool:

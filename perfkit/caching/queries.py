@@ -21,10 +21,12 @@ from django.db.models.sql.constants import MULTI
 
 from perfkit.caching.databases import entry_scope, tag_scope
 from perfkit.caching.locks import fork_safe_lock
-from perfkit.caching.reads import Bypass, Place, Rows
+from perfkit.caching.reads import Place, Rows
 from perfkit.caching.registry import tracked_tables
+from perfkit.caching.restrictions import Restriction, restriction_of
 from perfkit.caching.structure import Reach, reach_of, structure_of
 from perfkit.caching.tags import any_write_tag, query_key
+from perfkit.caching.trust import Bypass
 from perfkit.hydration import FETCH_MODE, Hydrator, hydrator_for, set_known_related
 
 MOST_SHAPES: Final = 2_000
@@ -42,13 +44,15 @@ class Shape:
     Args:
         name: What the structure is called in keys: the same in every process.
         reach: The tables it reads, and why it may not be cached.
+        restriction: What keeps it to some rows of its own table.
     """
 
-    __slots__ = ("_forms", "name", "reach", "tables")
+    __slots__ = ("_forms", "name", "reach", "restriction", "tables")
 
-    def __init__(self, name: bytes, reach: Reach) -> None:
+    def __init__(self, name: bytes, reach: Reach, restriction: Restriction | None = None) -> None:
         self.name = name
         self.reach = reach
+        self.restriction = restriction
         self.tables = tuple(sorted(reach.tables))
         self._forms: dict[tuple[type, type, str, bool], Form] = {}
 
@@ -99,26 +103,47 @@ class PreparedRead:
         known: The compiled query, where only its SQL could name it.
     """
 
-    __slots__ = ("known", "parts", "shape")
+    __slots__ = ("_query", "known", "parts", "shape")
 
-    def __init__(self, shape: Shape, parts: tuple[bytes, ...], known: Compiled | None) -> None:
+    def __init__(self, query: Query, shape: Shape, parts: tuple[bytes, ...], known: Compiled | None) -> None:
+        self._query = query
         self.shape = shape
         self.parts = parts
         self.known = known
 
-    def place(self, alias: str, *extra: str) -> Place:
+    def place(self, alias: str, ttl_seconds: int, *kind: str) -> Place:
         """Return where the answer is kept.
 
         Args:
-            extra: What beside the query decides the answer: `"count"`, for example.
+            ttl_seconds: How long; answers kept for other times are others.
+            kind: What is asked of the query where that is not its rows: `"count"`, for example.
         """
+        extra = (str(ttl_seconds), *kind)
         connection = connections[alias]
         scope = tag_scope(connection)
         digest = hashlib.blake2b(
             _encoder.encode((django.VERSION[:2], connection.vendor, self.parts, extra)), digest_size=16
         )
-        tags = tuple(any_write_tag(scope, table) for table in self.shape.tables)
-        return Place(query_key(entry_scope(connection), digest.hexdigest()), tags, (self.shape.name, extra))
+        lasting, besides = self._tags(scope, has_rows=not kind)
+        key = query_key(entry_scope(connection), digest.hexdigest())
+        return Place(key, (*lasting, *besides), len(lasting), (self.shape.name, extra))
+
+    def _tags(self, scope: str, *, has_rows: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return what the answer depends on, and what one without rows depends on besides.
+
+        Args:
+            has_rows: Whether the rows of the answer are those of the query, and not a number of them.
+        """
+        shape = self.shape
+        restriction = shape.restriction
+        if restriction is not None and (has_rows or restriction.column is not None):
+            own = restriction.tags(self._query, scope)
+            if own is not None:
+                others = [
+                    any_write_tag(scope, table) for table in shape.tables if table != restriction.table.name
+                ]
+                return (*own[0], *others), own[1]
+        return tuple([any_write_tag(scope, table) for table in shape.tables]), ()
 
 
 def prepared_read(query: Query, alias: str) -> PreparedRead:
@@ -134,9 +159,10 @@ def prepared_read(query: Query, alias: str) -> PreparedRead:
     shape = _shapes.get(structure.skeleton)
     if shape is None:
         name = hashlib.blake2b(repr(structure.skeleton).encode(), digest_size=16).digest()
-        shape = _keep(structure.skeleton, Shape(name, reach_of(query)))
+        reach = reach_of(query)
+        shape = _keep(structure.skeleton, Shape(name, reach, restriction_of(query, reach)))
     _require_allowed(shape.reach)
-    return PreparedRead(shape, (shape.name, _bytes_of(structure.values)), None)
+    return PreparedRead(query, shape, (shape.name, _bytes_of(structure.values)), None)
 
 
 def _named_by_sql(query: Query, alias: str) -> PreparedRead:
@@ -144,7 +170,7 @@ def _named_by_sql(query: Query, alias: str) -> PreparedRead:
     _require_allowed(reach)
     known = compiled(query, alias)
     name = hashlib.blake2b(known.sql.encode(), digest_size=16).digest()
-    return PreparedRead(Shape(name, reach), (name, _bytes_of(tuple(_told_apart(known.params)))), known)
+    return PreparedRead(query, Shape(name, reach), (name, _bytes_of(tuple(_told_apart(known.params)))), known)
 
 
 def _bytes_of(values: tuple[Any, ...]) -> bytes:

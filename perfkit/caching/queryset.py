@@ -10,8 +10,9 @@ from django.core.exceptions import EmptyResultSet, FieldError
 from django.db.models import Model, QuerySet
 from django.db.models.sql import Query
 
-from perfkit.caching.queries import PreparedRead, UntrackedTableBypass, compiled, prepared_read
-from perfkit.caching.reads import Bypass, Rows, read_rows, tell_bypass, warn_once
+from perfkit.caching.queries import Form, PreparedRead, UntrackedTableBypass, compiled, prepared_read
+from perfkit.caching.reads import Place, Rows, read_rows
+from perfkit.caching.trust import Bypass, tell_bypass, warn_once
 from perfkit.conf import options
 
 M = TypeVar("M", bound=Model)
@@ -72,6 +73,43 @@ class CachedQuerySet(QuerySet[M]):
         # One row, for the answers differ in type: name, value, name, value …
         rows = self._read(query, "aggregate", lambda: [tuple(chain.from_iterable(ask().items()))])
         return ask() if rows is None else dict(zip(rows[0][::2], rows[0][1::2], strict=True))
+
+    def rows(self) -> Rows:
+        """Ask the database for the rows that this queryset is made of; return them as the driver gave them."""
+        try:
+            return compiled(self.query, self.db).rows()
+        except EmptyResultSet:
+            return []
+
+    def whereabouts(self) -> tuple[Place, Form] | None:
+        """Return where the answer is kept and what its rows become.
+
+        None where it is not kept, or where what becomes of the rows depends on more than them.
+        """
+        prepared = self._prepared(self.query)
+        if prepared is None or self._known_related_objects:  # type: ignore[attr-defined]  # missing in the stubs
+            return None
+        try:
+            form = prepared.shape.form(self, prepared.known)
+        except EmptyResultSet:
+            return None
+        return None if form.hydrator is None else (prepared.place(self.db, self._seconds), form)
+
+    @classmethod
+    def of(cls, queryset: QuerySet[M], *, ttl: int | None) -> CachedQuerySet[M]:
+        """Return any queryset as one that is answered from the cache.
+
+        Args:
+            ttl: Seconds; the queryset's own where left out, or `PERFKIT["CACHE_DEFAULT_TTL"]`.
+        """
+        clone: Any = queryset._chain()  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
+        if not isinstance(clone, CachedQuerySet):
+            state = vars(clone)
+            clone = CachedQuerySet(queryset.model)
+            vars(clone).update(state)
+        if ttl is not None or clone._ttl_seconds is None:  # of this class
+            clone._ttl_seconds = DEFAULT if ttl is None else ttl  # likewise
+        return clone  # type: ignore[no-any-return]
 
     @classmethod
     def as_manager(cls) -> Any:
@@ -134,12 +172,16 @@ class CachedQuerySet(QuerySet[M]):
         *kind: str,
         is_expected: Callable[[Rows], bool],
     ) -> Rows:
-        assert self._ttl_seconds is not None  # noqa: S101  # only then is anything prepared
-        ttl_seconds = options.CACHE_DEFAULT_TTL if self._ttl_seconds == DEFAULT else self._ttl_seconds
-        place = prepared.place(self.db, str(ttl_seconds), *kind)
+        ttl_seconds = self._seconds
+        place = prepared.place(self.db, ttl_seconds, *kind)
         return read_rows(
             self.model, place, alias=self.db, ttl_seconds=ttl_seconds, fetch=fetch, is_expected=is_expected
         )
+
+    @property
+    def _seconds(self) -> int:
+        assert self._ttl_seconds is not None  # noqa: S101  # asked only of what is kept
+        return options.CACHE_DEFAULT_TTL if self._ttl_seconds == DEFAULT else self._ttl_seconds
 
     def _prepared(self, query: Query) -> PreparedRead | None:
         if self._for_write and not query.select_for_update:  # type: ignore[attr-defined]  # missing in the stubs

@@ -29,10 +29,12 @@ class Reach:
     Args:
         tables: Every table that it may read, unquoted, lower case, without schema.
         refusal: Why its answer may not be cached; empty if it may.
+        repeated: Those that it joins more than once, or looks into from a subquery.
     """
 
     tables: frozenset[str]
     refusal: str
+    repeated: frozenset[str] = frozenset()
 
 
 _VOLATILE: Final = {
@@ -85,9 +87,11 @@ class _Survey:
         self._tables: set[str] = set()
         self._refusal = ""
         self._seen: set[int] = set()
+        self._repeated: set[str] = set()
+        self._depth = 0
 
     def reach(self) -> Reach:
-        return Reach(frozenset(self._tables), self._refusal)
+        return Reach(frozenset(self._tables), self._refusal, frozenset(self._repeated))
 
     def refuse(self, reason: str) -> None:
         self._refusal = self._refusal or reason
@@ -106,16 +110,18 @@ class _Survey:
             self.refuse("explain")
         if "?" in plans.ordering_of(query):
             self.refuse("random order")
+        self._depth += 1
         if query.combinator:
             self._see_all([*query.combined_queries, *query.order_by])
         else:
             self._see_own(query)
+        self._depth -= 1
 
     def _see_own(self, query: Query) -> None:
         counts = query.alias_refcount
         used = [(alias, join) for alias, join in query.alias_map.items() if counts[alias]]
         if not used:  # compiling begins with the first table, or with the model's own
-            self._tables.add(plain_table_name(query.get_meta().db_table))
+            self._see_table(query.get_meta().db_table)
             used = list(query.alias_map.items())[:1]
         self._see_joins(used)
         self._see_all(query.select)
@@ -146,15 +152,27 @@ class _Survey:
 
     def _add(self, reach: Reach) -> None:
         self._tables |= reach.tables
+        self._repeated |= reach.tables if self._depth > 1 else reach.repeated
         self.refuse(reach.refusal)
 
     def see_plan(self, plan: plans.Plan) -> None:
         self._see_joins(plan.joins)
         self._see_all(plan.expressions)
 
+    def _see_table(self, db_table: str) -> None:
+        table = plain_table_name(db_table)
+        self._tables.add(table)
+        if self._depth > 1:
+            self._repeated.add(table)
+
     def _see_joins(self, joins: Iterable[tuple[str, Any]]) -> None:
+        joined: set[str] = set()
         for _, join in joins:
-            self._tables.add(plain_table_name(join.table_name))
+            self._see_table(join.table_name)
+            table = plain_table_name(join.table_name)
+            if table in joined:
+                self._repeated.add(table)
+            joined.add(table)
             if type(join) is BaseTable:
                 continue
             relation: Any = join.join_field

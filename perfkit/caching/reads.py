@@ -8,48 +8,50 @@ it is dead, even if it arrives after the write is done.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from django.db import Error, connections, router
 from django.db.models import Model
 from django.utils.asyncio import async_unsafe
 
 from perfkit.caching import tokens
-from perfkit.caching.coherence import breaker, outbox
-from perfkit.caching.databases import is_watchable
+from perfkit.caching.coherence import breaker
 from perfkit.caching.entries import UnstorableError, decoded, encoded, shareable_until
 from perfkit.caching.flights import durations, pauses
 from perfkit.caching.memory import Tokens, memory
-from perfkit.caching.outbox import LookUnderWayError, OutboxMissingError
 from perfkit.caching.scope import TokenScope, current_scope, note_recent, recent_tags
-from perfkit.caching.store import Store, StoreError, current_store
+from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import lease_name
-from perfkit.caching.writes import tracker_of
+from perfkit.caching.trust import (
+    Bypass,
+    has_written,
+    is_in_transaction,
+    require_committed_view,
+    tell_bypass,
+    usable_store,
+)
 from perfkit.conf import options
 from perfkit.signals import cache_read
-
-logger: Final = logging.getLogger("perfkit.caching")
-
-PROBE: Final = "p:probe"
-"""A tag that nothing depends on: a full server, or a replica, answers reads and yet can be told nothing."""
 
 Rows = Sequence[Sequence[Any]]
 
 
-class Bypass(Exception):  # noqa: N818  # an answer, not an error: it never leaves this room
-    """The read goes to the database and stores nothing; the argument is the reason."""
-
-
 class Place(NamedTuple):
-    """Where an answer is in the cache, which tags it depends on, and what takes about as long to compute."""
+    """Where an answer is in the cache, and what it depends on.
+
+    Args:
+        key: Of its entry.
+        tags: What an answer without rows depends on: a row that is made later would be in it.
+        lasting: How many of the tags, from the first, an answer with rows depends on.
+        family: What takes about as long to compute.
+    """
 
     key: str
     tags: tuple[str, ...]
+    lasting: int
     family: Hashable
 
 
@@ -75,24 +77,26 @@ def read_rows(
         None on a hit (one round trip to the cache server), else those of `fetch`.
         Of many who miss a slow answer together one fetches, and the others wait for it.
     """
-    reason = ""
     lease = ""
     try:
-        store = usable_store(model, alias, place.tags)
-        rows, found = _recalled(store, place, is_expected, ttl_seconds)
+        durations.require_keepable(place.key)
+        store = usable_store(model, alias, place.tags[: place.lasting])
+        look = partial(_recalled, store, place, is_expected, alias, ttl_seconds)
+        rows, found = look()
         if rows is None:
             require_committed_view(alias)
-            taken = _usable_tokens(store, place.tags, found)
-            if durations.needs_flight(place.family) and not _is_in_transaction(alias):
-                look = partial(_recalled, store, place, is_expected, ttl_seconds)
+            taken = _usable_tokens(store, place, found)
+            if durations.needs_flight(place.family) and not is_in_transaction(alias):
                 rows, taken, lease = _waited(store, place, taken, look)
     except Bypass as bypass:
-        reason = str(bypass)
+        tell_bypass(model, str(bypass))
+        return fetch()
+    except UnstorableError as error:
+        tell_bypass(model, error.reason)
+        return fetch()
     except StoreError as error:
         breaker.failed(str(error))
-        reason = "outage"
-    if reason:
-        tell_bypass(model, reason)
+        tell_bypass(model, "outage")
         return fetch()
     if rows is not None:
         cache_read.send(sender=model, outcome="hit", reason="")
@@ -102,9 +106,10 @@ def read_rows(
         fetched = fetch()
         durations.took(place.family, time.perf_counter() - started)
         cache_read.send(sender=model, outcome="miss", reason="")
-        answers = {place.key: (fetched, taken)} if is_expected(fetched) else {}
-        if not fill(store, model, answers, ttl_seconds=ttl_seconds) and lease:
-            durations.was_not_kept(place.family)
+        if not is_expected(fetched):
+            durations.cannot_keep(place.key, UnstorableError("unexpected answer"))
+        else:
+            _offer(store, model, place, fetched, taken, ttl_seconds=ttl_seconds, is_awaited=bool(lease))
     finally:
         if lease:
             _released(store, lease)
@@ -126,7 +131,7 @@ def _waited(
         is_mine = store.lease(name, lease_ms=int(seconds * 1000))
         try:
             rows, found = look()  # the one before may have filled it just now
-            taken = _usable_tokens(store, place.tags, found) if rows is None else taken
+            taken = _usable_tokens(store, place, found) if rows is None else taken
         except Bypass:
             if is_mine:
                 store.release(name)
@@ -149,14 +154,8 @@ def _released(store: Store, lease: str) -> None:
         breaker.failed(str(error))  # it ends by itself
 
 
-def _is_in_transaction(alias: str) -> bool:
-    """Say whether others may wait for locks of this reader, who must not wait for them in turn."""
-    tracker = tracker_of(connections[alias])
-    return tracker is not None and tracker.in_transaction
-
-
 def _recalled(
-    store: Store, place: Place, is_expected: Callable[[Rows], bool], ttl_seconds: int
+    store: Store, place: Place, is_expected: Callable[[Rows], bool], alias: str, ttl_seconds: int
 ) -> tuple[Rows | None, Tokens]:
     """Return what is kept at a place, None where nothing is that still holds, and the tokens of its tags.
 
@@ -167,10 +166,11 @@ def _recalled(
     mode = options.CACHE_MEMORY if store.is_shared else "off"
     scope = current_scope() if mode == "request" else None
     held = memory.get(place.key) if mode != "off" else None
-    if held is not None:
-        if scope is not None and scope.tokens(place.tags) == held.tokens:
+    if held is not None and _may_show(held.rows, place, alias):
+        tags = place.tags[: len(held.tokens)]
+        if scope is not None and scope.tokens(tags) == held.tokens:
             return held.rows, held.tokens
-        if _asked(scope, place.tags, store.tokens) == held.tokens:
+        if _asked(scope, tags, store.tokens) == held.tokens:
             return held.rows, held.tokens
     entry = None
 
@@ -180,15 +180,31 @@ def _recalled(
         return found
 
     found = _asked(scope, place.tags, read)
-    if entry is None or None in found:
+    if entry is None:
         return None, found
-    rows = decoded(entry, _stamp(place.key, found))
-    if rows is None or not is_expected(rows):
+    rows, used = _rows_in(entry, place, found)
+    if rows is None or not is_expected(rows) or not _may_show(rows, place, alias):
         return None, found
     if mode != "off" and (ends := shareable_until(entry)) is not None:
         left_seconds = min(ends - time.time(), ttl_seconds)
-        memory.put(place.key, found, rows, entry_bytes=len(entry), seconds=left_seconds)
+        memory.put(place.key, used, rows, entry_bytes=len(entry), seconds=left_seconds)
     return rows, found
+
+
+def _rows_in(entry: bytes, place: Place, found: Tokens) -> tuple[list[tuple[Any, ...]] | None, Tokens]:
+    """Return the rows of an entry that was made with tokens just found, and which of them it was made with."""
+    lasting = found[: place.lasting]
+    if None in lasting:
+        return None, found
+    rows = decoded(entry, _stamp(place.key, lasting))
+    if rows or place.lasting == len(found):
+        return rows, lasting
+    return (None if None in found else decoded(entry, _stamp(place.key, found))), found
+
+
+def _may_show(rows: Rows, place: Place, alias: str) -> bool:
+    """Say whether the open transaction has not made rows that an answer without any would have to show."""
+    return bool(rows) or not has_written(alias, place.tags[place.lasting :])
 
 
 def _asked(scope: TokenScope | None, tags: tuple[str, ...], ask: Callable[[Sequence[str]], Tokens]) -> Tokens:
@@ -207,57 +223,33 @@ def _asked(scope: TokenScope | None, tags: tuple[str, ...], ask: Callable[[Seque
     return found[: len(tags)]
 
 
-def usable_store(model: type[Model], alias: str, tags: tuple[str, ...]) -> Store:
-    """Return the store, if a read of `model` from `alias` may be answered from it or fill it now.
-
-    Raises:
-        Bypass: It may not.
-        StoreError: The server does not answer.
-    """
-    if not options.CACHE_ENABLED:
-        raise Bypass("disabled")
-    store = current_store()
-    if store is None:
-        raise Bypass("disabled")
-    if router.db_for_write(model) != alias:
-        raise Bypass("replica")
-    if not is_watchable(connections[alias]):
-        raise Bypass("driver")
-    tracker = tracker_of(connections[alias])
-    if tracker is not None and tracker.has_own_session:
-        raise Bypass("session setting")
-    in_transaction = tracker is not None and tracker.in_transaction
-    if tracker is not None and in_transaction:
-        if not tracker.pending.isdisjoint(tags):
-            raise Bypass("written in this transaction")
-        if tracker.keeps_snapshot:
-            raise Bypass("snapshot")
-    if store.is_shared:
-        _drain_outbox(store, alias, in_transaction=in_transaction)
-    return store
-
-
-def _drain_outbox(store: Store, alias: str, *, in_transaction: bool) -> None:
-    if not breaker.allows():
-        raise Bypass("outage")
-    if breaker.is_open:
-        store.void((PROBE,))
+def _offer(
+    store: Store,
+    model: type[Model],
+    place: Place,
+    rows: Rows,
+    taken: tuple[bytes, ...],
+    *,
+    ttl_seconds: int,
+    is_awaited: bool,
+) -> None:
+    """Store what a miss has fetched; nobody who does not wait for it need know whether that went well."""
+    used = taken[: place.lasting] if rows else taken
+    if any(map(tokens.is_in_flight, used)):
+        return  # somebody writes the table; of an answer with rows nobody would get so far
     try:
-        outbox.drain(connections[alias], store, in_transaction=in_transaction)
-    except OutboxMissingError as error:
-        warn_once(str(error))
-        raise Bypass("outbox missing") from error
-    except LookUnderWayError as error:
-        raise Bypass("outbox") from error
-    except Error as error:
-        raise Bypass("outbox unreadable") from error  # the database will tell the caller itself
-
-
-def require_committed_view(alias: str) -> None:
-    """Raise Bypass where the open transaction sees writes of its own, which may yet be rolled back."""
-    tracker = tracker_of(connections[alias])
-    if tracker is not None and tracker.has_written:
-        raise Bypass("transaction has written")
+        entry = _entry(place.key, rows, used, ttl_seconds)
+    except UnstorableError as error:
+        durations.cannot_keep(place.key, error)
+        tell_bypass(model, error.reason)
+        return
+    try:
+        if is_awaited:
+            store.fill({place.key: entry}, ttl_seconds=ttl_seconds)
+        else:
+            store.offer(place.key, entry, ttl_seconds=ttl_seconds)
+    except StoreError as error:
+        breaker.failed(str(error))
 
 
 def fill(
@@ -271,9 +263,9 @@ def fill(
     entries = {}
     for key, (rows, taken) in answers.items():
         try:
-            entries[key] = encoded(rows, _stamp(key, taken), ends=time.time() + ttl_seconds)
+            entries[key] = _entry(key, rows, taken, ttl_seconds)
         except UnstorableError as error:
-            tell_bypass(model, str(error))
+            tell_bypass(model, error.reason)
     if entries:
         try:
             store.fill(entries, ttl_seconds=ttl_seconds)
@@ -283,30 +275,19 @@ def fill(
     return len(entries)
 
 
+def _entry(key: str, rows: Rows, taken: tuple[bytes, ...], ttl_seconds: int) -> bytes:
+    return encoded(rows, _stamp(key, taken), ends=time.time() + ttl_seconds)
+
+
 def _stamp(key: str, found: Tokens) -> Tokens:
     """Return what an entry must hold to be trusted: its own key, for it may have been copied, and the tokens."""
     return (key.encode(), *found)
 
 
-def _usable_tokens(store: Store, tags: tuple[str, ...], found: tuple[bytes | None, ...]) -> tuple[bytes, ...]:
+def _usable_tokens(store: Store, place: Place, found: Tokens) -> tuple[bytes, ...]:
     """Return the tokens a fill may use: those just read, or newly taken where some are missing."""
     complete = tuple(token for token in found if token is not None)
-    taken = complete if len(complete) == len(tags) else store.take(tags)
-    if any(tokens.is_in_flight(token) for token in taken):
+    taken = complete if len(complete) == len(place.tags) else store.take(place.tags)
+    if any(map(tokens.is_in_flight, taken[: place.lasting])):
         raise Bypass("write in flight")
     return taken
-
-
-def tell_bypass(model: type[Model], reason: str) -> None:
-    """Tell that a read of `model` goes past the cache, or is not stored, and why."""
-    cache_read.send(sender=model, outcome="bypass", reason=reason)
-
-
-_warned: Final[set[str]] = set()
-
-
-def warn_once(problem: str) -> None:
-    """Log why cached reads go to the database; each problem once in the life of the process."""
-    if problem not in _warned:
-        _warned.add(problem)
-        logger.warning("Cached reads go to the database: %s", problem)

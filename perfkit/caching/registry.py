@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 from django.core.signals import setting_changed
-from django.db.models import CharField, Field, Model, UUIDField
-from django.db.models.fields import IntegerField
+from django.db.models import Field, Model, UniqueConstraint
 
+from perfkit.caching.keys import ToPrimaryKey, is_plain, is_plain_value, reader_of, unsure
 from perfkit.caching.locks import fork_safe_rlock
-from perfkit.caching.tags import PrimaryKey
 from perfkit.conf import options
 
-ToPrimaryKey = Callable[[object], PrimaryKey | None]
+
+@dataclass(frozen=True, slots=True)
+class DeclaredColumn:
+    """A column that a manager's `by` names: lists by one of its values depend on the rows with that value.
+
+    Args:
+        name: As the database has it.
+        to_key: Turns a value that is not NULL into what names it in tags, None where unsure.
+    """
+
+    name: str
+    to_key: ToPrimaryKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +36,27 @@ class TrackedTable:
         name: Without quotes, lower case: what a statement that writes it must contain.
         pk_column: The column of its primary key.
         to_pk: Turns a value as a statement gives it into the primary key, None where unsure.
+        declared: Its declared columns.
     """
 
     name: str
     pk_column: str
     to_pk: ToPrimaryKey
+    declared: tuple[DeclaredColumn, ...] = ()
+
+
+class UniqueColumn(NamedTuple):
+    """A column of which no two rows have the same value.
+
+    Args:
+        name: The attribute of its field.
+        place: Where it stands in a row of the model's concrete fields.
+        to_key: Turns a value as a caller or the driver gives it into what is compared, None where unsure.
+    """
+
+    name: str
+    place: int
+    to_key: ToPrimaryKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +68,7 @@ class TrackedModel:
         pk_name: The attribute of its primary key.
         pk_index: Where the primary key stands in a row of its concrete fields.
         to_pk: Turns a value as a caller gives it into the primary key, None where unsure.
+        unique: Other columns that name one row each, by the names that a caller may use.
     """
 
     model: type[Model]
@@ -50,19 +76,19 @@ class TrackedModel:
     pk_name: str
     pk_index: int
     to_pk: ToPrimaryKey
+    unique: Mapping[str, UniqueColumn]
 
 
 _tracked: Final[dict[type[Model], TrackedModel | str]] = {}
 _declared: Final[set[type[Model]]] = set()
+_by: Final[dict[type[Model], set[str]]] = {}
+"""The names of fields that managers of a model declare."""
 _undecided: Final[list[type[Model]]] = []
 _by_name: Mapping[str, TrackedTable] = {}
 """Replaced, never changed: other threads go through it meanwhile."""
 _listed: set[type[Model]] | None = None
 """The models of `CACHE_MODELS`, None until the setting has been read."""
 _lock: Final = fork_safe_rlock()
-LARGEST_KEY: Final = 2**63
-LONGEST_NUMBER: Final = 20
-"""Digits of a number that a key's column can hold."""
 
 
 def track(model: type[Model]) -> TrackedModel | str:
@@ -77,7 +103,28 @@ def track(model: type[Model]) -> TrackedModel | str:
 def _tracked_model(model: type[Model]) -> TrackedModel:
     pk = model._meta.pk
     names = [field.attname for field in model._meta.concrete_fields]
-    return TrackedModel(model, table_name(model), pk.attname, names.index(pk.attname), _reader_of(pk))
+    return TrackedModel(
+        model, table_name(model), pk.attname, names.index(pk.attname), reader_of(pk), _unique_columns(model)
+    )
+
+
+def _unique_columns(model: type[Model]) -> dict[str, UniqueColumn]:
+    """Return the columns that the database keeps unique in every transaction, by the names of their fields."""
+    meta = model._meta
+    alone = {
+        constraint.fields[0]
+        for constraint in meta.constraints
+        if type(constraint) is UniqueConstraint
+        and len(constraint.fields) == 1
+        and not (constraint.condition or constraint.expressions or constraint.deferrable)
+    }
+    columns = {}
+    for place, field in enumerate(meta.concrete_fields):
+        is_unique = (field.unique or field.name in alone) and not field.primary_key and meta.managed
+        if is_unique and is_plain_value(field):
+            column = UniqueColumn(field.attname, place, reader_of(field))
+            columns[field.name] = columns[field.attname] = column
+    return columns
 
 
 def _watch(model: type[Model]) -> None:
@@ -88,13 +135,43 @@ def _watch(model: type[Model]) -> None:
         for owner in _owners(model):
             pk = owner._meta.pk
             table = TrackedTable(
-                table_name(owner), str(pk.column or ""), _reader_of(pk) if _has_plain_key(pk) else _unsure
+                table_name(owner),
+                str(pk.column or ""),
+                reader_of(pk) if is_plain(pk) else unsure,
+                _declared_columns(owner),
             )
             other = tables.get(table.name)
-            if other is not None and (other.pk_column, other.to_pk) != (table.pk_column, table.to_pk):
-                table = replace(table, to_pk=_unsure)  # their keys name the rows of one table differently
-            tables[table.name] = table
+            tables[table.name] = table if other is None else _shared(table, other)
         _by_name = tables
+
+
+def _shared(table: TrackedTable, other: TrackedTable) -> TrackedTable:
+    """Return what is known of a table that two models have."""
+    if (other.pk_column, other.to_pk) != (table.pk_column, table.to_pk):
+        table = replace(table, to_pk=unsure)  # their keys name the rows of one table differently
+    columns = {column.name: column for column in other.declared}
+    for column in table.declared:
+        is_same = columns.setdefault(column.name, column) == column
+        if not is_same:
+            columns[column.name] = replace(column, to_key=unsure)
+    return replace(table, declared=tuple(columns.values()))
+
+
+def _declared_columns(owner: type[Model]) -> tuple[DeclaredColumn, ...]:
+    names = {name for model, names in _by.items() if issubclass(owner, model) for name in names}
+    columns = {}
+    for name in sorted(names):
+        field = declarable(owner, name)
+        if field is not None and field.model is owner:
+            columns[field.attname] = DeclaredColumn(str(field.column), reader_of(field))
+    return tuple(columns.values())
+
+
+def declarable(model: type[Model], name: str) -> Field[Any, Any] | None:
+    """Return the field of that name, if its values can name rows in tags."""
+    fields = model._meta.concrete_fields
+    field = next((each for each in fields if name in {each.name, each.attname}), None)
+    return field if field is not None and is_plain_value(field) else None
 
 
 def _owners(model: type[Model]) -> Iterator[type[Model]]:
@@ -118,12 +195,16 @@ def plain_table_name(db_table: str) -> str:
     return db_table.strip('"').rpartition(".")[2].removeprefix('"').lower()
 
 
-def declare(model: type[Model]) -> None:
+def declare(model: type[Model], by: Iterable[str]) -> None:
     """Have `model` tracked as soon as all models are loaded and its relations are known.
 
     So are those that inherit from it: they have its manager, and nothing else tells of them.
+
+    Args:
+        by: Names of the fields by whose values lists are divided.
     """
     _declared.add(model)
+    _by.setdefault(model, set()).update(by)
     _undecided.append(model)
 
 
@@ -189,48 +270,9 @@ def why_not(model: type[Model]) -> str:
         return "it inherits its table from another model"
     if not meta.managed and meta.db_table == "":
         return "it has no table"
-    if not _has_plain_key(meta.pk):
+    if not is_plain(meta.pk):
         return "its primary key is not a plain integer, text or UUID column without a collation"
     return ""
-
-
-def _has_plain_key(pk: Field[Any, Any]) -> bool:
-    is_djangos = type(pk).__module__.startswith("django.db.models.fields")
-    is_plain = is_djangos and not pk.is_relation and isinstance(pk, IntegerField | CharField | UUIDField)
-    return is_plain and not getattr(pk, "db_collation", None)  # under one, different texts may be equal
-
-
-def _reader_of(pk: Field[Any, Any]) -> Callable[[object], PrimaryKey | None]:
-    if isinstance(pk, IntegerField):
-        return _as_int
-    return _as_uuid if isinstance(pk, UUIDField) else _as_text
-
-
-def _as_int(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value) if abs(value) < LARGEST_KEY else None
-    if isinstance(value, str) and len(value) <= LONGEST_NUMBER and value.isascii() and value.isdigit():
-        return int(value)
-    return None
-
-
-def _as_text(value: object) -> str | None:
-    return str.__str__(value) if isinstance(value, str) else None  # an enumeration's own str() is its name
-
-
-def _unsure(value: object) -> None:
-    return None
-
-
-def _as_uuid(value: object) -> uuid.UUID | None:
-    if isinstance(value, uuid.UUID):
-        return value
-    if isinstance(value, str):
-        try:
-            return uuid.UUID(value)
-        except ValueError:
-            return None
-    return None
 
 
 def _settings_changed(*, setting: str, **_: object) -> None:

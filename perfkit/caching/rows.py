@@ -17,17 +17,33 @@ from perfkit.caching.queries import compiled, model_fingerprint
 from perfkit.caching.reads import Place, Rows, fill, read_rows
 from perfkit.caching.registry import TrackedModel
 from perfkit.caching.store import Store
-from perfkit.caching.tags import PrimaryKey, entry_key, row_tag, table_tag
+from perfkit.caching.tags import PrimaryKey, any_write_tag, entry_key, row_tag, table_tag
 from perfkit.hydration import Hydrator
 
 Row = Sequence[Any]
 
 
 def read_one(tracked: TrackedModel, pk: PrimaryKey, *, alias: str, ttl_seconds: int) -> Any:
-    """Return the instance with this primary key, None where there is none. A missing row is never cached.
+    """Return the instance with this primary key, None where there is none.
 
     Queries:
         None on a hit (one round trip to the cache server), else one.
+    """
+    row = row_by_key(tracked, pk, alias=alias, ttl_seconds=ttl_seconds)
+    return None if row is None else instance_of(tracked, row, alias)
+
+
+def instance_of(tracked: TrackedModel, row: Row, alias: str) -> Any:
+    """Return the instance that a row with all columns of the model makes."""
+    connection = connections[alias]
+    return _hydrator(tracked.model, connection.vendor, alias)([row], connection, alias=alias)[0]
+
+
+def row_by_key(tracked: TrackedModel, pk: PrimaryKey, *, alias: str, ttl_seconds: int) -> Row | None:
+    """Return the column values of the row with this primary key, None where there is none.
+
+    Queries:
+        As `read_one`.
     """
     rows = read_rows(
         tracked.model,
@@ -35,12 +51,11 @@ def read_one(tracked: TrackedModel, pk: PrimaryKey, *, alias: str, ttl_seconds: 
         alias=alias,
         ttl_seconds=ttl_seconds,
         fetch=lambda: _selected_by_key(tracked, pk, alias),
-        is_expected=lambda rows: len(rows) == 1 and tracked.to_pk(rows[0][tracked.pk_index]) == pk,
+        is_expected=lambda rows: (
+            not rows or (len(rows) == 1 and tracked.to_pk(rows[0][tracked.pk_index]) == pk)
+        ),
     )
-    if not rows:
-        return None
-    connection = connections[alias]
-    return _hydrator(tracked.model, connection.vendor, alias)(rows, connection, alias=alias)[0]
+    return rows[0] if rows else None
 
 
 def select_rows(tracked: TrackedModel, keys: Iterable[PrimaryKey], alias: str) -> dict[PrimaryKey, Row]:
@@ -69,12 +84,17 @@ def fill_rows(
 
 
 def place_of(tracked: TrackedModel, pk: PrimaryKey, alias: str) -> Place:
-    """Return where a row is kept: it depends on its own tag and on that of its whole table."""
+    """Return where a row is kept: it depends on its own tag and on that of its whole table.
+
+    That there is none depends on any write, for new rows are not told by their keys.
+    """
     connection = connections[alias]
     scope = tag_scope(connection)
     columns = _columns(tracked.model, connection.vendor)
     key = entry_key(entry_scope(connection), tracked.table, columns, pk)
-    return Place(key, (row_tag(scope, tracked.table, pk), table_tag(scope, tracked.table)), tracked.table)
+    table = tracked.table
+    tags = (row_tag(scope, table, pk), table_tag(scope, table), any_write_tag(scope, table))
+    return Place(key, tags, lasting=2, family=table)
 
 
 def _selected(tracked: TrackedModel, keys: Sequence[PrimaryKey], alias: str) -> Rows:

@@ -7,11 +7,12 @@ What a statement does not name (a trigger, a function's body, a view behind the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from perfkit.caching.registry import TrackedTable, plain_table_name
-from perfkit.caching.tags import any_write_tag, row_tag, table_tag
+from perfkit.caching.inserts import Insert, insert_of
+from perfkit.caching.registry import DeclaredColumn, TrackedTable, plain_table_name
+from perfkit.caching.tags import any_write_tag, row_tag, table_tag, value_tag
 
 MOST_ROW_TAGS: Final = 500
 """A statement that names more rows than this is taken as a write to the whole table."""
@@ -34,6 +35,7 @@ FIRST_WORD: Final = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([a-z]+)", re.IG
 WRITING_WORD: Final = re.compile(
     r"\b(?:insert|update|delete|merge|truncate|copy|into|alter|drop|replace|call|do|execute)\b", re.IGNORECASE
 )
+CHANGES_TABLES: Final = re.compile(r"\b(?:alter|drop)\b", re.IGNORECASE)
 CREATE_TABLE: Final = re.compile(r"\s*create\s+(?:\w+\s+)*table\b", re.IGNORECASE)
 PLAIN_INSERT: Final = re.compile(r"\s*insert\s+into\b", re.IGNORECASE)
 BEYOND_INSERT: Final = re.compile(r"\b(?:conflict|update|delete|merge|replace)\b", re.IGNORECASE)
@@ -48,22 +50,56 @@ BY_KEY: Final = re.compile(
 """The form in which Django writes rows it knows: `UPDATE "t" SET … WHERE "t"."id" = %s`."""
 
 
+class WriteByKey(NamedTuple):
+    """A statement that changes rows it names by primary key, of a table with declared columns.
+
+    Args:
+        table: As the statement has it, with quotes.
+        columns: The declared ones.
+        where: With placeholders, `keys` of them: the last parameters.
+    """
+
+    table: str
+    columns: tuple[DeclaredColumn, ...]
+    is_update: bool
+    where: str
+    keys: int
+
+
 class Statement:
     """What the text of a SQL statement says, whatever its parameters.
 
     Args:
         sql: With placeholders.
         tracked: The tracked tables by name, names in lower case.
+
+    Attributes:
+        is_read: Whether it changes no row.
+        written: The tracked tables that it may write.
+        changes_tables: Whether it may take a column away.
+        by_key: How it names the rows it changes, where their former values are worth finding out.
     """
 
-    __slots__ = ("_is_plain_insert", "_sql", "_tracked", "is_read", "written")
+    __slots__ = (
+        "_insert",
+        "_is_plain_insert",
+        "_sql",
+        "_tracked",
+        "by_key",
+        "changes_tables",
+        "is_read",
+        "written",
+    )
 
     def __init__(self, sql: str, tracked: Mapping[str, TrackedTable]) -> None:
         self._sql = sql
         self._tracked = tracked
         self.is_read = is_read(sql)
         self.written: tuple[TrackedTable, ...] = ()
+        self.changes_tables = not self.is_read and bool(CHANGES_TABLES.search(sql))
+        self.by_key: WriteByKey | None = None
         self._is_plain_insert = False
+        self._insert: Insert | None = None
         if self.is_read or not tracked:
             return
         lowered = sql.lower()
@@ -74,6 +110,9 @@ class Statement:
         self._is_plain_insert = bool(
             PLAIN_INSERT.match(sql) and not BEYOND_INSERT.search(sql) and ";" not in sql
         )
+        if any(table.declared for table in self.written):
+            self.by_key = _write_by_key(sql, tracked)
+            self._insert = insert_of(sql) if self._is_plain_insert else None
 
     def tags(self, database: str, params: object, *, many: bool) -> frozenset[str]:
         """Return the tags of the rows that the statement may change.
@@ -85,17 +124,53 @@ class Statement:
         Returns:
             The `a:` of each table that it may write, and with it row tags where the statement names rows by
             primary key, else table tags, but neither for new rows; empty where it changes nothing that is tracked.
+            Where a table has declared columns, the `c:` of new rows, or the table's tag where those are not known.
         """
         if not self.written:
             return frozenset()
         if not many:
-            known = _known_rows(database, self._sql, params, self._tracked)
+            known = self.row_tags(database, params)
             if known is not None:
-                return known
+                return known if self.by_key is None else known | self._table_tags(database)
         written = frozenset(any_write_tag(database, table.name) for table in self.written)
-        if self._is_plain_insert:
-            return written  # new rows: no read that found a row by its key depends on them
-        return written | {table_tag(database, table.name) for table in self.written}
+        if self._is_plain_insert:  # new rows: no read that found a row by its key depends on them
+            return written | self._new_value_tags(database, None if many else params)
+        return written | self._table_tags(database)
+
+    def row_tags(self, database: str, params: object) -> frozenset[str] | None:
+        """Return the tags of a statement whose WHERE names primary keys and nothing else, else None.
+
+        Of declared columns they say nothing: the rows' former values are not in the statement.
+        """
+        return _known_rows(database, self._sql, params, self._tracked)
+
+    def _table_tags(self, database: str) -> frozenset[str]:
+        return frozenset(table_tag(database, table.name) for table in self.written)
+
+    def _new_value_tags(self, database: str, params: object) -> frozenset[str]:
+        """Return the `c:` of new rows, the table's own tag where not every value is known."""
+        divided = [table for table in self.written if table.declared]
+        if not divided:
+            return frozenset()
+        [table, *others] = divided
+        values = None if others or self._insert is None else self._insert.values(table.declared, params)
+        if values is None or plain_table_name(self._insert.table) != table.name:  # type: ignore[union-attr]
+            return frozenset(table_tag(database, each.name) for each in divided)
+        return value_tags(database, table.name, table.declared, values)
+
+
+def value_tags(
+    database: str, table: str, columns: Sequence[DeclaredColumn], values: Iterable[Sequence[object]]
+) -> frozenset[str]:
+    """Return the `c:` tags of values, one sequence for each column; the table's own where one names no rows."""
+    tags = set()
+    for column, found in zip(columns, values, strict=True):
+        for value in found:
+            key = None if value is None else column.to_key(value)
+            if key is None and value is not None:
+                return frozenset({table_tag(database, table)})
+            tags.add(value_tag(database, table, column.name, key))
+    return frozenset(tags)
 
 
 def statement_of(sql: str, tracked: Mapping[str, TrackedTable]) -> Statement:
@@ -136,6 +211,21 @@ def is_read(sql: str) -> bool:
     return not (may_hold_a_write and WRITING_WORD.search(sql))
 
 
+def _write_by_key(sql: str, tracked: Mapping[str, TrackedTable]) -> WriteByKey | None:
+    match = _matched_by_key(sql)
+    table = None if match is None else tracked.get(plain_table_name(match["table"]))
+    if match is None or table is None or not table.declared or " RETURNING " in sql:
+        return None
+    keys = match["marks"].count("%s") if match["marks"] else 1
+    where = sql[sql.index(" WHERE ") :]
+    return WriteByKey(f'"{match["table"]}"', table.declared, match["verb"] == "UPDATE", where, keys)
+
+
+def _matched_by_key(sql: str) -> re.Match[str] | None:
+    match = BY_KEY.fullmatch(sql) if sql.count(" WHERE ") == 1 and ";" not in sql else None
+    return None if match is None or (match["verb"] == "UPDATE") != (match["set"] is not None) else match
+
+
 def _known_rows(
     database: str, sql: str, params: object, tracked: Mapping[str, TrackedTable]
 ) -> frozenset[str] | None:
@@ -144,8 +234,8 @@ def _known_rows(
     None of them where it writes a table that is not tracked: the name of one that is stands in that table's name,
     or in a subquery.
     """
-    match = BY_KEY.fullmatch(sql) if sql.count(" WHERE ") == 1 and ";" not in sql else None
-    if match is None or (match["verb"] == "UPDATE") != (match["set"] is not None):
+    match = _matched_by_key(sql)
+    if match is None:
         return None
     table = tracked.get(plain_table_name(match["table"]))
     if table is None:

@@ -2,7 +2,9 @@
 
 A row's tag (`r:`) changes when that row is written, a table's tag (`b:`) when unknown rows of it are,
 and `a:` with any write to the table, new rows included.
-A read by primary key depends on the first two, any other read on the `a:` of each table it looks into.
+The tag of a value of a declared column (`c:`) changes when a row is written that has it, or had it before.
+A read by primary key depends on `r:` and `b:`, one by a declared column on `c:` and `b:`,
+any other read on the `a:` of each table it looks into.
 """
 
 from __future__ import annotations
@@ -37,13 +39,19 @@ def any_write_tag(database: str, table: str) -> str:
     return f"a:{database}:{_part(table)}"
 
 
+def value_tag(database: str, table: str, column: str, value: PrimaryKey | None) -> str:
+    """Return the tag of all rows of a table that have one value of a declared column, or NULL."""
+    column_tag = f"c:{database}:{_part(table)}:{_part(column)}"
+    return column_tag if value is None else f"{column_tag}:{key_text(value)}"
+
+
 def coarsened(tags: Iterable[str], *, most_rows: int) -> set[str]:
-    """Return `tags` with a table's own tag for all of its rows', where those are more than `most_rows`."""
+    """Return `tags` with a table's own tag for its rows' and values', where those are more than `most_rows`."""
     rows_of: dict[tuple[str, str], set[str]] = defaultdict(set)
     kept = set()
     for tag in tags:
         kind, database, table, *_ = tag.split(":", 3)
-        if kind == "r":
+        if kind in {"r", "c"}:
             rows_of[database, table].add(tag)
         else:
             kept.add(tag)

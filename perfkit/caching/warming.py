@@ -25,12 +25,12 @@ from django.utils.module_loading import autodiscover_modules
 from perfkit.caching.coherence import breaker
 from perfkit.caching.databases import tag_scope
 from perfkit.caching.manager import CachedManager
-from perfkit.caching.reads import Bypass, require_committed_view, usable_store
 from perfkit.caching.registry import TrackedModel, track
 from perfkit.caching.rows import fill_rows, select_rows
 from perfkit.caching.store import StoreError
 from perfkit.caching.tags import PrimaryKey, row_tag, table_tag
 from perfkit.caching.tokens import is_in_flight
+from perfkit.caching.trust import Bypass, require_committed_view, usable_store
 from perfkit.conf import options
 from perfkit.errors import UnknownWarmerError, UnsupportedModelError
 

@@ -7,7 +7,7 @@ the connection's own commit and rollback. See Note [The order of a write] in `co
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -17,8 +17,9 @@ from django.db.models import Model
 
 from perfkit.caching.coherence import Announcement, announce
 from perfkit.caching.databases import is_watchable, tag_scope
-from perfkit.caching.registry import table_name, tracked_tables
-from perfkit.caching.statements import MOST_ROW_TAGS, statement_of
+from perfkit.caching.observed import forget_columns, is_observable, observed
+from perfkit.caching.registry import plain_table_name, table_name, tracked_tables
+from perfkit.caching.statements import MOST_ROW_TAGS, Statement, statement_of, value_tags
 from perfkit.caching.tags import any_write_tag, coarsened, row_tag, table_tag
 from perfkit.errors import CacheUnavailableError
 
@@ -130,6 +131,13 @@ class WriteTracker:
             return execute(sql, params, many, context)
         run = partial(execute, sql, params, many, context)
         statement = statement_of(text, tracked_tables())
+        if statement.changes_tables:
+            forget_columns()
+        if self._can_observe(statement, params, many=many):
+            observe = partial(
+                self._observed, statement, lambda returning: execute(text + returning, params, many, context)
+            )
+            return observe(params=params, cursor=context["cursor"].cursor)
         if not statement.is_read:
             tags = statement.tags(tag_scope(self._connection), params, many=many)
             if tags and not self.in_transaction:
@@ -170,6 +178,31 @@ class WriteTracker:
             self._forget()
         else:
             self._django_set_autocommit(autocommit)
+
+    def _can_observe(self, statement: Statement, params: Any, *, many: bool) -> bool:
+        """Say whether the statement can tell which values of declared columns it changes."""
+        write = statement.by_key
+        if write is None or many or self.has_own_session or not isinstance(params, list | tuple):
+            return False
+        return is_observable(self._connection, write)
+
+    def _observed(
+        self, statement: Statement, run: Callable[[str], Any], *, params: Sequence[Any], cursor: Any
+    ) -> Any:
+        """Run a write of rows of a table with declared columns. See Note [The former value] in `observed`.
+
+        What would have committed by itself is a transaction, for its tags are only known when it has run.
+        """
+        if not self.in_transaction:
+            with transaction.atomic(using=self._connection.alias):
+                return self._observed(statement, run, params=params, cursor=cursor)
+        scope = tag_scope(self._connection)
+        by_key = statement.by_key
+        assert by_key is not None  # noqa: S101  # only such statements come here
+        self.wrote(statement.row_tags(scope, params) or statement.tags(scope, params, many=False))
+        answer, values = observed(self._connection, by_key, run, params=params, cursor=cursor)
+        self.wrote(value_tags(scope, plain_table_name(by_key.table), by_key.columns, values))
+        return answer
 
     def _announced(self, tags: frozenset[str], execute: Callable[[], Any]) -> Any:
         """Run an autocommit statement between MARK and DONE.
@@ -266,13 +299,15 @@ def rows_were_written(
         return
     scope = tag_scope(connection)
     tags = {any_write_tag(scope, table.name)}
-    if pks is not None:
+    if table.declared:
+        tags.add(table_tag(scope, table.name))  # nobody says which values the rows have, or had
+    elif pks is not None:
         keys = [table.to_pk(pk) for pk in pks]
         if len(keys) > MOST_ROW_TAGS or any(key is None for key in keys):
             tags.add(table_tag(scope, table.name))
         else:
             tags |= {row_tag(scope, table.name, key) for key in keys if key is not None}
-    elif operation != "insert":  # of new rows no read that found a row by its key depends
+    elif operation != "insert":  # on new rows no read that found a row by its key depends
         tags.add(table_tag(scope, table.name))
     tracker.wrote(frozenset(tags))
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
-from perfkit.caching import coherence
-from perfkit.caching import reads as cached_reads
+from perfkit.caching import coherence, trust
 from perfkit.caching.flights import durations
 from perfkit.caching.memory import memory
 from perfkit.caching.store import current_store, forget_store
+from perfkit.caching.unique import forget_keys
 from perfkit.signals import cache_outage, cache_read
 from tests.caching.processes import Process
 
@@ -34,9 +34,10 @@ def forget_everything() -> None:
     coherence.breaker.succeeded()
     coherence.outbox._next_look.clear()
     coherence.outbox._found.clear()
-    cached_reads._warned.clear()
+    trust._warned.clear()
     memory.clear()
-    durations._seconds.clear()
+    durations.clear()
+    forget_keys()
 
 
 @pytest.fixture(autouse=True)

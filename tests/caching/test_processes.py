@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from django.db.models import Max
 
 from perfkit.caching.store import current_store
 from perfkit.models import PendingInvalidation
@@ -16,7 +17,8 @@ from project.services.processes import free_port
 from project.services.state import LOOPBACK
 from tests.caching.conftest import wait_until
 from tests.caching.processes import Process
-from tests.testapp.models import Bundle, Item, Sample
+from tests.caching.processes.child import FIRST_BOOKING
+from tests.testapp.models import Booking, Bundle, Item, Sample
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres, pytest.mark.redis]
 
@@ -31,7 +33,7 @@ def reader(django_db_setup: None) -> Iterator[Process]:
     process.end()
 
 
-KINDS = ("get", "list", "joined list", "many to many", "values", "aggregate")
+KINDS = ("get", "list", "joined list", "many to many", "values", "aggregate", "declared list")
 """See `child.READS`."""
 
 
@@ -41,7 +43,10 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def pk() -> int:
+def pk(request: pytest.FixtureRequest) -> int:
+    if "kind" in request.fixturenames and request.getfixturevalue("kind") == "declared list":
+        last = Booking.plain.aggregate(Max("pk"))["pk__max"] or FIRST_BOOKING
+        return Booking.plain.create(pk=last + 1, name="old", zone="north").pk
     item = Item.plain.create(name="old")
     Sample.plain.create(item=item)
     Bundle.plain.create(pk=item.pk).items.add(item)
@@ -97,11 +102,13 @@ def test_2_a_reader_beside_an_autocommit_update(
     writer.call("stop", point)
     writer.start("update", pk, "new")
     writer.wait_at(point)
-    expected = "old" if point in {"before mark", "before statement"} else "new"
+    # What a save changes is known when it has run, so it runs in a transaction and is marked afterwards.
+    is_marked = point == "before done" if kind == "declared list" else point != "before mark"
+    is_committed = is_marked and point != "before statement"
     for _ in range(2):
         value, outcome = reader.call("get", pk, kind)
-        assert value == expected
-        assert outcome == ("hit" if point == "before mark" else "bypass write in flight")
+        assert value == ("new" if is_committed else "old")
+        assert outcome == ("bypass write in flight" if is_marked else "hit")
     writer.go()
     assert writer.answer() == ""
     assert [reader.call("get", pk, kind) for _ in range(2)] == [["new", "miss"], ["new", "hit"]]
@@ -131,9 +138,10 @@ def test_3_a_process_killed_after_an_autocommit_statement(
 ) -> None:
     writer = start(lease_ms=LEASE_MS)
     cached(reader, pk, kind)
-    writer.call("stop", "after statement")
+    point = "after COMMIT" if kind == "declared list" else "after statement"  # it runs in a transaction
+    writer.call("stop", point)
     writer.start("update", pk, "new")
-    writer.wait_at("after statement")
+    writer.wait_at(point)
     writer.kill()
     assert reader.call("get", pk, kind)[0] == "new"
     wait_until(lambda: reader.call("get", pk, kind) == ["new", "hit"])
@@ -272,6 +280,36 @@ def test_6_a_process_killed_before_done_after_another_has_read(
         assert process.call("get", pk, kind)[0] == "new"
     wait_until(lambda: reader.call("get", pk, kind) == ["new", "hit"])
     assert late.call("get", pk, kind) == ["new", "hit"]
+
+
+@pytest.mark.parametrize("point", ["", "before COMMIT", "after COMMIT"])
+def test_it_follows_a_row_that_another_process_has_moved_meanwhile(
+    reader: Process, start: Callable[..., Process], point: str
+) -> None:
+    """The instance was loaded in the north; what is saved leaves the south."""
+    early, mover = start(lease_ms=LEASE_MS), start()
+    moved = Booking.plain.create(pk=FIRST_BOOKING + 500, zone="north").pk
+    for other, place in ((FIRST_BOOKING + 501, "north"), (FIRST_BOOKING + 502, "south")):
+        Booking.plain.create(pk=other, zone=place)
+    early.call("load", moved)
+    mover.call("load", moved)
+    mover.call("save", "south")
+    for name, found in (("north", [moved + 1]), ("south", [moved, moved + 2])):
+        reader.call("zone", name)
+        assert reader.call("zone", name) == [found, "hit"]
+    if point:
+        early.call("stop", point)
+    early.start("save", "north")
+    if point:
+        early.wait_at(point)
+        early.kill()
+    else:
+        early.answer()
+    if point != "before COMMIT":
+        assert reader.call("zone", "south")[0] == [moved + 2]
+        assert reader.call("zone", "north")[0] == [moved, moved + 1]
+    wait_until(lambda: reader.call("zone", "south")[1] == "hit")
+    assert (moved in reader.call("zone", "south")[0]) == (point == "before COMMIT")
 
 
 def test_it_is_never_stale_under_load(pk: int, start: Callable[..., Process]) -> None:

@@ -131,6 +131,32 @@ class Sample(models.Model):
     plain = models.Manager()
 
 
+class Booking(models.Model):
+    """Lists of it are asked for by the values of some columns."""
+
+    name = models.CharField(max_length=40)
+    zone = models.CharField(max_length=40, null=True)
+    number = models.IntegerField(null=True)
+    day = models.DateField(null=True)
+    is_paid = models.BooleanField(default=False)
+    key = models.UUIDField(null=True)
+    shelf = models.ForeignKey(Shelf, models.CASCADE, null=True, related_name="bookings")
+    former = models.ForeignKey("self", models.DO_NOTHING, null=True, related_name="later")
+    code = models.CharField(max_length=40, unique=True, null=True)
+
+    objects = CachedManager(ttl=600, by=["zone", "number", "day", "is_paid", "key", "shelf_id"])
+    plain = models.Manager()
+
+
+class Brand(models.Model):
+    """Has a name that no other has."""
+
+    name = models.CharField(max_length=40, unique=True)
+    count = models.IntegerField(default=0)
+
+    objects = CachedManager()
+
+
 class Named(models.Model):
     """Hands its manager down."""
 

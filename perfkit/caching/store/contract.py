@@ -8,7 +8,10 @@ from typing import ClassVar, NamedTuple
 
 
 class StoredRead(NamedTuple):
-    """An entry as stored, if there is one, and the tokens of the tags asked for, None where a tag has none."""
+    """An entry as stored, if there is one, and the tokens of the tags asked for, None where a tag has none.
+
+    Without an entry every tag has one.
+    """
 
     entry: bytes | None
     tokens: tuple[bytes | None, ...]
@@ -29,7 +32,10 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, key: str, tags: Sequence[str]) -> StoredRead:
-        """Return the entry of `key` and the tokens of `tags`, as they were at one moment."""
+        """Return the entry of `key` and the tokens of `tags`, as they were at one moment.
+
+        Where there is no entry, a tag without a token gets a new generation: whoever asks is about to fill.
+        """
 
     @abstractmethod
     def tokens(self, tags: Sequence[str]) -> tuple[bytes | None, ...]:
@@ -42,6 +48,10 @@ class Store(ABC):
     @abstractmethod
     def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
         """Store entries, each with the tokens inside that were taken before its rows were read."""
+
+    def offer(self, key: str, entry: bytes, *, ttl_seconds: int) -> None:
+        """Store one entry as `fill` does, without waiting to hear whether it was stored."""
+        self.fill({key: entry}, ttl_seconds=ttl_seconds)
 
     @abstractmethod
     def lease(self, name: str, *, lease_ms: int) -> bool:

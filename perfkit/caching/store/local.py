@@ -47,16 +47,9 @@ class LocalStore(Store):
     def read(self, key: str, tags: Sequence[str]) -> StoredRead:
         with self._lock:
             now_ms = self._now_ms()
-            found = tuple(self._token(tag, now_ms) for tag in tags)
-            held = self._entries.get(key)
-            if held is None:
-                return StoredRead(None, found)
-            entry, end = held
-            if end <= self._clock():
-                self._drop(key)
-                return StoredRead(None, found)
-            self._entries.move_to_end(key)
-            return StoredRead(entry, found)
+            entry = self._entry(key)
+            find = self._token if entry is not None else self._taken
+            return StoredRead(entry, tuple(find(tag, now_ms) for tag in tags))
 
     def tokens(self, tags: Sequence[str]) -> tuple[bytes | None, ...]:
         with self._lock:
@@ -66,14 +59,7 @@ class LocalStore(Store):
     def take(self, tags: Sequence[str]) -> tuple[bytes, ...]:
         with self._lock:
             now_ms = self._now_ms()
-            taken = []
-            for tag in tags:
-                token = self._token(tag, now_ms)
-                if token is None:
-                    token = tokens.new_generation()
-                    self._keep(tag, token, now_ms + tokens.TOKEN_TTL_MS)
-                taken.append(token)
-            return tuple(taken)
+            return tuple(self._taken(tag, now_ms) for tag in tags)
 
     def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
         with self._lock:
@@ -135,6 +121,24 @@ class LocalStore(Store):
             return None
         self._tokens.move_to_end(tag)
         return token
+
+    def _taken(self, tag: str, now_ms: int) -> bytes:
+        token = self._token(tag, now_ms)
+        if token is None:
+            token = tokens.new_generation()
+            self._keep(tag, token, now_ms + tokens.TOKEN_TTL_MS)
+        return token
+
+    def _entry(self, key: str) -> bytes | None:
+        held = self._entries.get(key)
+        if held is None:
+            return None
+        entry, end = held
+        if end <= self._clock():
+            self._drop(key)
+            return None
+        self._entries.move_to_end(key)
+        return entry
 
     def _keep(self, tag: str, token: bytes, end_ms: int) -> None:
         self._tokens[tag] = (token, end_ms)

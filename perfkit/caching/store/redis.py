@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib.resources import files
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
@@ -13,12 +12,12 @@ from redis.retry import Retry
 
 from perfkit.caching import tokens
 from perfkit.caching.store.contract import Store, StoredRead, StoreError
+from perfkit.caching.store.server import Server, ServerChangedError
 
 T = TypeVar("T")
 
-
-class ServerChangedError(redis.ConnectionError):
-    """A new connection reached another server, or the same one restarted: older keys mean nothing there."""
+SCANNED_KEYS: Final = 1000
+"""At a time, when everything is dropped."""
 
 
 class RedisStore(Store):
@@ -36,6 +35,7 @@ class RedisStore(Store):
     is_shared: ClassVar[bool] = True
 
     def __init__(self, client: redis.Redis, *, prefix: str, timeout_seconds: float) -> None:
+        self._client = client  # a sentinel's connections ask its pool
         pool = client.connection_pool
         self._connection_class = pool.connection_class
         self._connection_settings = {
@@ -53,69 +53,66 @@ class RedisStore(Store):
         self._server = self._unmet_server()
 
     def read(self, key: str, tags: Sequence[str]) -> StoredRead:
-        def mget(server: Server) -> StoredRead:
-            prefix = server.prefix
-            answers: list[Any] = server.client.mget([prefix + key, *(prefix + tag for tag in tags)])
-            entry, *found = answers
-            return StoredRead(entry, tuple(found))
+        def read(server: Server) -> StoredRead:
+            answer = server.run("read", (key, *tags), tokens.new_generation(), tokens.TOKEN_TTL_MS)
+            return StoredRead(answer[0], tuple(answer[1:]))
 
-        return self._call(mget)
+        return self._call(read)
 
     def tokens(self, tags: Sequence[str]) -> tuple[bytes | None, ...]:
         def mget(server: Server) -> tuple[bytes | None, ...]:
-            answers: list[Any] = server.client.mget([server.prefix + tag for tag in tags])
-            return tuple(answers)
+            prefix = server.prefix
+            return tuple(server.ask("MGET", *[prefix + tag for tag in tags]))
 
         return self._call(mget)
 
     def take(self, tags: Sequence[str]) -> tuple[bytes, ...]:
-        return tuple(self._run("take", tags, tokens.new_generation(), tokens.TOKEN_TTL_MS))
+        generation = tokens.new_generation()
+        return tuple(self._call(lambda server: server.run("take", tags, generation, tokens.TOKEN_TTL_MS)))
 
     def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
-        def fill(server: Server) -> None:
-            if len(entries) == 1:
-                [(key, entry)] = entries.items()
-                server.client.set(server.prefix + key, entry, ex=ttl_seconds)
-                return
-            with server.client.pipeline(transaction=False) as pipeline:
-                for key, entry in entries.items():
-                    pipeline.set(server.prefix + key, entry, ex=ttl_seconds)
-                pipeline.execute()
-
-        self._call(fill)
-
-    def lease(self, name: str, *, lease_ms: int) -> bool:
-        return self._call(
-            lambda server: bool(server.client.set(server.prefix + name, b"", nx=True, px=lease_ms))
+        self._call(
+            lambda server: server.ask_all(
+                [_setting(server, key, entry, ttl_seconds) for key, entry in entries.items()]
+            )
         )
 
+    def offer(self, key: str, entry: bytes, *, ttl_seconds: int) -> None:
+        self._call(lambda server: server.tell(*_setting(server, key, entry, ttl_seconds)))
+
+    def lease(self, name: str, *, lease_ms: int) -> bool:
+        def lease(server: Server) -> bool:
+            command = ("SET", server.prefix + name, b"", "NX", "PX", lease_ms)
+            return bool(server.ask(*command, is_repeatable=False))
+
+        return self._call(lease)
+
     def release(self, name: str) -> None:
-        self._call(lambda server: server.client.unlink(server.prefix + name))
+        self._call(lambda server: server.tell("UNLINK", server.prefix + name))
 
     def mark(self, tags: Sequence[str], *, writer: str) -> None:
-        self._run("mark", tags, writer, tokens.WRITE_LEASE_MS)
+        self._call(lambda server: server.run("mark", tags, writer, tokens.WRITE_LEASE_MS))
 
     def void(self, tags: Sequence[str], *, writers: Collection[str] = ()) -> None:
-        self._run("void", tags, tokens.new_generation(), tokens.TOKEN_TTL_MS, *writers)
+        generation = tokens.new_generation()
+        self._call(lambda server: server.run("void", tags, generation, tokens.TOKEN_TTL_MS, *writers))
 
     def clear(self) -> None:
         def clear(server: Server) -> None:
-            keys = list(server.client.scan_iter(match=f"{_glob_escaped(server.prefix)}*", count=1000))
-            for start in range(0, len(keys), 1000):
-                server.client.unlink(*keys[start : start + 1000])
+            pattern = f"{_glob_escaped(server.prefix)}*"
+            cursor: Any = "0"
+            while True:
+                cursor, keys = server.ask("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED_KEYS)
+                if keys:
+                    server.ask("UNLINK", *keys)
+                if int(cursor) == 0:
+                    return
 
         self._call(clear)
 
     def close(self) -> None:
         """Close the connections that nobody uses at this moment."""
         self._server.leave()
-
-    def _run(self, script: str, tags: Sequence[str], *arguments: Any) -> Any:
-        return self._call(
-            lambda server: server.scripts[script](
-                keys=[server.prefix + tag for tag in tags], args=list(arguments)
-            )
-        )
 
     def _call(self, command: Callable[[Server], T]) -> T:
         """Run `command` on the server that is in charge now.
@@ -151,56 +148,8 @@ class RedisStore(Store):
         return Server(self._connection_class, self._connection_settings, prefix=self._prefix)
 
 
-class Server:
-    """One run of one server: every connection of its pool reaches that run and no other.
-
-    Args:
-        prefix: Begins every key, before the run id.
-    """
-
-    def __init__(self, connection_class: type[Any], settings: Mapping[str, Any], *, prefix: str) -> None:
-        self._lock = threading.Lock()
-        self._run_id = ""
-        self._namespace = prefix
-        self.client = redis.Redis(
-            connection_pool=redis.ConnectionPool(
-                connection_class=connection_class, **{**settings, "redis_connect_func": self._greet}
-            )
-        )
-        lua = files(__package__) / "lua"
-        self.scripts = {
-            name: self.client.register_script((lua / f"{name}.lua").read_text(encoding="utf-8"))
-            for name in ("mark", "take", "void")
-        }
-
-    @property
-    def prefix(self) -> str:
-        """What every key of this run begins with; known once it has been met."""
-        return f"{self._namespace}:{self._run_id}:"
-
-    def meet(self) -> None:
-        """Learn the run id, unless it is known."""
-        if not self._run_id:
-            self.client.ping()  # opens a connection, which greets
-
-    def leave(self) -> None:
-        """Close the idle connections; one in use goes when its command has ended and nobody holds it."""
-        self.client.connection_pool.disconnect(inuse_connections=False)
-
-    def _greet(self, connection: Any) -> None:
-        """Open a connection as redis-py does, and learn which run of which server is at its other end."""
-        connection.on_connect()
-        connection.send_command("INFO", "server")
-        answer = connection.read_response()
-        text = answer.decode() if isinstance(answer, bytes) else str(answer)
-        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        run_id = fields.get("run_id", "")[:16]
-        if not run_id:
-            raise redis.ConnectionError("the server does not tell its run_id (INFO server)")
-        with self._lock:
-            self._run_id = self._run_id or run_id
-        if self._run_id != run_id:
-            raise ServerChangedError("the cache server is another one, or was restarted")
+def _setting(server: Server, key: str, entry: bytes, ttl_seconds: int) -> tuple[Any, ...]:
+    return ("SET", server.prefix + key, entry, "EX", ttl_seconds)
 
 
 def _glob_escaped(text: str) -> str:

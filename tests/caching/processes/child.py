@@ -26,7 +26,10 @@ from perfkit.caching import tokens  # noqa: E402
 from perfkit.caching.store import current_store  # noqa: E402
 from perfkit.caching.writes import tracker_of  # noqa: E402
 from perfkit.signals import cache_read  # noqa: E402
-from tests.testapp.models import Bundle, Item, Sample  # noqa: E402
+from tests.testapp.models import Booking, Bundle, Item, Sample  # noqa: E402
+
+FIRST_BOOKING = 1_000_000
+"""Rows with larger keys are bookings, whose lists are asked for by their zone; others are items."""
 
 READS: dict[str, Callable[[int], str]] = {
     "get": lambda pk: Item.objects.get(pk=pk).name,
@@ -34,11 +37,13 @@ READS: dict[str, Callable[[int], str]] = {
     "joined list": lambda pk: list(Sample.objects.filter(item=pk).select_related("item")).pop().item.name,
     "many to many": lambda pk: list(Bundle(pk=pk).items.all()).pop().name,
     "values": lambda pk: Item.objects.filter(id=pk).values_list("name", flat=True)[0],
+    "declared list": lambda pk: {row.pk: row for row in Booking.objects.filter(zone="north")}[pk].name,
     "aggregate": lambda pk: Item.objects.filter(id=pk).aggregate(name=Max("name"))["name"],
 }
 """Ways to read the name of a row; a bundle and a sample that belong to it are there too."""
 
 _pipe: Connection
+_loaded: Booking
 _stops: set[str] = set()
 _outcomes: list[str] = []
 
@@ -65,6 +70,7 @@ def put_points() -> None:
     store = current_store()
     for name in ("read", "take", "fill", "mark", "done"):
         setattr(store, name, between(f"before {name}", getattr(store, name), f"after {name}"))
+    store.offer = between("before fill", store.offer, "after fill")  # type: ignore[method-assign,union-attr]
     connection.ensure_connection()
     tracker = tracker_of(connection)
     assert tracker is not None
@@ -89,12 +95,13 @@ def get(pk: int, kind: str = "get") -> list[str]:
 
 
 def update(pk: int, name: str, *, atomic: bool = False) -> str:
+    rows = rows_with(pk)
     try:
         if atomic:
             with transaction.atomic():
-                Item.plain.filter(pk=pk).update(name=name)
+                rows.update(name=name)
         else:
-            Item.plain.filter(pk=pk).update(name=name)
+            rows.update(name=name)
     except Exception as error:  # noqa: BLE001  # told to the test
         return type(error).__name__
     return ""
@@ -106,8 +113,30 @@ def timed_update(pk: int, name: str, **kwargs: Any) -> float:
     return time.monotonic() - start
 
 
+def rows_with(pk: int) -> Any:
+    return (Booking if pk >= FIRST_BOOKING else Item).plain.filter(pk=pk)
+
+
 def plain(pk: int) -> str:
-    return Item.plain.get(pk=pk).name
+    return str(rows_with(pk).get().name)
+
+
+def load(pk: int) -> None:
+    """Have an instance of a booking in this process."""
+    global _loaded  # noqa: PLW0603  # saved by a later command
+    _loaded = Booking.plain.get(pk=pk)
+
+
+def save(zone: str) -> None:
+    """Save the whole instance, with another zone."""
+    _loaded.zone = zone
+    _loaded.save()
+
+
+def zone(name: str) -> list[Any]:
+    """Return the keys of a zone's bookings, and where they came from."""
+    _outcomes.clear()
+    return [sorted(row.pk for row in Booking.objects.filter(zone=name)), *_outcomes]
 
 
 def execute(sql: str) -> None:

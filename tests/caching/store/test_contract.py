@@ -26,10 +26,23 @@ class StoreContract:
         raise NotImplementedError
 
     def token(self, store: Store, tag: str) -> bytes | None:
-        return store.read("e:none", [tag]).tokens[0]
+        return store.tokens([tag])[0]
 
     def test_it_knows_nothing_at_first(self, store: Store) -> None:
-        assert store.read("e:1", [ROW, TABLE]) == (None, (None, None))
+        assert store.tokens([ROW, TABLE]) == (None, None)
+        assert store.read("e:1", [ROW, TABLE]).entry is None
+
+    def test_it_gives_tags_new_tokens_where_there_is_no_entry(self, store: Store) -> None:
+        found = store.read("e:1", [ROW, TABLE]).tokens
+        assert all(token and not is_in_flight(token) for token in found)
+        assert store.tokens([ROW, TABLE]) == found
+        store.fill({"e:1": b"entry"}, ttl_seconds=60)
+        assert store.read("e:1", [ROW, OTHER]) == (b"entry", (found[0], None))
+        assert store.tokens([OTHER]) == (None,)
+
+    def test_it_keeps_what_it_is_offered(self, store: Store) -> None:
+        store.offer("e:1", b"entry", ttl_seconds=60)
+        wait_until(lambda: store.read("e:1", [ROW]).entry == b"entry")
 
     def test_it_gives_a_tag_without_a_token_a_new_one_and_keeps_it(self, store: Store) -> None:
         taken = store.take([ROW, TABLE])
@@ -42,7 +55,7 @@ class StoreContract:
         [table] = store.take([TABLE])
         assert row != table
         assert store.take([TABLE, ROW]) == (table, row)
-        assert store.read("e:1", [TABLE, OTHER, ROW]).tokens == (table, None, row)
+        assert store.tokens([TABLE, OTHER, ROW]) == (table, None, row)
 
     def test_it_never_gives_the_same_token_twice(self, store: Store) -> None:
         seen = set()
@@ -222,7 +235,8 @@ class StoreContract:
         store.fill({"e:1": b"entry"}, ttl_seconds=60)
         store.mark([TABLE], writer=new_writer())
         store.clear()
-        assert store.read("e:1", [ROW, TABLE]) == (None, (None, None))
+        assert store.tokens([ROW, TABLE]) == (None, None)
+        assert store.read("e:1", [ROW, TABLE]).entry is None
 
 
 class TestLocalStore(StoreContract):

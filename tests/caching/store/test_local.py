@@ -61,7 +61,7 @@ def test_it_bounds_the_number_of_its_tokens() -> None:
     kept, *_ = store.take(["b:default:t"])
     for start in range(0, 2_000, 50):
         store.take([f"r:default:t:{number}" for number in range(start, start + 50)])
-        assert store.read("e:1", ["b:default:t"]).tokens == (kept,), "the least recently used goes first"
-    known = [store.read("e:1", [f"r:default:t:{number}"]).tokens[0] is not None for number in range(2_000)]
+        assert store.tokens(["b:default:t"]) == (kept,), "the least recently used goes first"
+    known = [store.tokens([f"r:default:t:{number}"])[0] is not None for number in range(2_000)]
     assert sum(known) == 99
     assert all(known[-50:])

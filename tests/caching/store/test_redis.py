@@ -36,14 +36,14 @@ def opened(client: redis.Redis, *, prefix: str = "test", timeout_seconds: float 
     return RedisStore(client, prefix=prefix, timeout_seconds=timeout_seconds)
 
 
-ONLY_FROM_OUTSIDE = {"mget", "evalsha", "eval", "ping", "script|load"}
+ONLY_FROM_OUTSIDE = {"evalsha", "eval", "ping", "script|load"}
 """Commands that our scripts do not call, so that the server's counters tell of round trips."""
 
 
 @pytest.mark.parametrize(
     ("act", "command"),
     [
-        (lambda store: store.read("e:1", TAGS), "mget"),
+        (lambda store: store.read("e:1", TAGS), "evalsha"),
         (lambda store: store.take(TAGS), "evalsha"),
         (lambda store: store.mark(TAGS, writer="0a"), "evalsha"),
         (lambda store: store.done(TAGS, writer="0a"), "evalsha"),
@@ -75,7 +75,8 @@ def test_it_keeps_prefixes_apart(client: redis.Redis, store: RedisStore) -> None
     starred = opened(client, prefix="t*t")
     [token] = store.take(["r:1"])
     store.fill({"e:1": b"entry"}, ttl_seconds=60)
-    assert other.read("e:1", ["r:1"]) == (None, (None,))
+    assert other.tokens(["r:1"]) == (None,)
+    assert other.read("e:1", ["r:1"]).entry is None
     other.take(["r:1"])
     other.clear()
     starred.clear()
@@ -117,10 +118,10 @@ def test_it_takes_a_token_of_a_foreign_type_for_none(
         "hash": lambda: client.hset(key, "x", "y"),
         "set": lambda: client.sadd(key, "x"),
     }[kind]()
-    assert store.read("e:1", ["r:1"]).tokens == (None,)
+    assert store.tokens(["r:1"]) == (None,)
     arguments = {"writer": "0a"} if act in {"mark", "done"} else {}
     getattr(store, act)(["r:1"], **arguments)
-    [token] = store.read("e:1", ["r:1"]).tokens
+    [token] = store.tokens(["r:1"])
     assert token is not None
     assert is_in_flight(token) == (act == "mark")
 
@@ -182,9 +183,9 @@ def test_it_says_so_where_no_server_answers() -> None:
 def test_it_asks_its_connections_to_give_up_soon(client: redis.Redis) -> None:
     store = opened(client, timeout_seconds=0.05)
     store.take(["r:1"])
-    settings = store._server.client.connection_pool.connection_kwargs
-    assert settings["socket_timeout"] == settings["socket_connect_timeout"] == 0.05
-    assert settings["retry"]._retries == 0
+    [connection] = store._server._idle
+    assert connection.socket_timeout == connection.socket_connect_timeout == 0.05
+    assert connection.retry.get_retries() == 0
     store.close()
 
 
@@ -206,7 +207,8 @@ class TestRestart:
         server.start()
         for key, value in remembered.items():
             client.restore(key, 0, value)
-        assert store.read("e:1", ["r:1"]) == (None, (None,))
+        assert store.tokens(["r:1"]) == (None,)
+        assert store.read("e:1", ["r:1"]).entry is None
         assert store.take(["r:1"]) != tokens
         client.close()
         store.close()
@@ -219,7 +221,6 @@ class TestRestart:
         client = redis.Redis.from_url(server.url)
         store = opened(client)
         store.take(["r:1"])
-        store._server.client.connection_pool.disconnect()
         server.stop()
         server.start()
         [token] = store.take(["r:1"])
@@ -280,20 +281,19 @@ def test_it_leaves_the_old_server_with_every_connection_once_it_has_met_another(
     switch = Switch(old.port)
     client = redis.Redis(host=LOOPBACK, port=switch.port)
     store = opened(client)
-    pool = store._server.client.connection_pool
+    met = store._server
     store.take(["r:1"])
-    first, second = pool.get_connection(), pool.get_connection()
-    pool.release(first)
-    pool.release(second)
+    first, second = met._taken(), met._taken()
+    second.connect()
+    met._idle.extend([first, second])
     switch.target = new.port
-    (second if pool._available_connections[-1] is second else first).disconnect()
+    second.disconnect()
     store.take(["r:1"])  # over the broken connection: meets the new server
     with redis.Redis.from_url(old.url) as direct:
         direct.config_resetstat()
-        pool = store._server.client.connection_pool
-        busy = pool.get_connection()  # so that the next command takes another connection
+        busy = store._server._taken()  # so that the next command takes another connection
         store.mark(["r:1"], writer="0a")
-        pool.release(busy)
+        store._server._idle.append(busy)
         assert "cmdstat_evalsha" not in direct.info("commandstats")
     with redis.Redis.from_url(new.url) as direct:
         assert any(is_in_flight(direct.get(key)) for key in direct.scan_iter())

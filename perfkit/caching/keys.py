@@ -1,0 +1,106 @@
+"""Values that name rows in tags: of primary keys, and of declared columns.
+
+A value comes from a caller, a statement's parameters or the driver, in whatever form each has it.
+The readers here make the same key of all of them, and None where they are not sure.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+from django.db.models import BooleanField, CharField, DateField, DateTimeField, Field, TextField, UUIDField
+from django.db.models.fields import IntegerField
+
+from perfkit.caching.tags import PrimaryKey
+
+ToPrimaryKey = Callable[[object], PrimaryKey | None]
+
+DJANGOS: Final = "django.db.models.fields"
+LARGEST_KEY: Final = 2**63
+LONGEST_NUMBER: Final = 20
+"""Digits of a number that a key's column can hold."""
+ISO_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def is_plain(pk: Field[Any, Any]) -> bool:
+    """Say whether a primary key is a plain integer, text or UUID column without a collation."""
+    return not pk.is_relation and _is_of(pk, IntegerField, CharField, UUIDField)
+
+
+def is_plain_value(field: Field[Any, Any]) -> bool:
+    """Say whether equal values of a column, and no others, are equal keys: texts without a collation, for example.
+
+    A foreign key is what it points to.
+    """
+    if not type(field).__module__.startswith(DJANGOS):
+        return False
+    target = _pointed_to(field)
+    kinds = (IntegerField, CharField, TextField, UUIDField, BooleanField, DateField)
+    return _is_of(target, *kinds) and not isinstance(target, DateTimeField)
+
+
+def reader_of(field: Field[Any, Any]) -> ToPrimaryKey:
+    """Return what turns values of a plain column into keys."""
+    target = _pointed_to(field)
+    if isinstance(target, IntegerField):
+        return _as_int
+    if isinstance(target, UUIDField):
+        return _as_uuid
+    if isinstance(target, BooleanField):
+        return _as_bool
+    return _as_date if isinstance(target, DateField) else _as_text
+
+
+def unsure(value: object) -> None:
+    """Read no value: rows of such a table are not known by it."""
+
+
+def _is_of(field: Field[Any, Any], *kinds: type[Field[Any, Any]]) -> bool:
+    is_djangos = type(field).__module__.startswith(DJANGOS)
+    return is_djangos and isinstance(field, kinds) and not getattr(field, "db_collation", None)
+
+
+def _pointed_to(field: Field[Any, Any]) -> Field[Any, Any]:
+    while field.is_relation:
+        relation: Any = field
+        if not hasattr(relation, "target_field"):
+            return field
+        field = relation.target_field
+    return field
+
+
+def _as_int(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value) if abs(value) < LARGEST_KEY else None
+    if isinstance(value, str) and len(value) <= LONGEST_NUMBER and value.isascii() and value.isdigit():
+        return int(value)
+    return None
+
+
+def _as_text(value: object) -> str | None:
+    return str.__str__(value) if isinstance(value, str) else None  # an enumeration's own str() is its name
+
+
+def _as_uuid(value: object) -> uuid.UUID | None:
+    if isinstance(value, uuid.UUID):
+        return value
+    if isinstance(value, str):
+        try:
+            return uuid.UUID(value)
+        except ValueError:
+            return None
+    return None
+
+
+def _as_bool(value: object) -> int | None:
+    return int(value) if isinstance(value, int) and value in {0, 1} else None
+
+
+def _as_date(value: object) -> str | None:
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value.isoformat()
+    return value if type(value) is str and ISO_DATE.fullmatch(value) else None
