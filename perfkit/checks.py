@@ -32,6 +32,7 @@ FINDINGS: Final = {
     "perfkit.E006": "The cache back end needs django-redis, which is not installed.",
     "perfkit.E007": "CACHE_MODELS names a model that does not exist.",
     "perfkit.E101": "A CachedManager is the base manager of its model.",
+    "perfkit.E102": "A CachedManager divides its lists by a column that it cannot.",
     "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
     "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
     "perfkit.W101": "A CachedManager is on a model whose rows cannot be cached by their keys.",

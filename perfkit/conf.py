@@ -181,6 +181,11 @@ def configured() -> Mapping[str, object]:
     Raises:
         SettingsError: It is not a dict.
     """
+    # Asked for at each cached read. Django keeps in this dict what was asked for since the settings last changed.
+    known: dict[str, Any] = object.__getattribute__(django_settings, "__dict__")
+    value = known.get(SETTING)
+    if type(value) is dict:
+        return value
     value = getattr(django_settings, SETTING, {})
     if not isinstance(value, Mapping):
         raise SettingsError("…", f"cannot be read: {SETTING} must be a dict, not {type(value).__name__}.")

@@ -291,6 +291,31 @@ class TestManager:
         )
         assert out.startswith("perfkit.Note.objects is the base manager")
 
+    def test_it_refuses_to_divide_by_what_is_no_column(self) -> None:
+        out = python(
+            """
+            import django
+            from django.conf import settings
+            settings.configure(INSTALLED_APPS=["perfkit"], DEFAULT_AUTO_FIELD="django.db.models.BigAutoField")
+            django.setup()
+            from django.core import checks
+            from django.db import models
+            from perfkit.caching import CachedManager
+            class Note(models.Model):
+                place = models.CharField(max_length=8)
+                objects = CachedManager(by=["plaec", "place"])
+                class Meta:
+                    app_label = "perfkit"
+            [message] = checks.run_checks(tags=["models"])
+            assert message.id == "perfkit.E102"
+            print(message.msg)
+            """
+        )
+        assert out == (
+            "perfkit.Note.objects divides its lists by 'plaec', which is not a field of it; "
+            "did you mean 'place'?.\n"
+        )
+
 
 class TestStart:
     def test_it_starts_and_passes_in_a_project_that_has_only_perfkit(self) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+ATTRIBUTE: Final = "_perfkit_scopes"
+NAME: Final = 3
+"""Where the database's name stands among the settings."""
 
 
 def is_watchable(connection: BaseDatabaseWrapper) -> bool:
@@ -20,7 +25,7 @@ def tag_scope(connection: BaseDatabaseWrapper) -> str:
 
     Two databases of one name on different servers share it, and invalidate each other: that is only slow.
     """
-    return _digest(str(connection.settings_dict["NAME"]))
+    return _scopes(connection).tags
 
 
 def entry_scope(connection: BaseDatabaseWrapper) -> str:
@@ -28,14 +33,37 @@ def entry_scope(connection: BaseDatabaseWrapper) -> str:
 
     Nor for two ways into one that may show different rows or values: another user, role, zone or search path.
     """
-    settings = connection.settings_dict
-    options = settings["OPTIONS"]
-    return _digest(
-        *(str(settings[part]) for part in ("ENGINE", "HOST", "PORT", "NAME", "USER", "TIME_ZONE")),
-        *(str(options.get(part, "")) for part in ("options", "service", "assume_role")),
+    return _scopes(connection).entries
+
+
+class _Scopes(NamedTuple):
+    """What names the database of a connection, as long as its settings are these."""
+
+    settings: tuple[Any, ...]
+    tags: str
+    entries: str
+
+
+_settings: Final = itemgetter("ENGINE", "HOST", "PORT", "NAME", "USER", "TIME_ZONE")
+
+
+def _scopes(connection: BaseDatabaseWrapper) -> _Scopes:
+    """Return the names, made anew where settings have changed, as tests and tenants do."""
+    settings_dict = connection.settings_dict
+    options = settings_dict["OPTIONS"]
+    settings = (
+        *_settings(settings_dict),
+        options.get("options"),
+        options.get("service"),
+        options.get("assume_role"),
     )
+    known: _Scopes | None = getattr(connection, ATTRIBUTE, None)
+    if known is None or known.settings != settings:
+        parts = ["" if part is None else str(part) for part in settings]
+        known = _Scopes(settings, _digest(parts[NAME]), _digest(*parts))
+        setattr(connection, ATTRIBUTE, known)
+    return known
 
 
-@lru_cache(maxsize=1024)
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

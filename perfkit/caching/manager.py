@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -185,8 +186,8 @@ class CachedManager(models.Manager[M]):
 
     def _tracked(self) -> TrackedModel | None:
         """Return how the model is tracked; None where it cannot be, or this manager has rows of its own."""
-        cls = type(self)
-        if cls.get_queryset is not CachedManager.get_queryset or not _reads_like_django(cls):
+        cls: Any = type(self)
+        if not _reads_all_rows(cls):
             return None  # a related manager, or one with a filter: not every row is in its reach
         tracked = track(self.model)
         return tracked if isinstance(tracked, TrackedModel) else None
@@ -200,7 +201,11 @@ def _why_not_by(model: type[Model], name: str) -> str:
     return "which is not a field of it" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
 
 
-def _reads_like_django(manager: type[models.Manager[Any]]) -> bool:
+@cache
+def _reads_all_rows(manager: type[models.Manager[Any]]) -> bool:
+    """Say whether `get` means what it means to Django, of all rows of the model."""
+    if manager.get_queryset is not CachedManager.get_queryset:
+        return False
     queryset_class: type[QuerySet[Any]] = manager._queryset_class  # type: ignore[attr-defined]  # noqa: SLF001
     parts = [part for part in queryset_class.__mro__ if part not in CachedQuerySet.__mro__]
     return all((QUERYSET_NAMES - HARMLESS).isdisjoint(vars(part)) for part in parts)

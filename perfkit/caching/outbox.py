@@ -84,14 +84,17 @@ class Outbox:
             StoreError: The server still does not answer; what waits goes on waiting.
         """
         alias = connection.alias
+        # In this order: who sees the new time of another thread's look sees that it is looking, too.
+        if self._clock() < self._next_look.get(alias, 0.0) and alias not in self._looking:
+            return
         with self._lock:
             if not self._lock.wait_for(lambda: alias not in self._looking, timeout=LONGEST_WAIT_SECONDS):
                 raise LookUnderWayError(alias)
             now = self._clock()
             if now < self._next_look.get(alias, 0.0):
                 return
-            self._next_look[alias] = now + LOOK_EVERY_SECONDS
             self._looking.add(alias)
+            self._next_look[alias] = now + LOOK_EVERY_SECONDS
         try:
             self._drain(connection, store, in_transaction=in_transaction)
         except BaseException:

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import django
 import msgspec
-from django.db import connections
+from django.core.exceptions import EmptyResultSet
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
@@ -56,11 +57,11 @@ class Shape:
         self.tables = tuple(sorted(reach.tables))
         self._forms: dict[tuple[type, type, str, bool], Form] = {}
 
-    def form(self, queryset: QuerySet[Any], known: Compiled | None) -> Form:
-        """Return how rows become what `queryset` yields; learnt once, from its SQL."""
+    def form(self, queryset: QuerySet[Any], known: Compiled | None, vendor: str) -> Form:
+        """Return how rows of a vendor's database become what `queryset` yields; learnt once, from its SQL."""
         iterable_class: type = queryset._iterable_class  # noqa: SLF001  # no public name
         is_usual = getattr(queryset, "_fetch_mode", FETCH_MODE) is FETCH_MODE  # only from Django 6.1
-        kind = (queryset.model, iterable_class, connections[queryset.db].vendor, is_usual)
+        kind = (queryset.model, iterable_class, vendor, is_usual)
         form = self._forms.get(kind)
         if form is None:
             compiler = (known or compiled(queryset.query, queryset.db)).compiler
@@ -84,12 +85,11 @@ class Form(NamedTuple):
         """Say whether rows may be an answer to the query."""
         return not rows or len(rows[0]) == self.columns
 
-    def objects(self, queryset: QuerySet[Any], rows: Rows) -> list[Any]:
+    def objects(self, queryset: QuerySet[Any], rows: Rows, connection: BaseDatabaseWrapper) -> list[Any]:
         """Return what iterating over `queryset` yields where the database answers `rows`."""
-        alias = queryset.db
         if self.hydrator is None:
-            return _djangos_objects(queryset, rows, alias)
-        objects = self.hydrator(rows, connections[alias], alias=alias)
+            return _djangos_objects(queryset, rows, connection.alias)
+        objects = self.hydrator(rows, connection)
         if queryset._known_related_objects:  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
             set_known_related(objects, queryset)
         return objects
@@ -111,15 +111,15 @@ class PreparedRead:
         self.parts = parts
         self.known = known
 
-    def place(self, alias: str, ttl_seconds: int, *kind: str) -> Place:
+    def place(self, connection: BaseDatabaseWrapper, ttl_seconds: int, *kind: str) -> Place:
         """Return where the answer is kept.
 
         Args:
+            connection: To the database that is asked.
             ttl_seconds: How long; answers kept for other times are others.
             kind: What is asked of the query where that is not its rows: `"count"`, for example.
         """
         extra = (str(ttl_seconds), *kind)
-        connection = connections[alias]
         scope = tag_scope(connection)
         digest = hashlib.blake2b(
             _encoder.encode((django.VERSION[:2], connection.vendor, self.parts, extra)), digest_size=16
@@ -248,6 +248,17 @@ def compiled(query: Query, alias: str) -> Compiled:
     """
     compiler = query.get_compiler(using=alias)
     return Compiled(compiler, *compiler.as_sql())
+
+
+def rows_of(queryset: QuerySet[Any]) -> Rows:
+    """Ask the database for the rows that a queryset is made of; return them as the driver gave them.
+
+    Queries: one, or none where the queryset can have no rows.
+    """
+    try:
+        return compiled(queryset.query, queryset.db).rows()
+    except EmptyResultSet:
+        return []
 
 
 def model_fingerprint(model: type[Model]) -> str:

@@ -9,14 +9,15 @@ from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet, prefetch_related_objects
 from django.utils import timezone
 
 from perfkit.caching.databases import entry_scope
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.plain_values import UnknownShapeError, marked
-from perfkit.caching.queries import Form
-from perfkit.caching.queryset import CachedQuerySet, checked_ttl
+from perfkit.caching.queries import Form, rows_of
+from perfkit.caching.queryset import CachedQuerySet, as_cached, checked_ttl, whereabouts_of
 from perfkit.caching.reads import Place, Rows, read_rows
 from perfkit.conf import options
 
@@ -48,12 +49,18 @@ class Call(NamedTuple):
     lookups: tuple[Any, ...]
     until: float
 
-    def is_valid(self, now: float) -> bool:
-        """Say whether the function would still return the same queryset, for the same database."""
-        if now >= self.until:
-            return False
-        alias = self.alias or router.db_for_read(self.model, **self.hints)
-        return alias == self.used and entry_scope(connections[alias]) == self.database
+    def connection(self) -> BaseDatabaseWrapper | None:
+        """Return the connection to read with, None where the function may now return another queryset."""
+        if time.monotonic() >= self.until:
+            return None
+        if (
+            self.alias is None
+            and router.routers
+            and router.db_for_read(self.model, **self.hints) != self.used
+        ):
+            return None
+        connection = connections[self.used]
+        return connection if entry_scope(connection) == self.database else None
 
 
 class CachedQuery(Generic[P, M]):
@@ -70,22 +77,23 @@ class CachedQuery(Generic[P, M]):
         """Return the rows as a list of what iterating over the queryset yields, made anew for each caller."""
         key = _key_of(args, kwargs)
         call = None if key is None else self._calls.get(key)
-        if call is None or not call.is_valid(time.monotonic()):
+        connection = None if call is None else call.connection()
+        if call is None or connection is None:
             return self._called(key, args, kwargs)
 
         def fetch() -> Rows:
-            return self.queryset(*args, **kwargs).rows()
+            return rows_of(self.queryset(*args, **kwargs))
 
         rows = read_rows(
             call.model,
             call.place,
-            alias=call.used,
+            connection=connection,
             ttl_seconds=self._ttl_seconds,
             fetch=fetch,
             is_expected=call.form.fits,
         )
         assert call.form.hydrator is not None  # noqa: S101  # only such calls are kept
-        objects = call.form.hydrator(rows, connections[call.used], alias=call.used)
+        objects = call.form.hydrator(rows, connection)
         if call.lookups:
             prefetch_related_objects(objects, *call.lookups)
         return objects
@@ -106,7 +114,7 @@ class CachedQuery(Generic[P, M]):
                 f"{self._function.__qualname__} is a cached query and must return a queryset, "
                 f"not {type(queryset).__name__}."
             )
-        return CachedQuerySet.of(queryset, ttl=self._ttl)
+        return as_cached(queryset, ttl=self._ttl)
 
     @property
     def _ttl_seconds(self) -> int:
@@ -115,7 +123,7 @@ class CachedQuery(Generic[P, M]):
     def _called(self, key: Any, args: Any, kwargs: Any) -> list[M]:
         queryset: Any = self.queryset(*args, **kwargs)
         objects: list[M] = list(queryset)
-        found = None if key is None else queryset.whereabouts()
+        found = None if key is None else whereabouts_of(queryset)
         if found is not None:
             place, form = found
             alias = queryset.db

@@ -7,6 +7,8 @@ from itertools import chain
 from typing import Any, Final, Self, TypeVar
 
 from django.core.exceptions import EmptyResultSet, FieldError
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.sql import Query
 
@@ -33,6 +35,9 @@ class CachedQuerySet(QuerySet[M]):
 
     _ttl_seconds: int | None = None
     """How long an answer is kept; None for not at all."""
+
+    _whereabouts: tuple[Place, Form] | None = None
+    """Where the answer was looked for, and what its rows become; None where that depends on more than them."""
 
     def cached(self, *, ttl: int | None = None) -> Self:
         """Return this queryset, answered from the cache.
@@ -74,43 +79,6 @@ class CachedQuerySet(QuerySet[M]):
         rows = self._read(query, "aggregate", lambda: [tuple(chain.from_iterable(ask().items()))])
         return ask() if rows is None else dict(zip(rows[0][::2], rows[0][1::2], strict=True))
 
-    def rows(self) -> Rows:
-        """Ask the database for the rows that this queryset is made of; return them as the driver gave them."""
-        try:
-            return compiled(self.query, self.db).rows()
-        except EmptyResultSet:
-            return []
-
-    def whereabouts(self) -> tuple[Place, Form] | None:
-        """Return where the answer is kept and what its rows become.
-
-        None where it is not kept, or where what becomes of the rows depends on more than them.
-        """
-        prepared = self._prepared(self.query)
-        if prepared is None or self._known_related_objects:  # type: ignore[attr-defined]  # missing in the stubs
-            return None
-        try:
-            form = prepared.shape.form(self, prepared.known)
-        except EmptyResultSet:
-            return None
-        return None if form.hydrator is None else (prepared.place(self.db, self._seconds), form)
-
-    @classmethod
-    def of(cls, queryset: QuerySet[M], *, ttl: int | None) -> CachedQuerySet[M]:
-        """Return any queryset as one that is answered from the cache.
-
-        Args:
-            ttl: Seconds; the queryset's own where left out, or `PERFKIT["CACHE_DEFAULT_TTL"]`.
-        """
-        clone: Any = queryset._chain()  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
-        if not isinstance(clone, CachedQuerySet):
-            state = vars(clone)
-            clone = CachedQuerySet(queryset.model)
-            vars(clone).update(state)
-        if ttl is not None or clone._ttl_seconds is None:  # of this class
-            clone._ttl_seconds = DEFAULT if ttl is None else ttl  # likewise
-        return clone  # type: ignore[no-any-return]
-
     @classmethod
     def as_manager(cls) -> Any:
         """Return a `CachedManager` with this queryset's methods."""
@@ -150,12 +118,16 @@ class CachedQuerySet(QuerySet[M]):
         def fetch() -> Rows:
             return (prepared.known or compiled(self.query, self.db)).rows()
 
+        connection = connections[self.db]
         try:
-            form = prepared.shape.form(self, prepared.known)
-            rows = self._rows_of(prepared, fetch, is_expected=form.fits)
+            form = prepared.shape.form(self, prepared.known, connection.vendor)
+            place = prepared.place(connection, self._seconds)
+            rows = self._rows_at(place, fetch, connection, is_expected=form.fits)
         except EmptyResultSet:
             return []
-        return form.objects(self, rows)
+        if form.hydrator is not None and not self._known_related_objects:  # type: ignore[attr-defined]  # missing in the stubs
+            self._whereabouts = (place, form)
+        return form.objects(self, rows, connection)
 
     def _scalar(self, kind: str, ask: Callable[[], A]) -> A:
         rows = self._read(self.query, kind, lambda: [(ask(),)]) if self._is_cached else None
@@ -163,19 +135,27 @@ class CachedQuerySet(QuerySet[M]):
 
     def _read(self, query: Query, kind: str, fetch: Callable[[], Rows]) -> Rows | None:
         prepared = self._prepared(query)
-        return None if prepared is None else self._rows_of(prepared, fetch, kind, is_expected=_is_one_row)
+        if prepared is None:
+            return None
+        connection = connections[self.db]
+        place = prepared.place(connection, self._seconds, kind)
+        return self._rows_at(place, fetch, connection, is_expected=_is_one_row)
 
-    def _rows_of(
+    def _rows_at(
         self,
-        prepared: PreparedRead,
+        place: Place,
         fetch: Callable[[], Rows],
-        *kind: str,
+        connection: BaseDatabaseWrapper,
+        *,
         is_expected: Callable[[Rows], bool],
     ) -> Rows:
-        ttl_seconds = self._seconds
-        place = prepared.place(self.db, ttl_seconds, *kind)
         return read_rows(
-            self.model, place, alias=self.db, ttl_seconds=ttl_seconds, fetch=fetch, is_expected=is_expected
+            self.model,
+            place,
+            connection=connection,
+            ttl_seconds=self._seconds,
+            fetch=fetch,
+            is_expected=is_expected,
         )
 
     @property
@@ -208,6 +188,30 @@ class CachedQuerySet(QuerySet[M]):
             tell_bypass(self.model, "aggregate")
             return None
         return query
+
+
+def as_cached(queryset: QuerySet[M], *, ttl: int | None) -> CachedQuerySet[M]:
+    """Return any queryset as one that is answered from the cache.
+
+    Args:
+        ttl: Seconds; the queryset's own where left out, or `PERFKIT["CACHE_DEFAULT_TTL"]`.
+    """
+    clone: Any = queryset._chain()  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
+    if not isinstance(clone, CachedQuerySet):
+        state = vars(clone)
+        clone = CachedQuerySet(queryset.model)
+        vars(clone).update(state)
+    if ttl is not None or clone._ttl_seconds is None:  # noqa: SLF001  # of this room
+        clone._ttl_seconds = DEFAULT if ttl is None else ttl  # noqa: SLF001  # likewise
+    return clone  # type: ignore[no-any-return]
+
+
+def whereabouts_of(queryset: CachedQuerySet[Any]) -> tuple[Place, Form] | None:
+    """Return where the answer of an evaluated queryset is kept, and what its rows become.
+
+    None where it is not kept, or where what its rows become depends on more than them.
+    """
+    return queryset._whereabouts  # noqa: SLF001  # of this room
 
 
 def _is_one_row(rows: Rows) -> bool:

@@ -9,11 +9,13 @@ it is dead, even if it arrives after the write is done.
 from __future__ import annotations
 
 import time
+from asyncio import _get_running_loop
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.utils.asyncio import async_unsafe
 
@@ -55,12 +57,11 @@ class Place(NamedTuple):
     family: Hashable
 
 
-@async_unsafe
 def read_rows(
     model: type[Model],
     place: Place,
     *,
-    alias: str,
+    connection: BaseDatabaseWrapper,
     ttl_seconds: int,
     fetch: Callable[[], Rows],
     is_expected: Callable[[Rows], bool],
@@ -69,7 +70,7 @@ def read_rows(
 
     Args:
         model: Whom `cache_read` is told of.
-        alias: The database to read from.
+        connection: To the database to read from.
         fetch: Reads the rows from the database.
         is_expected: Whether rows may be an answer to this read; others are neither kept nor taken from the cache.
 
@@ -77,16 +78,18 @@ def read_rows(
         None on a hit (one round trip to the cache server), else those of `fetch`.
         Of many who miss a slow answer together one fetches, and the others wait for it.
     """
+    if _get_running_loop() is not None:
+        _refuse_in_event_loop()
     lease = ""
     try:
         durations.require_keepable(place.key)
-        store = usable_store(model, alias, place.tags[: place.lasting])
-        look = partial(_recalled, store, place, is_expected, alias, ttl_seconds)
-        rows, found = look()
+        store = usable_store(model, connection, place.tags[: place.lasting])
+        rows, found = _recalled(store, place, is_expected, connection, ttl_seconds)
         if rows is None:
-            require_committed_view(alias)
+            require_committed_view(connection)
             taken = _usable_tokens(store, place, found)
-            if durations.needs_flight(place.family) and not is_in_transaction(alias):
+            if durations.needs_flight(place.family) and not is_in_transaction(connection):
+                look = partial(_recalled, store, place, is_expected, connection, ttl_seconds)
                 rows, taken, lease = _waited(store, place, taken, look)
     except Bypass as bypass:
         tell_bypass(model, str(bypass))
@@ -114,6 +117,11 @@ def read_rows(
         if lease:
             _released(store, lease)
     return fetched
+
+
+@async_unsafe
+def _refuse_in_event_loop() -> None:
+    """Raise what Django raises of a query there, unless its environment allows it."""
 
 
 def _waited(
@@ -155,7 +163,11 @@ def _released(store: Store, lease: str) -> None:
 
 
 def _recalled(
-    store: Store, place: Place, is_expected: Callable[[Rows], bool], alias: str, ttl_seconds: int
+    store: Store,
+    place: Place,
+    is_expected: Callable[[Rows], bool],
+    connection: BaseDatabaseWrapper,
+    ttl_seconds: int,
 ) -> tuple[Rows | None, Tokens]:
     """Return what is kept at a place, None where nothing is that still holds, and the tokens of its tags.
 
@@ -166,7 +178,7 @@ def _recalled(
     mode = options.CACHE_MEMORY if store.is_shared else "off"
     scope = current_scope() if mode == "request" else None
     held = memory.get(place.key) if mode != "off" else None
-    if held is not None and _may_show(held.rows, place, alias):
+    if held is not None and _may_show(held.rows, place, connection):
         tags = place.tags[: len(held.tokens)]
         if scope is not None and scope.tokens(tags) == held.tokens:
             return held.rows, held.tokens
@@ -183,7 +195,7 @@ def _recalled(
     if entry is None:
         return None, found
     rows, used = _rows_in(entry, place, found)
-    if rows is None or not is_expected(rows) or not _may_show(rows, place, alias):
+    if rows is None or not is_expected(rows) or not _may_show(rows, place, connection):
         return None, found
     if mode != "off" and (ends := shareable_until(entry)) is not None:
         left_seconds = min(ends - time.time(), ttl_seconds)
@@ -202,9 +214,9 @@ def _rows_in(entry: bytes, place: Place, found: Tokens) -> tuple[list[tuple[Any,
     return (None if None in found else decoded(entry, _stamp(place.key, found))), found
 
 
-def _may_show(rows: Rows, place: Place, alias: str) -> bool:
+def _may_show(rows: Rows, place: Place, connection: BaseDatabaseWrapper) -> bool:
     """Say whether the open transaction has not made rows that an answer without any would have to show."""
-    return bool(rows) or not has_written(alias, place.tags[place.lasting :])
+    return bool(rows) or not has_written(connection, place.tags[place.lasting :])
 
 
 def _asked(scope: TokenScope | None, tags: tuple[str, ...], ask: Callable[[Sequence[str]], Tokens]) -> Tokens:

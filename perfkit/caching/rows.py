@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import IntegerField, Model, QuerySet, UUIDField
 from django.db.models.query import ModelIterable
 
@@ -17,10 +18,14 @@ from perfkit.caching.queries import compiled, model_fingerprint
 from perfkit.caching.reads import Place, Rows, fill, read_rows
 from perfkit.caching.registry import TrackedModel
 from perfkit.caching.store import Store
-from perfkit.caching.tags import PrimaryKey, any_write_tag, entry_key, row_tag, table_tag
+from perfkit.caching.tags import PrimaryKey, any_write_tag, entry_prefix, key_text, row_prefix, table_tag
 from perfkit.hydration import Hydrator
 
 Row = Sequence[Any]
+
+MOST_LAYOUTS: Final = 1_000
+MOST_PLACES: Final = 5_000
+"""Of one model, kept in a process; beyond, all are forgotten and made anew."""
 
 
 def read_one(tracked: TrackedModel, pk: PrimaryKey, *, alias: str, ttl_seconds: int) -> Any:
@@ -29,33 +34,10 @@ def read_one(tracked: TrackedModel, pk: PrimaryKey, *, alias: str, ttl_seconds: 
     Queries:
         None on a hit (one round trip to the cache server), else one.
     """
-    row = row_by_key(tracked, pk, alias=alias, ttl_seconds=ttl_seconds)
-    return None if row is None else instance_of(tracked, row, alias)
-
-
-def instance_of(tracked: TrackedModel, row: Row, alias: str) -> Any:
-    """Return the instance that a row with all columns of the model makes."""
     connection = connections[alias]
-    return _hydrator(tracked.model, connection.vendor, alias)([row], connection, alias=alias)[0]
-
-
-def row_by_key(tracked: TrackedModel, pk: PrimaryKey, *, alias: str, ttl_seconds: int) -> Row | None:
-    """Return the column values of the row with this primary key, None where there is none.
-
-    Queries:
-        As `read_one`.
-    """
-    rows = read_rows(
-        tracked.model,
-        place_of(tracked, pk, alias),
-        alias=alias,
-        ttl_seconds=ttl_seconds,
-        fetch=lambda: _selected_by_key(tracked, pk, alias),
-        is_expected=lambda rows: (
-            not rows or (len(rows) == 1 and tracked.to_pk(rows[0][tracked.pk_index]) == pk)
-        ),
-    )
-    return rows[0] if rows else None
+    layout = layout_of(tracked, connection)
+    row = layout.row(pk, connection=connection, ttl_seconds=ttl_seconds)
+    return None if row is None else layout.instance(row, connection)
 
 
 def select_rows(tracked: TrackedModel, keys: Iterable[PrimaryKey], alias: str) -> dict[PrimaryKey, Row]:
@@ -79,22 +61,80 @@ def fill_rows(
     ttl_seconds: int,
 ) -> int:
     """Store rows with the tokens taken before they were read; return how many were stored."""
-    answers = {place_of(tracked, pk, alias).key: ([row], taken[pk]) for pk, row in rows.items()}
+    connection = connections[alias]
+    layout = layout_of(tracked, connection)
+    answers = {layout.place(pk).key: ([row], taken[pk]) for pk, row in rows.items()}
     return fill(store, tracked.model, answers, ttl_seconds=ttl_seconds)
 
 
-def place_of(tracked: TrackedModel, pk: PrimaryKey, alias: str) -> Place:
-    """Return where a row is kept: it depends on its own tag and on that of its whole table.
+class Layout:
+    """How rows of a model are kept that come from one database: what all their places have in common."""
 
-    That there is none depends on any write, for new rows are not told by their keys.
-    """
-    connection = connections[alias]
-    scope = tag_scope(connection)
-    columns = _columns(tracked.model, connection.vendor)
-    key = entry_key(entry_scope(connection), tracked.table, columns, pk)
-    table = tracked.table
-    tags = (row_tag(scope, table, pk), table_tag(scope, table), any_write_tag(scope, table))
-    return Place(key, tags, lasting=2, family=table)
+    __slots__ = ("_any_write", "_entry", "_hydrator", "_places", "_row", "_tracked", "_whole")
+
+    def __init__(self, tracked: TrackedModel, connection: BaseDatabaseWrapper) -> None:
+        scope = tag_scope(connection)
+        self._tracked = tracked
+        self._whole = table_tag(scope, tracked.table)
+        self._any_write = any_write_tag(scope, tracked.table)
+        self._row = row_prefix(scope, tracked.table)
+        columns = _columns(tracked.model, connection.vendor)
+        self._entry = entry_prefix(entry_scope(connection), tracked.table, columns)
+        self._places: dict[PrimaryKey, Place] = {}
+        rows: QuerySet[Any] = QuerySet(tracked.model, using=connection.alias)
+        self._hydrator = Hydrator(compiled(rows.query, connection.alias).compiler, ModelIterable)
+
+    def place(self, pk: PrimaryKey) -> Place:
+        """Return where a row is kept: it depends on its own tag and on that of its whole table.
+
+        That there is none depends on any write, for new rows are not told by their keys.
+        """
+        place = self._places.get(pk)
+        if place is None:
+            key = key_text(pk)
+            tags = (self._row + key, self._whole, self._any_write)
+            place = Place(self._entry + key, tags, lasting=2, family=self._tracked.table)
+            if len(self._places) >= MOST_PLACES:
+                self._places.clear()
+            self._places[pk] = place
+        return place
+
+    def row(self, pk: PrimaryKey, *, connection: BaseDatabaseWrapper, ttl_seconds: int) -> Row | None:
+        """Return the column values of the row with this primary key, None where there is none.
+
+        Queries:
+            As `read_one`.
+        """
+        tracked = self._tracked
+        rows = read_rows(
+            tracked.model,
+            self.place(pk),
+            connection=connection,
+            ttl_seconds=ttl_seconds,
+            fetch=lambda: _selected_by_key(tracked, pk, connection),
+            is_expected=lambda rows: (
+                not rows or (len(rows) == 1 and tracked.to_pk(rows[0][tracked.pk_index]) == pk)
+            ),
+        )
+        return rows[0] if rows else None
+
+    def instance(self, row: Row, connection: BaseDatabaseWrapper) -> Any:
+        """Return the instance that a row with all columns of the model makes."""
+        return self._hydrator([row], connection)[0]
+
+
+_layouts: Final[dict[tuple[type[Model], str, str], Layout]] = {}
+
+
+def layout_of(tracked: TrackedModel, connection: BaseDatabaseWrapper) -> Layout:
+    """Return how rows of a model are kept that come from the database of this connection."""
+    found = (tracked.model, connection.alias, entry_scope(connection))
+    layout = _layouts.get(found)
+    if layout is None:
+        if len(_layouts) >= MOST_LAYOUTS:
+            _layouts.clear()
+        layout = _layouts[found] = Layout(tracked, connection)
+    return layout
 
 
 def _selected(tracked: TrackedModel, keys: Sequence[PrimaryKey], alias: str) -> Rows:
@@ -105,16 +145,17 @@ def _selected(tracked: TrackedModel, keys: Sequence[PrimaryKey], alias: str) -> 
         return []
 
 
-def _selected_by_key(tracked: TrackedModel, pk: PrimaryKey, alias: str) -> Rows:
+def _selected_by_key(tracked: TrackedModel, pk: PrimaryKey, connection: BaseDatabaseWrapper) -> Rows:
     """Ask the database for one row, by SQL that was compiled for another key of the model."""
-    connection = connections[alias]
     field = tracked.model._meta.pk
     if isinstance(pk, int):
         least, most = connection.ops.integer_field_range(field.get_internal_type())
         if not least <= pk <= most:
             return []
     with connection.cursor() as cursor:
-        cursor.execute(_sql_by_key(tracked.model, alias), [field.get_db_prep_value(pk, connection)])
+        cursor.execute(
+            _sql_by_key(tracked.model, connection.alias), [field.get_db_prep_value(pk, connection)]
+        )
         rows: Rows = cursor.fetchall()
         return rows
 
@@ -133,9 +174,3 @@ def _sql_by_key(model: type[Model], alias: str) -> str:
 @cache
 def _columns(model: type[Model], vendor: str) -> str:
     return f"{vendor[:2]}{model_fingerprint(model)}"
-
-
-@cache
-def _hydrator(model: type[Model], vendor: str, alias: str) -> Hydrator:
-    """Return what makes instances of rows with all columns of the model."""
-    return Hydrator(compiled(QuerySet(model, using=alias).query, alias).compiler, ModelIterable)

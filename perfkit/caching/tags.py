@@ -26,7 +26,12 @@ PrimaryKey = int | str | UUID
 
 def row_tag(database: str, table: str, pk: PrimaryKey) -> str:
     """Return the tag of one row of a table in the database that `databases.tag_scope` names so."""
-    return f"r:{database}:{_part(table)}:{key_text(pk)}"
+    return row_prefix(database, table) + key_text(pk)
+
+
+def row_prefix(database: str, table: str) -> str:
+    """Return what the tags of a table's rows begin with; `key_text` of their keys follows."""
+    return f"r:{database}:{_part(table)}:"
 
 
 def table_tag(database: str, table: str) -> str:
@@ -64,14 +69,14 @@ def coarsened(tags: Iterable[str], *, most_rows: int) -> set[str]:
     return kept
 
 
-def entry_key(database: str, table: str, columns: str, pk: PrimaryKey) -> str:
-    """Return the key under which a row is stored.
+def entry_prefix(database: str, table: str, columns: str) -> str:
+    """Return what the keys of a table's rows begin with; `key_text` of their primary keys follows.
 
     Args:
         database: What `databases.entry_scope` calls it.
         columns: Fingerprint of the columns and their types, so that old entries of a changed model are misses.
     """
-    return f"e:{database}:{_part(table)}:{columns}:{key_text(pk)}"
+    return f"e:{database}:{_part(table)}:{columns}:"
 
 
 def lease_name(key: str, tokens: Iterable[bytes]) -> str:

@@ -6,14 +6,15 @@ import logging
 from collections.abc import Collection
 from typing import Final
 
-from django.db import Error, connections, router
+from django.db import DEFAULT_DB_ALIAS, Error, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from perfkit.caching.coherence import breaker, outbox
 from perfkit.caching.databases import is_watchable
 from perfkit.caching.outbox import LookUnderWayError, OutboxMissingError
 from perfkit.caching.store import Store, current_store
-from perfkit.caching.writes import tracker_of
+from perfkit.caching.writes import WriteTracker, tracker_of
 from perfkit.conf import options
 from perfkit.signals import cache_read
 
@@ -27,8 +28,8 @@ class Bypass(Exception):  # noqa: N818  # an answer, not an error: it never leav
     """The read goes to the database and stores nothing; the argument is the reason."""
 
 
-def usable_store(model: type[Model], alias: str, tags: tuple[str, ...]) -> Store:
-    """Return the store, if a read of `model` from `alias` may be answered from it or fill it now.
+def usable_store(model: type[Model], connection: BaseDatabaseWrapper, tags: tuple[str, ...]) -> Store:
+    """Return the store, if a read of `model` on `connection` may be answered from it or fill it now.
 
     Raises:
         Bypass: It may not.
@@ -39,31 +40,43 @@ def usable_store(model: type[Model], alias: str, tags: tuple[str, ...]) -> Store
     store = current_store()
     if store is None:
         raise Bypass("disabled")
-    if router.db_for_write(model) != alias:
+    if (connection.alias != DEFAULT_DB_ALIAS or router.routers) and router.db_for_write(
+        model
+    ) != connection.alias:
         raise Bypass("replica")
-    if not is_watchable(connections[alias]):
+    tracker = tracker_of(connection)
+    if tracker is None and not is_watchable(connection):
         raise Bypass("driver")
-    tracker = tracker_of(connections[alias])
-    if tracker is not None and tracker.has_own_session:
-        raise Bypass("session setting")
-    in_transaction = tracker is not None and tracker.in_transaction
-    if tracker is not None and in_transaction:
-        if not tracker.pending.isdisjoint(tags):
-            raise Bypass("written in this transaction")
-        if tracker.keeps_snapshot:
-            raise Bypass("snapshot")
+    in_transaction = tracker is not None and _is_in_transaction(tracker, tags)
     if store.is_shared:
-        _drain_outbox(store, alias, in_transaction=in_transaction)
+        _drain_outbox(store, connection, in_transaction=in_transaction)
     return store
 
 
-def _drain_outbox(store: Store, alias: str, *, in_transaction: bool) -> None:
+def _is_in_transaction(tracker: WriteTracker, tags: tuple[str, ...]) -> bool:
+    """Say whether the connection is inside a transaction, in which it may yet see what all others see.
+
+    Raises:
+        Bypass: It may not.
+    """
+    if tracker.has_own_session:
+        raise Bypass("session setting")
+    if not tracker.in_transaction:
+        return False
+    if not tracker.pending.isdisjoint(tags):
+        raise Bypass("written in this transaction")
+    if tracker.keeps_snapshot:
+        raise Bypass("snapshot")
+    return True
+
+
+def _drain_outbox(store: Store, connection: BaseDatabaseWrapper, *, in_transaction: bool) -> None:
     if not breaker.allows():
         raise Bypass("outage")
     if breaker.is_open:
         store.void((PROBE,))
     try:
-        outbox.drain(connections[alias], store, in_transaction=in_transaction)
+        outbox.drain(connection, store, in_transaction=in_transaction)
     except OutboxMissingError as error:
         warn_once(str(error))
         raise Bypass("outbox missing") from error
@@ -73,21 +86,21 @@ def _drain_outbox(store: Store, alias: str, *, in_transaction: bool) -> None:
         raise Bypass("outbox unreadable") from error  # the database will tell the caller itself
 
 
-def has_written(alias: str, tags: Collection[str]) -> bool:
+def has_written(connection: BaseDatabaseWrapper, tags: Collection[str]) -> bool:
     """Say whether the open transaction has written what an answer under one of `tags` depends on."""
-    tracker = tracker_of(connections[alias])
+    tracker = tracker_of(connection)
     return tracker is not None and tracker.in_transaction and not tracker.pending.isdisjoint(tags)
 
 
-def is_in_transaction(alias: str) -> bool:
+def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Say whether others may wait for locks of this reader, who must not wait for them in turn."""
-    tracker = tracker_of(connections[alias])
+    tracker = tracker_of(connection)
     return tracker is not None and tracker.in_transaction
 
 
-def require_committed_view(alias: str) -> None:
+def require_committed_view(connection: BaseDatabaseWrapper) -> None:
     """Raise Bypass where the open transaction sees writes of its own, which may yet be rolled back."""
-    tracker = tracker_of(connections[alias])
+    tracker = tracker_of(connection)
     if tracker is not None and tracker.has_written:
         raise Bypass("transaction has written")
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, Final
 
+from django.db import connections
+
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.registry import TrackedModel, UniqueColumn
-from perfkit.caching.rows import instance_of, row_by_key
+from perfkit.caching.rows import layout_of
 from perfkit.caching.tags import PrimaryKey
 
 MOST_KEYS: Final = 20_000
@@ -37,10 +39,12 @@ def read_by_unique(
     pk = _keys.get((tracked.model, column.name, value, alias))
     if pk is None:
         return None
-    row = row_by_key(tracked, pk, alias=alias, ttl_seconds=ttl_seconds)
+    connection = connections[alias]
+    layout = layout_of(tracked, connection)
+    row = layout.row(pk, connection=connection, ttl_seconds=ttl_seconds)
     if row is None or column.to_key(row[column.place]) != value:
         return None
-    return instance_of(tracked, row, alias)
+    return layout.instance(row, connection)
 
 
 def remember_key(

@@ -151,11 +151,12 @@ def _warm_one(name: str, *, dry_run: bool, progress: Callable[[str, int, int], N
 
 def _fill_batch(tracked: TrackedModel, alias: str, keys: list[PrimaryKey]) -> int:
     """Fill one batch of rows; those that a writer is about to change are left out."""
-    scope = tag_scope(connections[alias])
+    connection = connections[alias]
+    scope = tag_scope(connection)
     table = table_tag(scope, tracked.table)
     tags = (table, *(row_tag(scope, tracked.table, key) for key in keys))
-    store = usable_store(tracked.model, alias, tags)
-    require_committed_view(alias)
+    store = usable_store(tracked.model, connection, tags)
+    require_committed_view(connection)
     table_token, *row_tokens = store.take(tags)
     breaker.succeeded()
     if is_in_flight(table_token):

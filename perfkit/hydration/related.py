@@ -107,9 +107,9 @@ class ModelRows:
     def __call__(self, alias: str, rows: Iterable[Row]) -> list[Model]:
         """Return one instance for each row, with its relations and annotations."""
         by_from_db = self._never_plain
-        touched = [model for model in self._models if not is_untouched(model)]
-        if touched:
-            by_from_db |= {node.number for node in self._nodes if node.model in touched}
+        for model in self._models:
+            if not is_untouched(model):
+                by_from_db |= {node.number for node in self._nodes if node.model is model}
         program = self._programs.get(by_from_db)
         if program is None:
             program = self._programs[by_from_db] = self._compile(by_from_db)

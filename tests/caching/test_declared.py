@@ -49,7 +49,7 @@ def names(**conditions: Any) -> list[str]:
 
 def tags(queryset: models.QuerySet[Any], *kind: str) -> tuple[str, ...]:
     """What the answer depends on, without the database's name."""
-    place = prepared_read(queryset.query, "default").place("default", 60, *kind)
+    place = prepared_read(queryset.query, "default").place(connection, 60, *kind)
     return tuple(":".join([kind, *rest]) for kind, _, *rest in (tag.split(":") for tag in place.tags))
 
 
@@ -431,7 +431,7 @@ class TestChecks:
         return [message for message in manager.check() if message.id == "perfkit.E102"]
 
     def test_it_names_the_nearest_field(self) -> None:
-        [message] = self.made(["zoon"])
+        [message] = self.made(["zones"])
         assert message.msg.endswith("which is not a field of it; did you mean 'zone'?.")
 
     @pytest.mark.parametrize("name", ["later", "code"])

@@ -79,6 +79,24 @@ class TestCost:
             items(least)
         assert len(items._calls) <= 3
 
+    def test_it_finds_at_once_what_it_has_stored(self, reads: list[Outcome]) -> None:
+        @cached_query()
+        def volumes() -> models.QuerySet[Volume]:
+            return Volume.plain.filter(shelf__name="shelf").select_related("shelf").order_by("shelf__name")
+
+        for _ in range(3):
+            volumes()
+        assert outcomes(reads) == ["miss", "hit", "hit"]
+
+    def test_it_tells_a_bypass_once_a_call(self, reads: list[Outcome]) -> None:
+        @cached_query()
+        def users() -> models.QuerySet[User]:
+            return User.objects.order_by("id")
+
+        users()
+        users()
+        assert outcomes(reads) == ["bypass", "bypass"]
+
 
 class TestPromise:
     def test_it_is_never_stale(self, reads: list[Outcome]) -> None:

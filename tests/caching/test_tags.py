@@ -5,7 +5,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfkit.caching.tags import LONGEST_PLAIN_TEXT, entry_key, key_text, row_tag, table_tag
+from perfkit.caching.tags import LONGEST_PLAIN_TEXT, entry_prefix, key_text, row_tag, table_tag
 
 KEYS = st.one_of(st.integers(), st.text(), st.uuids())
 
@@ -14,7 +14,8 @@ def test_it_names_rows_and_tables() -> None:
     assert row_tag("default", "flights_plane", "N123") == "r:default:flights_plane:N123"
     assert row_tag("default", "t", -5) == "r:default:t:-5"
     assert table_tag("default", "t") == "b:default:t"
-    assert entry_key("default", "t", "abc", uuid.UUID(int=10)) == f"e:default:t:abc:{uuid.UUID(int=10).hex}"
+    assert entry_prefix("default", "t", "abc") == "e:default:t:abc:"
+    assert key_text(uuid.UUID(int=10)) == uuid.UUID(int=10).hex
 
 
 @given(st.text(), st.text())
