@@ -1,4 +1,7 @@
-"""The demo's flights and what they refer to, on the demo's own tables; a test holds the columns to be the same."""
+"""The demo's flights and what they refer to, on the demo's own tables; a test holds the columns to be the same.
+
+The tables named `benchmark_…` are made by `tables`.
+"""
 
 from __future__ import annotations
 
@@ -98,6 +101,25 @@ class Flight(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number} {self.time_hour:%Y-%m-%d}"
+
+
+class Station(models.Model):
+    """An airport that has a number for a key, and a code that is unique."""
+
+    code = models.CharField(max_length=3, unique=True)
+    name = models.CharField(max_length=64)
+    latitude = models.FloatField()
+    longitude = models.FloatField()
+    altitude = models.IntegerField()
+    tzone = models.CharField(max_length=32, blank=True)
+
+    objects = _manager()
+
+    class Meta:  # managed, else nothing says that the database keeps the code unique
+        db_table = "benchmark_station"
+
+    def __str__(self) -> str:
+        return self.code
 
 
 class Weather(models.Model):
