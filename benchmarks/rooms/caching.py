@@ -25,7 +25,7 @@ from benchmarks.timetable.tables import fill_tables
 from benchmarks.workers import Remote
 
 PEERS: Final = ("django-cacheops", "django-cachalot")
-QUICK: Final = Scale(flights=10_000, crowd=1_000, rounds=100, budget_seconds=4, stampedes=1)
+QUICK: Final = Scale(flights=10_000, crowd=1_000, rounds=100, budget_seconds=3, stampedes=1)
 FULL: Final = Scale(flights=50_000, crowd=10_000, rounds=600, budget_seconds=30, stampedes=5)
 FEW_KEYS: Final = 10
 MANY_ROWS: Final = 1000
