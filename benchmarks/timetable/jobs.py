@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
 import redis
 from django.db import connection
+from django.db.models import QuerySet
 
-from benchmarks.timetable.models import Airline, Flight, SlowAirline, Station, Weather
-from benchmarks.timetable.settings import CACHE_URL
+from benchmarks.timetable.models import Airline, Departure, Flight, SlowAirline, Station, Weather
+from benchmarks.timetable.settings import CACHE_URL, LIBRARY, TTL_SECONDS
 
 WARM_KEYS: Final = 50
 """Rows that reads by primary key go through when they are to be hits."""
@@ -22,6 +23,8 @@ MOST_PAGES: Final = 150
 TOKEN_BYTES: Final = 32
 """About what a write exchanges with the cache server."""
 ORIGINS: Final = ("EWR", "JFK", "LGA")
+AIRLINE: Final = "B6"
+OTHER_AIRLINE: Final = "UA"
 
 
 class Job:
@@ -29,6 +32,9 @@ class Job:
 
     def prepare(self, amount: int) -> None:
         """Make ready, outside the time; `amount` is the job's own measure of how much."""
+
+    def disturb(self, number: int) -> None:
+        """Do what happens before the call of that number, outside the time."""
 
     def run(self, number: int) -> object:
         """Do it once; `number` counts the calls in this process, and 0 is outside the turns."""
@@ -73,6 +79,15 @@ class PageHit(Job):
         return page(0)
 
 
+class PageDeclared(Job):
+    def prepare(self, amount: int) -> None:
+        for _ in range(2):  # the first call learns what the function returns
+            declared_page(0)
+
+    def run(self, number: int) -> object:
+        return declared_page(0)
+
+
 class PageMiss(Job):
     """Each call reads a page that nobody has read."""
 
@@ -90,6 +105,21 @@ class ManyHit(Job):
 
     def run(self, number: int) -> object:
         return many(self._rows)
+
+
+class BoardAfterSave(Job):
+    """Lists an airline's departures each time that one of another airline was saved."""
+
+    def prepare(self, amount: int) -> None:
+        self._other = Departure.objects.filter(airline=OTHER_AIRLINE).earliest("id")
+        board()
+
+    def disturb(self, number: int) -> None:
+        self._other.dep_delay = number % 1000
+        self._other.save()
+
+    def run(self, number: int) -> object:
+        return board()
 
 
 class Save(Job):
@@ -163,8 +193,10 @@ JOBS: Final[Mapping[str, Job]] = {
     "get unique hit": GetUniqueHit(),
     "get miss": GetMiss(),
     "page hit": PageHit(),
+    "page declared": PageDeclared(),
     "page miss": PageMiss(),
     "many hit": ManyHit(),
+    "board after save": BoardAfterSave(),
     "save": Save(),
     "save between two GETs": SaveBetweenGets(),
     "uncached write": UncachedWrite(),
@@ -175,11 +207,30 @@ JOBS: Final[Mapping[str, Job]] = {
 
 
 def page(number: int) -> list[Any]:
+    """Return the page of that number."""
+    return list(page_of(number))
+
+
+def page_of(number: int) -> QuerySet[Any]:
     """Return 20 flights of a day and an origin with their airlines; each number is another query."""
     rest, origin = divmod(number, len(ORIGINS))
     day, first = divmod(rest, MOST_PAGES)
     flights = Flight.objects.filter(origin=ORIGINS[origin], month=1, day=1 + day % FIRST_DAYS)
-    return list(flights.select_related("airline").order_by("id")[first : first + PAGE_ROWS])
+    return flights.select_related("airline").order_by("id")[first : first + PAGE_ROWS]  # type: ignore[no-any-return]
+
+
+declared_page: Callable[[int], list[Any]] = page
+"""The same as a declared read, which nobody else has."""
+
+if LIBRARY == "perfkit":
+    from perfkit.caching import cached_query
+
+    declared_page = cached_query(ttl=TTL_SECONDS)(page_of)
+
+
+def board() -> list[Any]:
+    """Return the first departures of one airline."""
+    return list(Departure.objects.filter(airline=AIRLINE).order_by("id")[:PAGE_ROWS])
 
 
 def many(rows: int) -> list[Any]:

@@ -51,7 +51,10 @@ PERFKIT = {"CACHE_DEFAULT_TTL": TTL_SECONDS, "CACHE_MEMORY": MEMORY}
 _PROFILE = {"ops": "all", "timeout": TTL_SECONDS}
 CACHEOPS_REDIS = CACHE_URL
 CACHEOPS = {
-    **{f"timetable.{model}": _PROFILE for model in ("airline", "airport", "plane", "flight", "station")},
+    **{
+        f"timetable.{model}": _PROFILE
+        for model in ("airline", "airport", "plane", "flight", "station", "departure")
+    },
     "timetable.slowairline": {**_PROFILE, "lock": True},  # what it has against stampedes
 }
 

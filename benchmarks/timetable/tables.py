@@ -18,6 +18,10 @@ OWN_TABLES: Final = (
     SELECT row_number() OVER (ORDER BY code) AS id, code, name, latitude, longitude, altitude, tzone
     FROM flights_airport""",
     "ALTER TABLE benchmark_station ADD PRIMARY KEY (id), ADD UNIQUE (code)",
+    """CREATE TABLE benchmark_departure AS
+    SELECT id, airline_id, number, tailnum, time_hour, dep_delay FROM flights_flight""",
+    "ALTER TABLE benchmark_departure ADD PRIMARY KEY (id)",
+    "CREATE INDEX ON benchmark_departure (airline_id, id)",
 )
 
 
