@@ -36,7 +36,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m benchmarks.run", description="Measure a room against its peers."
     )
     parser.add_argument("room", choices=ROOMS)
-    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds; ends within a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds; ends within two minutes")
     parser.add_argument("--check", action="store_true", help="list what falls short of its goal, and exit 1")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     return parser.parse_args(arguments)

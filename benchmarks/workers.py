@@ -20,7 +20,7 @@ LEAVES_SECONDS: Final = 10
 
 
 class WorkerError(Exception):
-    """A contender's process ended; it has said why on the standard error."""
+    """A process ended; it has said why on the standard error."""
 
 
 class Worker:

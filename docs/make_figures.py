@@ -1,6 +1,6 @@
 """Writes measured figures into the pages that quote them, between comments that mark the places.
 
-`python docs/make_figures.py` takes the benchmark's figures from benchmarks/results/bulk.json;
+`python docs/make_figures.py` takes the benchmarks' figures from benchmarks/results/;
 `python docs/make_figures.py .local/demo/report.json` takes those that `make demo` has measured too.
 """
 
@@ -15,10 +15,17 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = ROOT / "README.md"
-BULK_PAGE: Final = ROOT / "docs" / "how-to" / "bulk.md"
-BULK_RESULTS: Final = ROOT / "benchmarks" / "results" / "bulk.json"
+HOW_TO: Final = ROOT / "docs" / "how-to"
+RESULTS: Final = ROOT / "benchmarks" / "results"
 
 BULK_KINDS: Final = ("all indexes", "two indexes")
+CACHING_ENTRANTS: Final = (
+    *("plain", "perfkit, in a request", "perfkit, strict", "perfkit, shared only"),
+    *("cacheops", "cachalot"),
+)
+
+HUNDRED: Final = 100
+"""From here on a figure is shown without decimals."""
 
 
 def filled(page: str, place: str, content: str) -> str:
@@ -65,20 +72,63 @@ def bulk(page: str, results: dict[str, Any]) -> str:
     ways = columns[BULK_KINDS[0]]
     rows = [(way, *(cell for kind in BULK_KINDS for cell in columns[kind][way])) for way in ways]
     titles = ("way", *(title for kind in BULK_KINDS for title in (f"rows/s, {kind}", "times bulk_create")))
-    where = results["environment"]
-    peers = ", ".join(f"{name} {version}" for name, version in where["peers"].items())
-    caption = (
-        f"{results['setting']}\n"
-        f"{where['database']}, Django {where['django']}, psycopg {where['psycopg']}, {peers}, "
-        f"Python {where['python']}, {where['cores']} cores.\n"
-    )
     gains = {figure["name"]: figure["value"] for figure in results["figures"]}
     many, few = (gains[f"keys by set / keys per row, {kind}"] for kind in BULK_KINDS)
     sentence = (
         f"In the benchmark below, flights with four foreign keys were written {many:.1f} times as fast "
         f"into the table with all indexes, and {few:.1f} times as fast into the one with two.\n"
     )
-    return filled(filled(page, "figures", table(titles, rows) + "\n" + caption), "foreign keys", sentence)
+    made = filled(page, "figures", table(titles, rows) + "\n" + circumstances(results))
+    return filled(made, "foreign keys", sentence)
+
+
+def caching(page: str, results: dict[str, Any]) -> str:
+    """Return docs/how-to/caching.md with the benchmark's times, and its figures beside their goals."""
+    jobs: dict[str, dict[str, str]] = {}
+    for name, time, _, queries in results["table"][1:]:
+        if name.startswith("["):
+            cells = jobs[name.strip("[]").rpartition("; ")[0]] = {}
+        elif name in CACHING_ENTRANTS:
+            cells[name] = time if queries == "0" else f"{time} ({queries})"
+    times = [
+        (job, *(cells.get(name, "") for name in CACHING_ENTRANTS)) for job, cells in jobs.items() if cells
+    ]
+    figures = [(each["name"], measured(each), goal(each)) for each in results["figures"]]
+    content = (
+        table(("µs a call", *CACHING_ENTRANTS), times),
+        table(("figure", "measured", "goal"), figures),
+        circumstances(results),
+    )
+    return filled(page, "figures", "\n".join(content))
+
+
+def circumstances(results: dict[str, Any]) -> str:
+    """Return what a benchmark measured, and where."""
+    where = results["environment"]
+    peers = ", ".join(f"{name} {version}" for name, version in where["peers"].items())
+    return (
+        f"{results['setting']}\n"
+        f"{where['database']}, Django {where['django']}, psycopg {where['psycopg']}, {peers}, "
+        f"Python {where['python']}, {where['cores']} cores.\n"
+    )
+
+
+def measured(figure: dict[str, Any]) -> str:
+    """Return a figure with its unit."""
+    unit = {"us": "µs", "queries": "query" if figure["value"] == 1 else "queries"}.get(
+        figure["unit"], figure["unit"]
+    )
+    return f"{_rounded(figure['value'])} {unit}"
+
+
+def goal(figure: dict[str, Any]) -> str:
+    """Return what a figure must reach, and whether it does not; empty where it is only told."""
+    wanted = figure["goal"]
+    if wanted is None:
+        return ""
+    is_more_better = figure["better"] == "higher"
+    falls_short = figure["value"] < wanted if is_more_better else figure["value"] > wanted
+    return f"{'≥' if is_more_better else '≤'} {_rounded(wanted)}{', not reached' if falls_short else ''}"
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -92,10 +142,16 @@ def _figure(value: float) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def _rounded(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < HUNDRED else f"{value:,.0f}"
+
+
 def main(arguments: Sequence[str]) -> None:
     """Fill the pages whose figures are there."""
-    results = json.loads(BULK_RESULTS.read_text("utf-8"))
-    BULK_PAGE.write_text(bulk(BULK_PAGE.read_text("utf-8"), results), encoding="utf-8")
+    for room, made in (("bulk", bulk), ("caching", caching)):
+        page = HOW_TO / f"{room}.md"
+        results = json.loads((RESULTS / f"{room}.json").read_text("utf-8"))
+        page.write_text(made(page.read_text("utf-8"), results), encoding="utf-8")
     for report in arguments:
         figures = json.loads(Path(report).read_text("utf-8"))
         README.write_text(readme(README.read_text("utf-8"), figures), encoding="utf-8")

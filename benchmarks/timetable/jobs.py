@@ -1,16 +1,17 @@
-"""What a contender is timed at: the same lines for all of them, on models that have its manager."""
+"""What an entrant is timed at: the same lines for all of them, on models that have its manager."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
 import redis
 from django.db import connection
+from django.db.models import QuerySet
 
-from benchmarks.timetable.models import Airline, Flight, SlowAirline, Weather
-from benchmarks.timetable.settings import CACHE_URL
+from benchmarks.timetable.models import Airline, Departure, Flight, SlowAirline, Station, Weather
+from benchmarks.timetable.settings import CACHE_URL, LIBRARY, TTL_SECONDS
 
 WARM_KEYS: Final = 50
 """Rows that reads by primary key go through when they are to be hits."""
@@ -22,13 +23,18 @@ MOST_PAGES: Final = 150
 TOKEN_BYTES: Final = 32
 """About what a write exchanges with the cache server."""
 ORIGINS: Final = ("EWR", "JFK", "LGA")
+AIRLINE: Final = "B6"
+OTHER_AIRLINE: Final = "UA"
 
 
 class Job:
-    """Something to be timed; both methods are called in the process of the contender."""
+    """Something to be timed; all methods are called in the process of the entrant."""
 
     def prepare(self, amount: int) -> None:
         """Make ready, outside the time; `amount` is the job's own measure of how much."""
+
+    def disturb(self, number: int) -> None:
+        """Do what happens before the call of that number, outside the time."""
 
     def run(self, number: int) -> object:
         """Do it once; `number` counts the calls in this process, and 0 is outside the turns."""
@@ -37,11 +43,22 @@ class Job:
 
 class GetHit(Job):
     def prepare(self, amount: int) -> None:
-        for pk in flight_ids()[:WARM_KEYS]:
+        for pk in (
+            flight_ids()[:WARM_KEYS] * 2
+        ):  # a process may keep what it got from the server, the second time
             Flight.objects.get(pk=pk)
 
     def run(self, number: int) -> object:
         return Flight.objects.get(pk=flight_ids()[number % WARM_KEYS])
+
+
+class GetUniqueHit(Job):
+    def prepare(self, amount: int) -> None:
+        for code in station_codes() * 2:
+            Station.objects.get(code=code)
+
+    def run(self, number: int) -> object:
+        return Station.objects.get(code=station_codes()[number % WARM_KEYS])
 
 
 class GetMiss(Job):
@@ -62,6 +79,15 @@ class PageHit(Job):
         return page(0)
 
 
+class PageDeclared(Job):
+    def prepare(self, amount: int) -> None:
+        for _ in range(2):  # the first call learns what the function returns
+            declared_page(0)
+
+    def run(self, number: int) -> object:
+        return declared_page(0)
+
+
 class PageMiss(Job):
     """Each call reads a page that nobody has read."""
 
@@ -79,6 +105,21 @@ class ManyHit(Job):
 
     def run(self, number: int) -> object:
         return many(self._rows)
+
+
+class BoardAfterSave(Job):
+    """Lists an airline's departures each time that one of another airline was saved."""
+
+    def prepare(self, amount: int) -> None:
+        self._other = Departure.objects.filter(airline=OTHER_AIRLINE).earliest("id")
+        board()
+
+    def disturb(self, number: int) -> None:
+        self._other.dep_delay = number % 1000
+        self._other.save()
+
+    def run(self, number: int) -> object:
+        return board()
 
 
 class Save(Job):
@@ -149,10 +190,13 @@ class SaveBetweenGets(Save):
 
 JOBS: Final[Mapping[str, Job]] = {
     "get hit": GetHit(),
+    "get unique hit": GetUniqueHit(),
     "get miss": GetMiss(),
     "page hit": PageHit(),
+    "page declared": PageDeclared(),
     "page miss": PageMiss(),
     "many hit": ManyHit(),
+    "board after save": BoardAfterSave(),
     "save": Save(),
     "save between two GETs": SaveBetweenGets(),
     "uncached write": UncachedWrite(),
@@ -163,11 +207,30 @@ JOBS: Final[Mapping[str, Job]] = {
 
 
 def page(number: int) -> list[Any]:
+    """Return the page of that number."""
+    return list(page_of(number))
+
+
+def page_of(number: int) -> QuerySet[Any]:
     """Return 20 flights of a day and an origin with their airlines; each number is another query."""
     rest, origin = divmod(number, len(ORIGINS))
     day, first = divmod(rest, MOST_PAGES)
     flights = Flight.objects.filter(origin=ORIGINS[origin], month=1, day=1 + day % FIRST_DAYS)
-    return list(flights.select_related("airline").order_by("id")[first : first + PAGE_ROWS])
+    return flights.select_related("airline").order_by("id")[first : first + PAGE_ROWS]  # type: ignore[no-any-return]
+
+
+declared_page: Callable[[int], list[Any]] = page
+"""The same as a declared read, which nobody else has."""
+
+if LIBRARY == "perfkit":
+    from perfkit.caching import cached_query
+
+    declared_page = cached_query(ttl=TTL_SECONDS)(page_of)
+
+
+def board() -> list[Any]:
+    """Return the first departures of one airline."""
+    return list(Departure.objects.filter(airline=AIRLINE).order_by("id")[:PAGE_ROWS])
 
 
 def many(rows: int) -> list[Any]:
@@ -178,6 +241,17 @@ def many(rows: int) -> list[Any]:
 @cache
 def flight_ids() -> list[int]:
     """Return every flight's key, asked for in a way that nobody caches."""
+    return column("SELECT id FROM flights_flight ORDER BY id")
+
+
+@cache
+def station_codes() -> list[str]:
+    """Return the codes of the first WARM_KEYS stations, in the same way."""
+    return column(f"SELECT code FROM benchmark_station ORDER BY id LIMIT {WARM_KEYS}")
+
+
+def column(sql: str) -> list[Any]:
+    """Return what a SELECT of one column answers."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT id FROM flights_flight ORDER BY id")
-        return [pk for (pk,) in cursor.fetchall()]
+        cursor.execute(sql)
+        return [value for (value,) in cursor.fetchall()]

@@ -1,4 +1,8 @@
-"""Django's settings for one contender, named by PERFKIT_BENCH_CONTENDER; its cache is at PERFKIT_BENCH_CACHE."""
+"""Django's settings for one entrant.
+
+PERFKIT_BENCH_LIBRARY names whose manager its models have, PERFKIT_BENCH_CACHE where its cache is,
+PERFKIT_BENCH_MEMORY perfkit's `CACHE_MEMORY`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from benchmarks.settings import DATABASES, DEFAULT_AUTO_FIELD, SECRET_KEY, USE_T
 
 __all__ = ["DATABASES", "DEFAULT_AUTO_FIELD", "SECRET_KEY", "USE_TZ"]
 
-CONTENDER = os.environ["PERFKIT_BENCH_CONTENDER"]
+LIBRARY = os.environ["PERFKIT_BENCH_LIBRARY"]
+MEMORY = os.environ["PERFKIT_BENCH_MEMORY"]
 CACHE_URL = os.environ["PERFKIT_BENCH_CACHE"]
 TTL_SECONDS = 3600
 
@@ -18,15 +23,20 @@ INSTALLED_APPS = {
     "perfkit": ["perfkit"],
     "cacheops": ["cacheops"],
     "cachalot": ["cachalot"],
-}[CONTENDER]
+}[LIBRARY]
 INSTALLED_APPS = [*INSTALLED_APPS, "benchmarks.timetable"]
 
-# A commit does not wait for the disk, whose moods are no contender's: what is added to it weighs the more.
+# A commit does not wait for the disk, whose moods are no entrant's: what is added to it weighs the more.
 DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c synchronous_commit=off"
 
 CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": CACHE_URL}}
 
-MANAGER = "perfkit.caching.CachedManager" if CONTENDER == "perfkit" else "django.db.models.Manager"
+MANAGER = "perfkit.caching.CachedManager" if LIBRARY == "perfkit" else "django.db.models.Manager"
+
+REQUEST = (
+    "perfkit.caching.token_scope" if (LIBRARY, MEMORY) == ("perfkit", "request") else "contextlib.nullcontext"
+)
+"""What a turn is surrounded by, as a request is, outside the time of its calls."""
 
 # Outages are caused on purpose and timed; what is logged of them meanwhile helps nobody.
 LOGGING: dict[str, Any] = {
@@ -36,12 +46,15 @@ LOGGING: dict[str, Any] = {
     "loggers": {"perfkit": {"handlers": ["null"], "propagate": False}},
 }
 
-PERFKIT = {"CACHE_DEFAULT_TTL": TTL_SECONDS}
+PERFKIT = {"CACHE_DEFAULT_TTL": TTL_SECONDS, "CACHE_MEMORY": MEMORY}
 
 _PROFILE = {"ops": "all", "timeout": TTL_SECONDS}
 CACHEOPS_REDIS = CACHE_URL
 CACHEOPS = {
-    **{f"timetable.{model}": _PROFILE for model in ("airline", "airport", "plane", "flight")},
+    **{
+        f"timetable.{model}": _PROFILE
+        for model in ("airline", "airport", "plane", "flight", "station", "departure")
+    },
     "timetable.slowairline": {**_PROFILE, "lock": True},  # what it has against stampedes
 }
 

@@ -1,8 +1,8 @@
-"""Where contenders meet: one process each, one cache database each, and a table that grows line by line."""
+"""Where entrants meet: one process each, one cache database each, and a table that grows line by line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,19 +11,21 @@ from typing import Final
 from benchmarks.cache_server import CacheServer
 from benchmarks.figures import number
 from benchmarks.rounds import play
+from benchmarks.timetable.entrants import CACHE_DATABASES, CROWDED, EVERYBODY, ONE_EACH, PLAIN, Entrant
 from benchmarks.workers import Remote, Worker
 
-CONTENDERS: Final = ("plain", "perfkit", "cacheops", "cachalot")
 ROUND_TRIP: Final = "GET with redis-py"
+PLAIN_AGAIN: Final = "plain, once more"
 BETWEEN_GETS: Final = "plain, between two GETs"
-CACHE_DATABASES: Final = {name: 9 + place for place, name in enumerate(CONTENDERS)}
-CROWDED_DATABASES: Final = {"perfkit": 13, "cacheops": 14}
-"""For the processes that save while very many keys are cached, beside those with few."""
 HEAD: Final = ("", "us", "times plain", "queries")
 
 
 class DisagreementError(Exception):
-    """Contenders returned different rows: one of them does not do the job."""
+    """Entrants returned different rows: one of them does not do the job."""
+
+
+class NoHitError(Exception):
+    """An entrant asked the database where its cache was to answer: its time would be that of something else."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class Scale:
 
 @dataclass
 class Stage:
-    """The processes of all contenders, and what has been told of them.
+    """The processes of all entrants, and what has been told of them.
 
     Attributes:
-        workers: By the contender's name; for `crowded` see CROWDED_DATABASES.
+        workers: By the entrant's name; `crowded` those of CROWDED.
         lines: The table for people.
     """
 
@@ -59,52 +61,61 @@ class Stage:
         *,
         calls: int,
         amount: int = 0,
+        entrants: Iterable[Entrant] = ONE_EACH,
+        is_hit: bool = False,
         beside: Mapping[str, tuple[str, int]] = MappingProxyType({}),
     ) -> dict[str, Remote]:
-        """Time a job with every contender, from empty caches on; return them by name.
+        """Time a job with entrants, from empty caches on; return them by name.
 
         Args:
             calls: In one turn; a turn's time is the median of them.
             amount: Given to the job's `prepare`.
+            is_hit: Whether every cache must answer without the database.
             beside: Other jobs, with their amounts, that plain Django does in the same rounds, by what they are
                 called in the table.
+
+        Raises:
+            DisagreementError, NoHitError: Somebody does not do the job.
         """
-        self.server.flush(list(CACHE_DATABASES.values()))
-        players = {name: Remote(self.workers[name], job, calls) for name in CONTENDERS}
+        self.server.flush(CACHE_DATABASES)
+        players = {each.name: self.player(each, job, calls) for each in entrants}
         queries = prepared(players, amount)
+        if is_hit:
+            require_hits(queries)
         for name, (other_job, other_amount) in beside.items():
-            players[name] = Remote(self.workers["plain"], other_job, calls)
+            players[name] = self.player(PLAIN, other_job, calls)
             players[name].prepare(other_amount)
         self.play(title, players, queries)
         return players
 
-    def play(self, title: str, players: dict[str, Remote], queries: Mapping[str, int]) -> None:
+    def player(self, entrant: Entrant, job: str, calls: int = 1) -> Remote:
+        """Return an entrant at a job."""
+        return Remote(self.workers[entrant.name], job, calls)
+
+    def play(self, title: str, players: Mapping[str, Remote], queries: Mapping[str, int]) -> None:
         """Let them take turns, and add the outcome to the table."""
         played = play(
             list(players.values()), rounds=self.scale.rounds, budget_seconds=self.scale.budget_seconds
         )
         self.lines.append((f"[{title}; {played} rounds]", "", "", ""))
         for name, player in players.items():
-            times = f"{player.over(players['plain']):.2f}" if "plain" in players else ""
+            times = f"{player.over(players[PLAIN.name]):.2f}" if PLAIN.name in players else ""
             self.lines.append((name, number(player.median * 1e6), times, str(queries.get(name, ""))))
 
 
 @contextmanager
 def stage(server: CacheServer, scale: Scale) -> Iterator[Stage]:
-    """Start every contender; end their processes afterwards."""
+    """Start every entrant; end their processes afterwards."""
     with ExitStack() as stack:
         workers, crowded = (
-            {
-                name: stack.enter_context(contender(name, server.url(database)))
-                for name, database in databases.items()
-            }
-            for databases in (CACHE_DATABASES, CROWDED_DATABASES)
+            {each.name: stack.enter_context(each.start(server.url(each.cache_database))) for each in entrants}
+            for entrants in (EVERYBODY, CROWDED)
         )
         yield Stage(server, scale, workers, crowded)
 
 
 def prepared(players: Mapping[str, Remote], amount: int) -> dict[str, int]:
-    """Make the contenders ready; return how many statements a call of each sends from then on.
+    """Make the players ready; return how many statements a call of each sends from then on.
 
     Raises:
         DisagreementError: They do not return the same.
@@ -118,11 +129,12 @@ def prepared(players: Mapping[str, Remote], amount: int) -> dict[str, int]:
     return {name: call.queries for name, call in calls.items()}
 
 
-def contender(name: str, cache_url: str) -> Worker:
-    """Start the process of one contender."""
-    variables = {
-        "DJANGO_SETTINGS_MODULE": "benchmarks.timetable.settings",
-        "PERFKIT_BENCH_CONTENDER": name,
-        "PERFKIT_BENCH_CACHE": cache_url,
-    }
-    return Worker(name, "benchmarks.timetable.worker", variables)
+def require_hits(queries: Mapping[str, int]) -> None:
+    """See that everybody who caches sent no statement.
+
+    Raises:
+        NoHitError: Somebody did.
+    """
+    missed = [name for name, sent in queries.items() if sent and name != PLAIN.name]
+    if missed:
+        raise NoHitError(f"{' and '.join(missed)} asked the database where a hit was to be timed.")

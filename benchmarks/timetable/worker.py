@@ -1,4 +1,4 @@
-"""`python -m benchmarks.timetable.worker`: one contender, told over a pipe what to do and how often."""
+"""`python -m benchmarks.timetable.worker`: one entrant, told over a pipe what to do and how often."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import django
 from django.db import connection
 from django.db.models import Model
+from django.utils.module_loading import import_string
 
 from benchmarks.workers import Once, serve
 
@@ -30,10 +31,16 @@ def main() -> None:
     """Answer until nobody asks any more."""
     django.setup()
     from benchmarks.timetable.jobs import JOBS
+    from benchmarks.timetable.settings import REQUEST
 
+    request = import_string(REQUEST)
     numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
 
     def answer(message: dict[str, Any]) -> dict[str, Any]:
+        with request():  # one for all calls of a turn
+            return done(message)
+
+    def done(message: dict[str, Any]) -> dict[str, Any]:
         name = message["job"]
         job = JOBS[name]
         match message["do"]:
@@ -56,6 +63,7 @@ def main() -> None:
 
 def timed(job: Job, number: int) -> float:
     """Return the seconds that one call takes."""
+    job.disturb(number)
     started = time.perf_counter()
     job.run(number)
     return time.perf_counter() - started
@@ -64,6 +72,7 @@ def timed(job: Job, number: int) -> float:
 def once(job: Job) -> Once:
     """Do the call that no turn does, number 0, and tell of it."""
     returned: list[object] = []
+    job.disturb(0)
     started = time.perf_counter()
     queries = queries_of(lambda: returned.append(job.run(0)))
     return Once(queries, time.perf_counter() - started, digest(returned[0]))

@@ -2,18 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.timetable.stage import (
-    CACHE_DATABASES,
-    CONTENDERS,
-    CROWDED_DATABASES,
-    DisagreementError,
-    prepared,
-)
+from benchmarks.timetable.entrants import CACHE_DATABASES
+from benchmarks.timetable.stage import DisagreementError, NoHitError, prepared, require_hits
 from benchmarks.workers import Once, Remote
 
 
 class Prepared(Remote):
-    """A contender without a process: it says what its call would."""
+    """An entrant without a process: it says what its call would."""
 
     def __init__(self, call: Once) -> None:
         super().__init__(None, "page hit", 1)
@@ -39,8 +34,12 @@ def test_it_refuses_to_time_who_returns_other_rows() -> None:
         prepared(players, 10)
 
 
+def test_it_refuses_to_time_a_hit_that_is_none() -> None:
+    require_hits({"plain": 2, "perfkit, strict": 0, "cacheops": 0})
+    with pytest.raises(NoHitError, match="perfkit, strict and cacheops asked"):
+        require_hits({"plain": 0, "perfkit, strict": 1, "cacheops": 2, "cachalot": 0})
+
+
 def test_it_gives_each_process_that_caches_a_database_of_its_own() -> None:
-    assert set(CACHE_DATABASES) == set(CONTENDERS)
-    numbers = [*CACHE_DATABASES.values(), *CROWDED_DATABASES.values()]
-    assert len(set(numbers)) == len(numbers)
-    assert max(numbers) < 16, "A server has so many databases unless it was told otherwise."
+    assert len(set(CACHE_DATABASES)) == len(CACHE_DATABASES)
+    assert max(CACHE_DATABASES) < 16, "A server has so many databases unless it was told otherwise."

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import runpy
+from typing import Any
 
 import pytest
 
+from benchmarks.timetable.entrants import EVERYBODY
 from tests.docs.pages import ROOT
 
 MAKER = runpy.run_path(str(ROOT / "docs" / "make_figures.py"))
@@ -36,6 +38,35 @@ REPORT = {
             "unit": "ms",
             "ratio": 54.32,
         },
+    ],
+}
+
+CACHING_REPORT = {
+    "setting": "A run.",
+    "environment": {
+        "python": "3.11.7",
+        "django": "5.2.1",
+        "psycopg": "3.3.9",
+        "database": "PostgreSQL 18.6",
+        "peers": {"django-cacheops": "7.2"},
+        "cores": 2,
+    },
+    "figures": [
+        {"name": "times", "value": 99.1, "unit": "times", "goal": 50.0, "better": "higher"},
+        {"name": "trip", "value": -3.2501, "unit": "us", "goal": 60.0, "better": "lower"},
+        {"name": "rows", "value": 1234.5, "unit": "us", "goal": 100.0, "better": "lower"},
+        {"name": "told", "value": 3, "unit": "queries", "goal": None, "better": "lower"},
+        {"name": "told once", "value": 1, "unit": "queries", "goal": 1.0, "better": "lower"},
+    ],
+    "table": [
+        ["", "us", "times plain", "queries"],
+        ["[get; by key; 24 rounds]", "", "", ""],
+        ["plain", "902", "1.00", "1"],
+        ["perfkit, in a request", "9.1", "0.01", "0"],
+        ["cachalot", "785", "0.85", "0"],
+        ["GET with redis-py", "107", "0.12", ""],
+        ["[save, with so many keys; 18 rounds]", "", "", ""],
+        ["cacheops, 10 keys", "4,610", "", "1"],
     ],
 }
 
@@ -96,9 +127,46 @@ class TestReadme:
             MAKER["readme"]("# A page without it\n", REPORT)
 
 
+def results(room: str) -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{room}.json").read_text("utf-8"))
+
+
+def how_to(room: str) -> str:
+    return (ROOT / "docs" / "how-to" / f"{room}.md").read_text("utf-8")
+
+
 class TestBulk:
     def test_it_quotes_the_benchmarks_results(self) -> None:
-        results = json.loads((ROOT / "benchmarks" / "results" / "bulk.json").read_text("utf-8"))
-        page = (ROOT / "docs" / "how-to" / "bulk.md").read_text("utf-8")
-        assert page == MAKER["bulk"](page, results), "Run: python docs/make_figures.py"
-        assert len(place(page, "figures")) > len(results["table"]) // 2
+        page = how_to("bulk")
+        assert page == MAKER["bulk"](page, results("bulk")), "Run: python docs/make_figures.py"
+        assert len(place(page, "figures")) > len(results("bulk")["table"]) // 2
+
+
+class TestCaching:
+    def test_it_quotes_the_benchmarks_results(self) -> None:
+        page = how_to("caching")
+        assert page == MAKER["caching"](page, results("caching")), "Run: python docs/make_figures.py"
+        figures = [each["name"] for each in results("caching")["figures"]]
+        assert [cells(line)[0] for line in place(page, "figures") if line.startswith("| ")][
+            -len(figures) :
+        ] == figures
+
+    def test_it_has_a_column_for_everybody(self) -> None:
+        assert MAKER["CACHING_ENTRANTS"] == tuple(each.name for each in EVERYBODY)
+
+    def test_it_says_who_asks_the_database_and_what_falls_short(self) -> None:
+        made = MAKER["caching"]("<!-- figures: begin -->\n<!-- figures: end -->\n", CACHING_REPORT)
+        assert place(made, "figures") == [
+            f"| µs a call | {' | '.join(MAKER['CACHING_ENTRANTS'])} |",
+            "| --- | --- | --- | --- | --- | --- | --: |",
+            "| get; by key | 902 (1) | 9.1 |  |  |  | 785 |",
+            "| figure | measured | goal |",
+            "| --- | --- | --: |",
+            "| times | 99.1 times | ≥ 50 |",
+            "| trip | -3.25 µs | ≤ 60 |",
+            "| rows | 1,234 µs | ≤ 100, not reached |",
+            "| told | 3 queries |  |",
+            "| told once | 1 query | ≤ 1 |",
+            "A run.",
+            "PostgreSQL 18.6, Django 5.2.1, psycopg 3.3.9, django-cacheops 7.2, Python 3.11.7, 2 cores.",
+        ]
