@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import IntegerField, Model, QuerySet, UUIDField
 from django.db.models.query import ModelIterable
 
 from perfkit.caching.databases import entry_scope, tag_scope
-from perfkit.caching.queries import compiled, model_fingerprint
+from perfkit.caching.queries import compiled, model_fingerprint, rows_of
 from perfkit.caching.reads import Place, Rows, fill, read_rows
 from perfkit.caching.registry import TrackedModel
 from perfkit.caching.store import Store
@@ -138,11 +137,7 @@ def layout_of(tracked: TrackedModel, connection: BaseDatabaseWrapper) -> Layout:
 
 
 def _selected(tracked: TrackedModel, keys: Sequence[PrimaryKey], alias: str) -> Rows:
-    rows: QuerySet[Any] = QuerySet(tracked.model, using=alias).order_by().filter(pk__in=keys)
-    try:
-        return compiled(rows.query, alias).rows()
-    except EmptyResultSet:  # no key, or none that a column can hold
-        return []
+    return rows_of(QuerySet(tracked.model, using=alias).order_by().filter(pk__in=keys))
 
 
 def _selected_by_key(tracked: TrackedModel, pk: PrimaryKey, connection: BaseDatabaseWrapper) -> Rows:
