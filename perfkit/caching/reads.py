@@ -27,6 +27,7 @@ from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import lease_name
 from perfkit.caching.trust import (
     Bypass,
+    has_own_session,
     has_written,
     is_in_transaction,
     require_committed_view,
@@ -108,7 +109,7 @@ def read_rows(
         cache_read.send(sender=model, outcome="miss", reason="")
         if not is_expected(fetched):
             durations.cannot_keep(place.key, UnstorableError("unexpected answer"))
-        else:
+        elif not has_own_session(alias):  # a pool may have lent the connection just now, and to others before
             _offer(store, model, place, fetched, taken, ttl_seconds=ttl_seconds, is_awaited=bool(lease))
     finally:
         if lease:

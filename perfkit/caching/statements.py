@@ -31,7 +31,9 @@ READS: Final = frozenset(
 )
 """First words of statements that change no row of an existing table, unless a second one hides in them."""
 
-FIRST_WORD: Final = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([a-z]+)", re.IGNORECASE | re.DOTALL)
+FIRST_WORD: Final = re.compile(
+    r"(?>(?:\s|\(|--[^\n\r]*|/\*(?:(?!\*/).)*\*/)*)([a-z]+)", re.IGNORECASE | re.DOTALL
+)
 WRITING_WORD: Final = re.compile(
     r"\b(?:insert|update|delete|merge|truncate|copy|into|alter|drop|replace|call|do|execute)\b", re.IGNORECASE
 )

@@ -44,7 +44,7 @@ def usable_store(model: type[Model], alias: str, tags: tuple[str, ...]) -> Store
     if not is_watchable(connections[alias]):
         raise Bypass("driver")
     tracker = tracker_of(connections[alias])
-    if tracker is not None and tracker.has_own_session:
+    if has_own_session(alias):
         raise Bypass("session setting")
     in_transaction = tracker is not None and tracker.in_transaction
     if tracker is not None and in_transaction:
@@ -71,6 +71,12 @@ def _drain_outbox(store: Store, alias: str, *, in_transaction: bool) -> None:
         raise Bypass("outbox") from error
     except Error as error:
         raise Bypass("outbox unreadable") from error  # the database will tell the caller itself
+
+
+def has_own_session(alias: str) -> bool:
+    """Say whether this connection may see other rows or values than others of its alias do."""
+    tracker = tracker_of(connections[alias])
+    return tracker is not None and tracker.has_own_session
 
 
 def has_written(alias: str, tags: Collection[str]) -> bool:
