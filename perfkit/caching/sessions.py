@@ -1,4 +1,4 @@
-"""What a SQL text changes of its session, and whether it may end the transaction, read from the text.
+"""What a SQL text changes of its session, and how it may end the transaction, read from the text.
 
 Pure. It errs towards yes: a connection whose session is taken for one of its own reads from the database,
 and what is taken for a COMMIT is announced; both are only slow.
@@ -60,6 +60,9 @@ TEMPORARY: Final = re.compile(
 )
 COMMIT: Final = Opening(r"(?:commit|end)\b")
 RELEASE: Final = Opening(r"release\b")
+PREPARE_TRANSACTION: Final = Opening(rf"prepare\b{GAP}transaction\b")
+TEXT_LITERAL: Final = re.compile(r"'[^']*'")
+COMMIT_PREPARED: Final = Opening(rf"commit\b{GAP}prepared\b")
 
 
 class Settings(NamedTuple):
@@ -109,6 +112,21 @@ def may_commit(sql: str, *, by_release: bool) -> bool:
     """
     lowered = sql.lower()
     return COMMIT.may_stand_in(lowered) or (by_release and RELEASE.may_stand_in(lowered))
+
+
+def prepares_transaction(sql: str) -> bool:
+    """Say whether a text may end the open transaction without committing it, as two-phase commit does."""
+    return PREPARE_TRANSACTION.may_stand_in(sql.lower())
+
+
+def stands_alone(sql: str) -> bool:
+    """Say whether a text is surely one statement."""
+    return ";" not in TEXT_LITERAL.sub("", sql).rstrip("; \n\t")
+
+
+def commits_prepared(sql: str) -> bool:
+    """Say whether a text may commit a transaction that was prepared, here or by another connection."""
+    return COMMIT_PREPARED.may_stand_in(sql.lower())
 
 
 def _changes_session(lowered: str) -> bool:

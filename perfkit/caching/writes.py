@@ -15,14 +15,21 @@ from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from perfkit.caching.coherence import Announcement, announce
+from perfkit.caching.coherence import Announcement, announce, empty_outbox, leave_in_outbox
 from perfkit.caching.databases import is_watchable, tag_scope
 from perfkit.caching.observed import forget_columns, is_observable, observed
 from perfkit.caching.registry import plain_table_name, table_name, tracked_tables
-from perfkit.caching.sessions import may_commit, may_set, settings_in
+from perfkit.caching.sessions import (
+    commits_prepared,
+    may_commit,
+    may_set,
+    prepares_transaction,
+    settings_in,
+    stands_alone,
+)
 from perfkit.caching.statements import MOST_ROW_TAGS, Statement, statement_of, value_tags
 from perfkit.caching.tags import any_write_tag, coarsened, row_tag, table_tag
-from perfkit.errors import CacheUnavailableError
+from perfkit.errors import CacheUnavailableError, PreparedTransactionError
 
 ATTRIBUTE: Final = "_perfkit_writes"
 MOST_TAGS: Final = 10_000
@@ -33,6 +40,9 @@ READ_COMMITTED: Final = 2
 
 CONNECTION_TROUBLE: Final = ("08", "57P", "58", "XX")
 """Classes of SQLSTATE after which the outcome of a COMMIT is not known."""
+
+ANY_PREPARED: Final = "p:prepared"
+"""A tag that nothing depends on: COMMIT PREPARED, too, asks first whether the server can be told."""
 
 BETWEEN_TRANSACTIONS: Final = frozenset({0, 4})
 """`psycopg.pq.TransactionStatus.IDLE` and `UNKNOWN` (the connection is lost)."""
@@ -123,11 +133,15 @@ class WriteTracker:
             return observe(params=params, cursor=context["cursor"].cursor)
         if not statement.is_read:
             tags = statement.tags(tag_scope(self._connection), params, many=many)
+            if prepares_transaction(text) and (tags or self.pending):
+                return self._prepared(text, run)
             if tags and not self.in_transaction:
                 answer = self._announced(tags, run)
                 self._wrote_if_still_open(tags)
                 return answer
             self.wrote(tags)
+        if commits_prepared(text):
+            return self._prepared_committed(run)
         answer = self._around_commit(run) if self.pending and self._may_commit(text) else run()
         if not self.in_transaction:
             self._forget()
@@ -193,6 +207,23 @@ class WriteTracker:
             announcement.keep(self._connection)
             answer = execute()
         announcement.done()
+        return answer
+
+    def _prepared(self, text: str, prepare: Callable[[], Any]) -> Any:
+        """Run PREPARE TRANSACTION; who commits it later, and when, is not known here. See `leave_in_outbox`."""
+        if not stands_alone(text):
+            raise PreparedTransactionError
+        leave_in_outbox(self._connection, self.pending)
+        answer = prepare()
+        self._forget()
+        return answer
+
+    def _prepared_committed(self, commit: Callable[[], Any]) -> Any:
+        """Run COMMIT PREPARED, and tell what that transaction has left in the outbox before the caller goes on."""
+        announcement = announce(self._connection.alias, [ANY_PREPARED])
+        answer = _ended(announcement, commit)
+        if announcement.is_told:
+            empty_outbox(self._connection)
         return answer
 
     def _may_commit(self, text: str) -> bool:
