@@ -213,7 +213,8 @@ class WriteTracker:
         """Run PREPARE TRANSACTION; who commits it later, and when, is not known here. See `leave_in_outbox`."""
         if not stands_alone(text):
             raise PreparedTransactionError
-        leave_in_outbox(self._connection, self.pending)
+        if self.pending:
+            leave_in_outbox(self._connection, coarsened(self.pending, most_rows=MOST_ROW_TAGS))
         answer = prepare()
         self._forget()
         return answer
@@ -237,7 +238,7 @@ class WriteTracker:
         sets = settings_in(text)
         if sets.session or not sets.temporary.isdisjoint(tracked_tables()):
             self._session_was_changed = True
-            if self._connection.vendor == "postgresql":
+            if self._connection.vendor == "postgresql" and self._connection.connection is not None:
                 _changed_sessions.add(self._connection.connection)
         self._session_was_changed_locally |= sets.transaction
         self._isolation_was_set |= sets.isolation
