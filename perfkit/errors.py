@@ -10,6 +10,7 @@ PerfkitError
 │   ├── UnknownWarmerError   no warmer of that name
 │   ├── AtomicMigrationError  an index operation that must not run inside a transaction
 │   ├── IndexConflictError   another index has that name
+│   ├── PreparedTransactionError  PREPARE TRANSACTION stood in one text with other statements
 │   ├── PartitionedTableError  an index on a partitioned table cannot be built concurrently
 │   └── VisibilityTimeoutError  tasks would be delivered twice
 ├── UnavailableError         the world failed; retry or go without
@@ -180,6 +181,20 @@ class PartitionedTableError(UsageError):
         return (
             f"{self.table} is partitioned, and PostgreSQL cannot build or drop {self.index!r} "
             "on it concurrently. Use Django's AddIndex or RemoveIndex, which block writes meanwhile."
+        )
+
+
+class PreparedTransactionError(UsageError):
+    """PREPARE TRANSACTION stood in one text with other statements, and cached rows were written.
+
+    Raised before anything is sent. Send PREPARE TRANSACTION by itself: what readers have to know of its
+    transaction goes into it immediately before.
+    """
+
+    def __str__(self) -> str:
+        return (
+            "PREPARE TRANSACTION stands in one text with other statements, so readers of the cache could not "
+            "be told when COMMIT PREPARED comes. Send it by itself."
         )
 
 

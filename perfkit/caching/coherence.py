@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from django.core.signals import setting_changed
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.caching import tokens
@@ -112,6 +113,37 @@ def announce(alias: str, tags: Iterable[str]) -> Announcement:
     if options.CACHE_OUTAGE_WRITES == "refuse":
         raise CacheUnavailableError(problem)
     return Announcement(sorted_tags, alias=alias, writer=writer, store=None, is_told=False)
+
+
+def leave_in_outbox(connection: BaseDatabaseWrapper, tags: Iterable[str]) -> None:
+    """Have readers told of `tags` once the open transaction is committed, whoever does that and when.
+
+    PREPARE TRANSACTION calls for it: until COMMIT PREPARED the tags are as invisible as what was written,
+    and after it every process finds them at its next look.
+    """
+    if current_store() is not None:
+        writer = tokens.new_writer()
+        told_later = Announcement(
+            tuple(tags), alias=connection.alias, writer=writer, store=None, is_told=False
+        )
+        told_later.keep(connection)
+
+
+def empty_outbox(connection: BaseDatabaseWrapper) -> None:
+    """Tell readers at once of what COMMIT PREPARED has made visible; what was prepared may come from others."""
+    store = current_store()
+    if store is None:
+        return
+    try:
+        outbox.tell(connection, store)
+    except OutboxMissingError:
+        return  # no reader trusts the cache
+    except (StoreError, Error) as error:
+        if isinstance(error, StoreError):
+            breaker.failed(str(error))
+        outbox.look_again(connection.alias)
+        if options.CACHE_OUTAGE_WRITES != "bounded":
+            time.sleep(LOOK_EVERY_SECONDS)
 
 
 def _settings_changed(*, setting: str, **_: object) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.caching.locks import fork_safe_lock
+from perfkit.caching.scope import forget_everywhere
 from perfkit.caching.store import Store
 from perfkit.models import PendingInvalidation
 
@@ -96,7 +97,7 @@ class Outbox:
             self._looking.add(alias)
             self._next_look[alias] = now + LOOK_EVERY_SECONDS
         try:
-            self._drain(connection, store, in_transaction=in_transaction)
+            self.tell(connection, store, in_transaction=in_transaction)
         except BaseException:
             self.look_again(alias)
             raise
@@ -105,7 +106,13 @@ class Outbox:
                 self._looking.discard(alias)
                 self._lock.notify_all()
 
-    def _drain(self, connection: BaseDatabaseWrapper, store: Store, *, in_transaction: bool) -> None:
+    def tell(self, connection: BaseDatabaseWrapper, store: Store, *, in_transaction: bool = False) -> None:
+        """Tell `store` what waits in the outbox, whenever the last look was and whoever looks meanwhile.
+
+        Raises:
+            OutboxMissingError: Migrations have not made the table.
+            StoreError: The server does not answer; what waits goes on waiting.
+        """
         self._require_table(connection)
         table = PendingInvalidation._meta.db_table
         mark = "?" if connection.vendor == "sqlite" else "%s"
@@ -121,6 +128,7 @@ class Outbox:
             writers = {writer for _, _, writer in rows}  # the server may have heard of their MARK after all
             for start in range(0, len(found), MOST_TAGS):
                 store.void(found[start : start + MOST_TAGS], writers=writers)
+            forget_everywhere(found)
             if not in_transaction:
                 marks = ", ".join([mark] * len(rows))
                 _fetch(connection, delete.format(marks), [row_id for row_id, *_ in rows])

@@ -29,6 +29,7 @@ from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import lease_name
 from perfkit.caching.trust import (
     Bypass,
+    has_own_session,
     has_written,
     is_in_transaction,
     require_committed_view,
@@ -91,11 +92,8 @@ def read_rows(
             if durations.needs_flight(place.family) and not is_in_transaction(connection):
                 look = partial(_recalled, store, place, is_expected, connection, ttl_seconds)
                 rows, taken, lease = _waited(store, place, taken, look)
-    except Bypass as bypass:
-        tell_bypass(model, str(bypass))
-        return fetch()
-    except UnstorableError as error:
-        tell_bypass(model, error.reason)
+    except (Bypass, UnstorableError) as reason:
+        tell_bypass(model, str(reason))
         return fetch()
     except StoreError as error:
         breaker.failed(str(error))
@@ -109,10 +107,14 @@ def read_rows(
         fetched = fetch()
         durations.took(place.family, time.perf_counter() - started)
         cache_read.send(sender=model, outcome="miss", reason="")
-        if not is_expected(fetched):
-            durations.cannot_keep(place.key, UnstorableError("unexpected answer"))
-        else:
+        if has_own_session(connection):
+            tell_bypass(
+                model, "session setting"
+            )  # its pool has lent the connection just now, and to others before
+        elif is_expected(fetched):
             _offer(store, model, place, fetched, taken, ttl_seconds=ttl_seconds, is_awaited=bool(lease))
+        else:
+            durations.cannot_keep(place.key, UnstorableError("unexpected answer"))
     finally:
         if lease:
             _released(store, lease)

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from perfkit.caching.inserts import Insert, insert_of
 from perfkit.caching.registry import DeclaredColumn, TrackedTable, plain_table_name
+from perfkit.caching.sessions import commits_prepared, prepares_transaction, settings_in
 from perfkit.caching.tags import any_write_tag, row_tag, table_tag, value_tag
 
 MOST_ROW_TAGS: Final = 500
@@ -31,7 +32,9 @@ READS: Final = frozenset(
 )
 """First words of statements that change no row of an existing table, unless a second one hides in them."""
 
-FIRST_WORD: Final = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([a-z]+)", re.IGNORECASE | re.DOTALL)
+FIRST_WORD: Final = re.compile(
+    r"(?>(?:\s|\(|--[^\n\r]*|/\*(?:(?!\*/).)*\*/)*)([a-z]+)", re.IGNORECASE | re.DOTALL
+)
 WRITING_WORD: Final = re.compile(
     r"\b(?:insert|update|delete|merge|truncate|copy|into|alter|drop|replace|call|do|execute)\b", re.IGNORECASE
 )
@@ -76,6 +79,9 @@ class Statement:
     Attributes:
         is_read: Whether it changes no row.
         written: The tracked tables that it may write.
+        sets: What it may set of its session or its transaction.
+        prepares: Whether it may be the first half of a two-phase commit.
+        commits_prepared: Whether it may be the second.
         changes_tables: Whether it may take a column away.
         by_key: How it names the rows it changes, where their former values are worth finding out.
     """
@@ -87,7 +93,10 @@ class Statement:
         "_tracked",
         "by_key",
         "changes_tables",
+        "commits_prepared",
         "is_read",
+        "prepares",
+        "sets",
         "written",
     )
 
@@ -95,6 +104,9 @@ class Statement:
         self._sql = sql
         self._tracked = tracked
         self.is_read = is_read(sql)
+        self.sets = settings_in(sql)
+        self.prepares = prepares_transaction(sql)
+        self.commits_prepared = commits_prepared(sql)
         self.written: tuple[TrackedTable, ...] = ()
         self.changes_tables = not self.is_read and bool(CHANGES_TABLES.search(sql))
         self.by_key: WriteByKey | None = None

@@ -86,6 +86,12 @@ def _drain_outbox(store: Store, connection: BaseDatabaseWrapper, *, in_transacti
         raise Bypass("outbox unreadable") from error  # the database will tell the caller itself
 
 
+def has_own_session(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether this connection may see other rows or values than others of its alias do."""
+    tracker = tracker_of(connection)
+    return tracker is not None and tracker.has_own_session
+
+
 def has_written(connection: BaseDatabaseWrapper, tags: Collection[str]) -> bool:
     """Say whether the open transaction has written what an answer under one of `tags` depends on."""
     tracker = tracker_of(connection)

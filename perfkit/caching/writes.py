@@ -6,22 +6,23 @@ the connection's own commit and rollback. See Note [The order of a write] in `co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
+from weakref import WeakSet
 
 from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from perfkit.caching.coherence import Announcement, announce
+from perfkit.caching.coherence import Announcement, announce, empty_outbox, leave_in_outbox
 from perfkit.caching.databases import is_watchable, tag_scope
 from perfkit.caching.observed import forget_columns, is_observable, observed
 from perfkit.caching.registry import plain_table_name, table_name, tracked_tables
+from perfkit.caching.sessions import Settings, may_commit, may_set, stands_alone
 from perfkit.caching.statements import MOST_ROW_TAGS, Statement, statement_of, value_tags
 from perfkit.caching.tags import any_write_tag, coarsened, row_tag, table_tag
-from perfkit.errors import CacheUnavailableError
+from perfkit.errors import CacheUnavailableError, PreparedTransactionError
 
 ATTRIBUTE: Final = "_perfkit_writes"
 MOST_TAGS: Final = 10_000
@@ -33,37 +34,14 @@ READ_COMMITTED: Final = 2
 CONNECTION_TROUBLE: Final = ("08", "57P", "58", "XX")
 """Classes of SQLSTATE after which the outcome of a COMMIT is not known."""
 
-SETS: Final = re.compile(r"isolation|set_config", re.IGNORECASE)
-ISOLATION: Final = re.compile(r"isolation", re.IGNORECASE)
-SESSION: Final = re.compile(r"\b(?:session|default_transaction_isolation)\b", re.IGNORECASE)
-COMMITS: Final = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:commit|end)\b|.*;.*\b(?:commit|end)\b", re.IGNORECASE | re.DOTALL
-)
-"""A COMMIT sent as a statement, or somewhere in a string of several."""
-
-SQLITE_COMMITS: Final = re.compile(rf"{COMMITS.pattern}|.*\brelease\b", COMMITS.flags)
-"""On SQLite the end of the outermost savepoint is one too."""
-
-HARMLESS: Final = (
-    r"(?:default_)?transaction_\w+|lock_timeout|statement_timeout|idle_\w+|session_replication_role|synchronous_commit"
-    r"|work_mem|maintenance_work_mem|enable_\w+|jit\w*|application_name|client_min_messages|log_\w+|deadlock_timeout"
-    r"|temp_buffers|max_parallel\w+"
-)
-"""Settings that decide how a query is run, and nothing of what it answers."""
-
-CHANGES_SESSION: Final = re.compile(
-    r"\s*(?:set|reset)\s+(?!(?:session\s+|local\s+)?(?:constraints|transaction|characteristics|"
-    + HARMLESS
-    + r")\b)"
-    r"|.*\bset_config\s*\((?!\s*'(?:" + HARMLESS + r")')",
-    re.IGNORECASE | re.DOTALL,
-)
-"""A SET that may change what a query answers: the search path, the role, the zone, or what row security asks."""
-
-RESETS_SESSION: Final = re.compile(r"\s*(?:discard|reset)\s+all\b", re.IGNORECASE)
+ANY_PREPARED: Final = "p:prepared"
+"""A tag that nothing depends on: COMMIT PREPARED, too, asks first whether the server can be told."""
 
 BETWEEN_TRANSACTIONS: Final = frozenset({0, 4})
 """`psycopg.pq.TransactionStatus.IDLE` and `UNKNOWN` (the connection is lost)."""
+
+_changed_sessions: Final[WeakSet[Any]] = WeakSet()
+"""The driver's connections with a session of their own: a pool may hand them to others."""
 
 
 class WriteTracker:
@@ -78,8 +56,8 @@ class WriteTracker:
         self._isolation_was_set_for_session = False
         self._snapshot_by_default: bool | None = None
         self._has_written = False
-        self.has_own_session = False
-        """Whether a setting of this session may make it see other rows or values than sessions of its alias do."""
+        self._session_was_changed = False
+        self._session_was_changed_locally = False
         self._coarsen_at = MOST_TAGS
         self.pending: set[str] = set()
 
@@ -109,12 +87,19 @@ class WriteTracker:
         """Whether the open transaction may see rows that nobody else sees; what it reads must not be stored."""
         return self.in_transaction and self._has_written
 
+    @property
+    def has_own_session(self) -> bool:
+        """Whether a setting of this session may make it see other rows or values than sessions of its alias do."""
+        if self._connection.connection is None:
+            return False  # the next one is another, or is known again from its pool
+        return self._session_was_changed or (self._session_was_changed_locally and self.in_transaction)
+
     def reconnected(self) -> None:
-        """Forget what belonged to the connection that is gone."""
+        """Forget what belonged to the connection that is gone; one from a pool may have been used before."""
         self._forget()
         self._isolation_was_set_for_session = False
         self._snapshot_by_default = None
-        self.has_own_session = False
+        self._session_was_changed = self._connection.connection in _changed_sessions
 
     def wrote(self, tags: frozenset[str]) -> None:
         """Add tags of rows that the open transaction wrote past this wrapper."""
@@ -127,10 +112,11 @@ class WriteTracker:
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         """Run one statement, as an execute wrapper of Django's."""
         text = _text_of(sql, self._connection)
-        if text.startswith("SELECT ") and ";" not in text and not SETS.search(text):
+        if text.startswith("SELECT ") and ";" not in text and not may_set(text):
             return execute(sql, params, many, context)
-        run = partial(execute, sql, params, many, context)
         statement = statement_of(text, tracked_tables())
+        self._note_settings(statement.sets)
+        run = partial(execute, sql, params, many, context)
         if statement.changes_tables:
             forget_columns()
         if self._can_observe(statement, params, many=many):
@@ -140,18 +126,16 @@ class WriteTracker:
             return observe(params=params, cursor=context["cursor"].cursor)
         if not statement.is_read:
             tags = statement.tags(tag_scope(self._connection), params, many=many)
+            if statement.prepares and (tags or self.pending):
+                return self._prepared(text, run)
             if tags and not self.in_transaction:
                 answer = self._announced(tags, run)
                 self._wrote_if_still_open(tags)
                 return answer
             self.wrote(tags)
+        if statement.commits_prepared:
+            return self._prepared_committed(run)
         answer = self._around_commit(run) if self.pending and self._may_commit(text) else run()
-        if CHANGES_SESSION.match(text):
-            self.has_own_session = not RESETS_SESSION.match(text)
-        if ISOLATION.search(text):
-            self._isolation_was_set = True
-            if SESSION.search(text):
-                self._isolation_was_set_for_session = True
         if not self.in_transaction:
             self._forget()
         return answer
@@ -218,12 +202,39 @@ class WriteTracker:
         announcement.done()
         return answer
 
+    def _prepared(self, text: str, prepare: Callable[[], Any]) -> Any:
+        """Run PREPARE TRANSACTION; who commits it later, and when, is not known here. See `leave_in_outbox`."""
+        if not stands_alone(text):
+            raise PreparedTransactionError
+        if self.pending:
+            leave_in_outbox(self._connection, coarsened(self.pending, most_rows=MOST_ROW_TAGS))
+        answer = prepare()
+        self._forget()
+        return answer
+
+    def _prepared_committed(self, commit: Callable[[], Any]) -> Any:
+        """Run COMMIT PREPARED, and tell what that transaction has left in the outbox before the caller goes on."""
+        announcement = announce(self._connection.alias, [ANY_PREPARED])
+        answer = _ended(announcement, commit)
+        if announcement.is_told:
+            empty_outbox(self._connection)
+        return answer
+
     def _may_commit(self, text: str) -> bool:
         """Say whether a statement may end the transaction; RELEASE within a block of Django's does not."""
         connection = self._connection
         is_within = connection.in_atomic_block and connection.commit_on_exit
-        commits = COMMITS if is_within or connection.vendor != "sqlite" else SQLITE_COMMITS
-        return bool(commits.match(text))
+        return may_commit(text, by_release=connection.vendor == "sqlite" and not is_within)
+
+    def _note_settings(self, sets: Settings) -> None:
+        """Note what a statement is about to set; even a text that fails may have set it before."""
+        if sets.session or not sets.temporary.isdisjoint(tracked_tables()):
+            self._session_was_changed = True
+            if self._connection.vendor == "postgresql" and self._connection.connection is not None:
+                _changed_sessions.add(self._connection.connection)
+        self._session_was_changed_locally |= sets.transaction
+        self._isolation_was_set |= sets.isolation
+        self._isolation_was_set_for_session |= sets.isolation_of_session
 
     def _wrote_if_still_open(self, tags: frozenset[str]) -> None:
         """Keep the tags of a statement that has itself opened a transaction and left it open."""
@@ -246,6 +257,7 @@ class WriteTracker:
         self._coarsen_at = MOST_TAGS
         self._has_written = False
         self._isolation_was_set = False
+        self._session_was_changed_locally = False
 
     def _asks_for_snapshots(self) -> bool:
         """Say whether transactions keep one snapshot by default; PostgreSQL is asked once per connection."""

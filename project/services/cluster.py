@@ -29,6 +29,7 @@ port = {port}
 unix_socket_directories = ''
 max_connections = 200
 shared_preload_libraries = 'pg_stat_statements'
+max_prepared_transactions = 10
 timezone = 'UTC'
 log_timezone = 'UTC'
 """

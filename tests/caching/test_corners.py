@@ -11,14 +11,11 @@ from asgiref.sync import async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, models, transaction
 from django.db.migrations.state import ModelState, ProjectState
-from django.db.models import DateField
 from django.db.models.functions import Cast
 
 from perfkit.caching import CachedQuerySet, token_scope
-from perfkit.caching.databases import entry_scope
 from perfkit.caching.registry import plain_table_name, tracked_tables
 from perfkit.caching.scope import current_scope
-from perfkit.caching.writes import CHANGES_SESSION
 from tests.caching.conftest import Outcome
 from tests.testapp.models import Bundle, Cabin, Dotted, Item
 
@@ -33,74 +30,6 @@ def run(sql: str) -> None:
 
 def names(queryset: Any) -> list[str]:
     return [each.name for each in queryset]
-
-
-class TestSessions:
-    @on_postgres
-    def test_it_keeps_schemas_apart(self, reads: list[Outcome]) -> None:
-        Item.plain.create(pk=1, name="of public")
-        assert [names(Item.objects.all()) for _ in range(2)] == [["of public"]] * 2
-        run("CREATE SCHEMA tenant; CREATE TABLE tenant.testapp_item AS TABLE testapp_item")
-        run("UPDATE tenant.testapp_item SET name = 'of tenant'")
-        try:
-            run("SET search_path TO tenant, public")
-            assert names(Item.objects.all()) == ["of tenant"]
-            assert Item.objects.get(pk=1).name == "of tenant"
-            assert reads[-1][1:] == ("bypass", "session setting")
-            run("RESET ALL")
-            assert names(Item.objects.all()) == ["of public"]
-            assert reads[-1][1] != "bypass"
-        finally:
-            run("DROP SCHEMA tenant CASCADE")
-
-    @on_postgres
-    def test_it_keeps_zones_apart(self) -> None:
-        Bundle.plain.create(title="a", made="2024-02-29T20:00:00Z")
-        days = Bundle.objects.annotate(day=Cast("made", DateField())).values_list("day", flat=True)
-        before = list(days.all())
-        try:
-            run("SET TIME ZONE 'Asia/Tokyo'")
-            assert list(days.all()) != before
-        finally:
-            connection.close()
-        assert list(days.all()) == before
-
-    @pytest.mark.parametrize(
-        ("sql", "changes"),
-        [
-            ("SET search_path TO a", True),
-            ("set role reader", True),
-            ("SET LOCAL app.tenant = '5'", True),
-            ("SET SESSION AUTHORIZATION x", True),
-            ("SELECT set_config('app.tenant', '5', false)", True),
-            ("SET TIME ZONE 'UTC'", True),
-            ("SET CONSTRAINTS ALL IMMEDIATE", False),
-            ("SET lock_timeout = '1s'", False),
-            ("SET LOCAL statement_timeout = 0", False),
-            ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", False),
-            ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", False),
-            ("UPDATE x SET role = 1", False),
-            (
-                "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)",
-                False,
-            ),
-            ("SELECT set_config('lock_timeout', %s, false), set_config('role', %s, false)", True),
-            ("SELECT set_config(%s, %s, false)", True),
-        ],
-    )
-    def test_it_knows_what_changes_a_session(self, sql: str, changes: bool) -> None:
-        assert bool(CHANGES_SESSION.match(sql)) == changes
-
-    @pytest.mark.parametrize(
-        "part", [{"USER": "x"}, {"TIME_ZONE": "Asia/Tokyo"}, {"OPTIONS": {"options": "-c a=b"}}]
-    )
-    def test_it_keeps_ways_into_a_database_apart(
-        self, part: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        before = entry_scope(connection)
-        for key, value in part.items():
-            monkeypatch.setitem(connection.settings_dict, key, value)
-        assert entry_scope(connection) != before
 
 
 class TestTables:

@@ -248,6 +248,12 @@ def test_it_keeps_neither_many_texts_nor_long_ones() -> None:
     assert statement_of(long, tables) is not statement_of(long, tables)
 
 
+@pytest.mark.parametrize("part", ["/* a */ ", "-- a\n", "(", "/*", " "])
+def test_it_needs_no_longer_for_a_long_text_than_for_its_length(part: str) -> None:
+    """A pattern that goes back and forth would need years here."""
+    tags(part * 2_000 + "%")
+
+
 @given(st.text())
 def test_it_takes_any_text(sql: str) -> None:
     tags(sql, ("1",))
