@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import secrets
 from functools import lru_cache
+from typing import Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+_START: Final = secrets.token_hex(8)
+"""Of this process, and of those that it forks, whose numbers differ."""
 
 
 def is_watchable(connection: BaseDatabaseWrapper) -> bool:
@@ -33,7 +39,13 @@ def entry_scope(connection: BaseDatabaseWrapper) -> str:
     return _digest(
         *(str(settings[part]) for part in ("ENGINE", "HOST", "PORT", "NAME", "USER", "TIME_ZONE")),
         *(str(options.get(part, "")) for part in ("options", "service", "assume_role")),
+        f"{_START} {os.getpid()}" if _is_in_memory(connection) else "",
     )
+
+
+def _is_in_memory(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether the database is this process's alone, though others have one of the same name, as tests do."""
+    return connection.vendor == "sqlite" and bool(connection.is_in_memory_db())  # type: ignore[attr-defined]  # SQLite's own
 
 
 @lru_cache(maxsize=1024)
