@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import secrets
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +13,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 ATTRIBUTE: Final = "_perfkit_scopes"
 NAME: Final = 3
 """Where the database's name stands among the settings."""
+
+_START: Final = secrets.token_hex(8)
+"""Of this process, and of those that it forks, whose numbers differ."""
 
 
 def is_watchable(connection: BaseDatabaseWrapper) -> bool:
@@ -56,6 +61,7 @@ def _scopes(connection: BaseDatabaseWrapper) -> _Scopes:
         options.get("options"),
         options.get("service"),
         options.get("assume_role"),
+        f"{_START} {os.getpid()}" if _is_in_memory(connection) else None,
     )
     known: _Scopes | None = getattr(connection, ATTRIBUTE, None)
     if known is None or known.settings != settings:
@@ -63,6 +69,11 @@ def _scopes(connection: BaseDatabaseWrapper) -> _Scopes:
         known = _Scopes(settings, _digest(parts[NAME]), _digest(*parts))
         setattr(connection, ATTRIBUTE, known)
     return known
+
+
+def _is_in_memory(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether the database is this process's alone, though others have one of the same name, as tests do."""
+    return connection.vendor == "sqlite" and bool(connection.is_in_memory_db())  # type: ignore[attr-defined]  # SQLite's own
 
 
 def _digest(*parts: str) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -29,6 +31,29 @@ def test_databases_of_other_names_have_scopes_of_their_own() -> None:
 
 def test_databases_of_one_name_never_share_entries() -> None:
     assert entry_scope(to(NAME="shop", HOST="one")) != entry_scope(to(NAME="shop", HOST="two"))
+
+
+ASK_TWO_PROCESSES = """
+import os, sys
+from django.conf import settings
+settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]}})
+from django.db import connection
+from perfkit.caching.databases import entry_scope
+if os.fork():
+    os.wait()
+print(entry_scope(connection), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("database", "is_shared"),
+    [("file:memorydb_default?mode=memory&cache=shared", False), ("shop.sqlite3", True)],
+)
+def test_a_database_in_memory_shares_entries_with_no_other_process(database: str, is_shared: bool) -> None:
+    command = [sys.executable, "-c", ASK_TWO_PROCESSES, database]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert len(told) == 2
+    assert (told[0] == told[1]) is is_shared
 
 
 def test_it_watches_the_databases_of_the_demo() -> None:

@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +8,6 @@ import pytest
 from celery.result import AsyncResult
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
-from django.db import connection
 from django.test import Client
 
 from perfkit.caching.warming import registered
@@ -22,56 +16,23 @@ from perfkit.tasks.warming import warm_cache
 from project.celery import app
 from project.flights.models import Airport
 from tests.flights.factories import make_reference_rows
-
-
-def database_url() -> str:
-    """The test database, for another process."""
-    values: dict[str, Any] = connection.settings_dict
-    login = ":".join(part for part in (values["USER"], values["PASSWORD"]) if part)
-    return f"postgres://{login}@{values['HOST']}:{values['PORT']}/{values['NAME']}"
+from tests.tasks.workers import running_worker
 
 
 @pytest.fixture
-def worker(redis_url: str, tmp_path: Path, transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker of the demo project on the test database; ready when this returns, gone at the end."""
+def worker(tmp_path: Path, transactional_db: None) -> Iterator[None]:
+    """A worker of the demo project, on the cache server that is its broker too."""
     cache.clear()
-    log = tmp_path / "worker.log"
-    environment = os.environ | {
-        "DATABASE_URL": database_url(),
-        "DATABASE_POOL_SIZE": "1",
-        "REDIS_URL": redis_url,
-        "DJANGO_SETTINGS_MODULE": "project.settings",
-        "DJANGO_SECRET_KEY": "only-for-tests",
-    }
-    command = [sys.executable, "-m", "celery", "-A", "project", "worker", "--pool=solo", "--loglevel=INFO"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--without-mingle", "--without-gossip", "-n", f"tests-{os.getpid()}@%h"],
-            env=environment,
-            cwd=Path(__file__).parents[2],
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while not app.control.ping(timeout=0.5):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=10)
-        cache.clear()
+    with running_worker(tmp_path / "worker.log", "--pool=solo"):
+        yield
+    cache.clear()
 
 
 @pytest.mark.postgres
 @pytest.mark.redis
+@pytest.mark.usefixtures("worker")
 def test_a_real_worker_warms_the_cache_and_its_status_is_read_over_http(
-    worker: subprocess.Popen[bytes], client: Client, django_assert_num_queries: Any
+    client: Client, django_assert_num_queries: Any
 ) -> None:
     make_reference_rows()
     client.force_login(get_user_model().objects.create_user("staff", is_staff=True))
@@ -94,7 +55,8 @@ def test_a_real_worker_warms_the_cache_and_its_status_is_read_over_http(
 
 @pytest.mark.postgres
 @pytest.mark.redis
-def test_an_error_in_a_real_worker_is_read_over_http(worker: subprocess.Popen[bytes], client: Client) -> None:
+@pytest.mark.usefixtures("worker")
+def test_an_error_in_a_real_worker_is_read_over_http(client: Client) -> None:
     client.force_login(get_user_model().objects.create_user("staff", is_staff=True))
     result = warm_cache.delay(["airprots"])
     with pytest.raises(Exception, match="airprots"):
