@@ -5,7 +5,8 @@ MARK goes out immediately before COMMIT, DONE after it and before any hook of th
 Between the two, readers go to the database and store nothing.
 A writer that dies there, or does not learn how its COMMIT ended, never says DONE: its lease on the tags ends,
 the tokens are gone, and every entry made before is void.
-Where the server cannot be told, the tags go into the outbox inside the same transaction.
+Where the server cannot be told, a notice of that goes into the outbox inside the same transaction.
+See Note [Writing in silence] in `silence`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from typing import Final
+from typing import ClassVar, Final
 
 from django.core.signals import setting_changed
 from django.db import Error
@@ -23,7 +24,9 @@ from perfkit.caching import tokens
 from perfkit.caching.breaker import Breaker
 from perfkit.caching.outbox import LOOK_EVERY_SECONDS, Outbox, OutboxMissingError
 from perfkit.caching.scope import forget_everywhere
+from perfkit.caching.silence import Silence
 from perfkit.caching.store import Store, StoreError, current_store
+from perfkit.caching.tags import tables_of
 from perfkit.conf import options
 from perfkit.errors import CacheUnavailableError
 from perfkit.signals import cache_outage
@@ -40,53 +43,109 @@ def _outage_changed(is_down: bool, problem: str) -> None:
 
 
 breaker: Final = Breaker(retry_after_seconds=lambda: options.CACHE_RETRY_AFTER, on_change=_outage_changed)
-outbox: Final = Outbox()
+silence: Final = Silence()
+outbox: Final = Outbox(silence)
 
 
 class Announcement:
-    """A write that readers have been told of, or that waits in the outbox for its transaction.
+    """A write that readers have been told of: MARK is out.
 
     Args:
         tags: Of the rows it changes.
-        alias: Of the database it is written to.
-        store: Where it was marked, None where there is none or it could not be told.
-        is_told: Whether nothing more need be done before COMMIT; else call `keep`.
+        store: Where it was marked, None where nothing is cached.
     """
 
-    def __init__(
-        self, tags: tuple[str, ...], *, alias: str, writer: str, store: Store | None, is_told: bool
-    ) -> None:
-        self.is_told = is_told
+    must_be_kept: ClassVar[bool] = False
+    """Whether something has to go into the outbox before COMMIT, in the same transaction."""
+
+    def __init__(self, tags: tuple[str, ...], *, writer: str, store: Store | None) -> None:
         self._tags = tags
-        self._alias = alias
         self._writer = writer
         self._store = store
 
-    def keep(self, connection: BaseDatabaseWrapper) -> None:
-        """Put the tags into the outbox, in the transaction that is open on `connection`.
-
-        Where there is no outbox yet (its migration has not run) no reader trusts the cache, so none need be told.
-        """
-        try:
-            outbox.put(connection, self._tags, writer=self._writer)
-        except OutboxMissingError as error:
-            logger.info("A write is told to nobody: %s", error)
-
-    def done(self) -> None:
-        """Say that the write has ended, one way or the other; from now on its rows may be cached again."""
-        if not self.is_told:
-            outbox.look_again(self._alias)
-            if options.CACHE_OUTAGE_WRITES == "wait":
-                time.sleep(LOOK_EVERY_SECONDS)
-        elif self._store is not None:
+    def committed(self) -> None:
+        """Say that the write has ended; from now on its rows may be cached again."""
+        if self._store is not None:
             try:
                 self._store.done(self._tags, writer=self._writer)
             except StoreError as error:
                 breaker.failed(str(error))  # the lease ends by itself
         forget_everywhere(self._tags)
 
+    def keep(self, connection: BaseDatabaseWrapper) -> None:
+        """Do nothing: readers know."""
 
-def announce(alias: str, tags: Iterable[str]) -> Announcement:
+    def failed(self) -> None:
+        """Say that the write has ended, and has changed nothing."""
+        self.committed()
+
+    def lost(self) -> None:
+        """Leave it to the lease: nobody knows how the write has ended."""
+
+
+class SilentWrite:
+    """A write that the server could not be told of. See Note [Writing in silence] in `silence`.
+
+    Args:
+        tags: Of the rows it changes.
+        alias: Of the database it is written to.
+        lost_mark: The writer of a MARK that the server may yet hear of, empty where none was sent.
+    """
+
+    def __init__(self, tags: tuple[str, ...], *, alias: str, lost_mark: str) -> None:
+        self._tags = tags
+        self._alias = alias
+        self._lost_mark = lost_mark
+        self._tables = sorted(tables_of(tags))
+        self._moment = silence.moment(alias)
+        self._put = 0.0
+        self._known_since = silence.rely(alias, self._tables)
+
+    @property
+    def must_be_kept(self) -> bool:
+        """Whether something has to go into the outbox before COMMIT, in the same transaction."""
+        return bool(self._tables) and (self._known_since is None or bool(self._lost_mark))
+
+    def keep(self, connection: BaseDatabaseWrapper) -> None:
+        """Put a notice into the outbox, in the transaction that is open on `connection`; and what a MARK was of.
+
+        Where there is no outbox yet (its migration has not run) no reader trusts the cache, so none need be told.
+        """
+        put = silence.now()
+        try:
+            if self._lost_mark:
+                outbox.put(connection, self._tags, writer=self._lost_mark)
+            if self._known_since is None:
+                outbox.put_notice(connection, self._tables, writer=silence.writer)
+        except OutboxMissingError as error:
+            logger.info("A write is told to nobody: %s", error)
+        else:
+            self._put = put
+
+    def committed(self) -> None:
+        """Note that others will know; where the setting wants it so, go on when they do."""
+        if self._known_since is not None:
+            silence.let_go(self._alias)
+        elif self._put:
+            silence.committed(self._alias, self._tables, put=self._put, moment=self._moment)
+        outbox.look_again(self._alias)
+        if options.CACHE_OUTAGE_WRITES == "wait":
+            since = silence.now() if self._known_since is None else self._known_since
+            time.sleep(max(0.0, since + LOOK_EVERY_SECONDS - silence.now()))
+        forget_everywhere(self._tags)
+
+    def failed(self) -> None:
+        """Note that the write has changed nothing, and that its notice is gone with it."""
+        if self._known_since is not None:
+            silence.let_go(self._alias)
+        forget_everywhere(self._tags)
+
+    def lost(self) -> None:
+        """Leave it to the end of the notice: nobody knows how the write has ended."""
+        silence.lose(self._alias, is_relying=self._known_since is not None)
+
+
+def announce(alias: str, tags: Iterable[str]) -> Announcement | SilentWrite:
     """Tell readers that rows under `tags` are about to change.
 
     Call it before COMMIT, or before a statement that commits by itself.
@@ -99,20 +158,20 @@ def announce(alias: str, tags: Iterable[str]) -> Announcement:
     forget_everywhere(sorted_tags)
     writer = tokens.new_writer()
     if store is None:
-        return Announcement(sorted_tags, alias=alias, writer=writer, store=None, is_told=True)
-    problem = "it has not answered lately"
+        return Announcement(sorted_tags, writer=writer, store=None)
+    problem, lost_mark = "it has not answered lately", ""
     if breaker.allows():
         try:
             store.mark(sorted_tags, writer=writer)
         except StoreError as error:
-            problem = str(error)
+            problem, lost_mark = str(error), writer
             breaker.failed(problem)
         else:
             breaker.succeeded()  # reads look into the outbox before they trust the cache again
-            return Announcement(sorted_tags, alias=alias, writer=writer, store=store, is_told=True)
+            return Announcement(sorted_tags, writer=writer, store=store)
     if options.CACHE_OUTAGE_WRITES == "refuse":
         raise CacheUnavailableError(problem)
-    return Announcement(sorted_tags, alias=alias, writer=writer, store=None, is_told=False)
+    return SilentWrite(sorted_tags, alias=alias, lost_mark=lost_mark)
 
 
 def leave_in_outbox(connection: BaseDatabaseWrapper, tags: Iterable[str]) -> None:
@@ -121,12 +180,12 @@ def leave_in_outbox(connection: BaseDatabaseWrapper, tags: Iterable[str]) -> Non
     PREPARE TRANSACTION calls for it: until COMMIT PREPARED the tags are as invisible as what was written,
     and after it every process finds them at its next look.
     """
-    if current_store() is not None:
-        writer = tokens.new_writer()
-        told_later = Announcement(
-            tuple(tags), alias=connection.alias, writer=writer, store=None, is_told=False
-        )
-        told_later.keep(connection)
+    if current_store() is None:
+        return
+    try:
+        outbox.put(connection, tags, writer=tokens.new_writer())
+    except OutboxMissingError as error:
+        logger.info("A write is told to nobody: %s", error)
 
 
 def empty_outbox(connection: BaseDatabaseWrapper) -> None:

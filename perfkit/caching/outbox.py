@@ -1,8 +1,8 @@
-"""The outbox: invalidations kept in the database while the cache server cannot be reached.
+"""The outbox: what the database keeps for readers while the cache server cannot be told.
 
-A writer puts its tags there in its own transaction.
-Every process looks into it at most once a second, at a cached read, and tells the server what it finds before
-it trusts the cache again.
+A writer puts a notice there in its own transaction, that it writes a table in silence; a transaction that was
+prepared for later leaves its tags.
+Every process looks into it at most once a second, at a cached read, before it trusts the cache.
 
 The look goes straight to the driver's cursor: it is perfkit's own housekeeping, and must not show up in a
 project's query counts.
@@ -14,14 +14,18 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.functions import Now
 
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.scope import forget_everywhere
+from perfkit.caching.silence import Silence
 from perfkit.caching.store import Store
+from perfkit.caching.tags import with_any_write
 from perfkit.models import PendingInvalidation
 
 LOOK_EVERY_SECONDS: Final = 1.0
@@ -47,11 +51,14 @@ class Outbox:
     """Looks into the outbox of each database, once in a while.
 
     Args:
+        silence: The notices of this process.
         clock: Seconds that only grow.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, silence: Silence, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._silence = silence
         self._clock = clock
+        self._distrusted: dict[str, frozenset[str]] = {}
         self._lock = threading.Condition(fork_safe_lock())
         self._next_look: dict[str, float] = {}
         self._found: set[tuple[str, str]] = set()
@@ -69,6 +76,27 @@ class Outbox:
         PendingInvalidation.objects.using(connection.alias).create(
             tags=json.dumps(sorted(tags)), writer=writer
         )
+
+    def put_notice(self, connection: BaseDatabaseWrapper, tables: Iterable[str], *, writer: str) -> None:
+        """Say that `writer` writes tables in silence, in the transaction that is open on `connection`.
+
+        Args:
+            tables: Their own tags.
+
+        Raises:
+            OutboxMissingError: Migrations have not made the table.
+        """
+        self._require_table(connection)
+        PendingInvalidation.objects.using(connection.alias).create(
+            tags=json.dumps(sorted(with_any_write(tables))),
+            writer=writer,
+            holds_until=Now() + timedelta(seconds=self._silence.notice_seconds),
+        )
+
+    def distrusts(self, alias: str, tags: Collection[str]) -> bool:
+        """Say whether the last look has found that somebody writes in silence what `tags` are of."""
+        distrusted = self._distrusted.get(alias)
+        return bool(distrusted) and not distrusted.isdisjoint(tags)  # type: ignore[union-attr]
 
     def look_again(self, alias: str) -> None:
         """Make the next cached read look, whenever the last look was."""
@@ -114,24 +142,22 @@ class Outbox:
             StoreError: The server does not answer; what waits goes on waiting.
         """
         self._require_table(connection)
-        table = PendingInvalidation._meta.db_table
-        mark = "?" if connection.vendor == "sqlite" else "%s"
-        select = f"SELECT id, tags, writer FROM {table} WHERE id > {mark} ORDER BY id LIMIT {BATCH_ROWS}"  # noqa: S608  # all constants
-        delete = f"DELETE FROM {table} WHERE id IN ({{}}) RETURNING id"  # noqa: S608  # likewise
+        distrusted: set[str] = set()
         last = 0
-        while True:
-            rows = _fetch(connection, select, (last,))
-            if not rows:
-                return
-            last = rows[-1][0]
-            found = sorted({tag for _, tags, _ in rows for tag in json.loads(tags)})
-            writers = {writer for _, _, writer in rows}  # the server may have heard of their MARK after all
-            for start in range(0, len(found), MOST_TAGS):
-                store.void(found[start : start + MOST_TAGS], writers=writers)
-            forget_everywhere(found)
-            if not in_transaction:
-                marks = ", ".join([mark] * len(rows))
-                _fetch(connection, delete.format(marks), [row_id for row_id, *_ in rows])
+        while rows := [Row(*row) for row in _fetch(connection, _select(connection), (last,))]:
+            last = rows[-1].id
+            held = {row for row in rows if row.is_held}
+            own = {row for row in held if row.writer == self._silence.writer}
+            if own and not in_transaction and self._silence.end(connection.alias):
+                held -= own  # asked after the rows were read, so that nobody goes on to rely on one of these
+            for row in held:
+                distrusted.update(json.loads(row.tags))
+            over = [row for row in rows if row not in held]
+            if over:
+                _void(store, over)
+                if not in_transaction:
+                    _remove(connection, over)
+        self._distrusted[connection.alias] = frozenset(distrusted)
 
     def _require_table(self, connection: BaseDatabaseWrapper) -> None:
         """Raise where the table is missing; asked once per database, and never fails the transaction."""
@@ -151,6 +177,44 @@ class Outbox:
                 f"the table {table} is missing: run `manage.py migrate --database {connection.alias}`"
             )
         self._found.add((connection.alias, name))
+
+
+class Row(NamedTuple):
+    """What waits in the outbox; `is_held` of a notice that has not ended."""
+
+    id: int
+    tags: str
+    writer: str
+    is_held: bool
+
+
+def _select(connection: BaseDatabaseWrapper) -> str:
+    if connection.vendor == "sqlite":
+        mark, now = "?", "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    else:
+        mark, now = "%s", "clock_timestamp()"
+    return (
+        f"SELECT id, tags, writer, coalesce(holds_until > {now}, false)"  # noqa: S608  # all constants
+        f" FROM {PendingInvalidation._meta.db_table} WHERE id > {mark} ORDER BY id LIMIT {BATCH_ROWS}"
+    )
+
+
+def _void(store: Store, rows: Sequence[Row]) -> None:
+    tags = sorted({tag for row in rows for tag in json.loads(row.tags)})
+    writers = {row.writer for row in rows}  # the server may have heard of their MARK after all
+    for start in range(0, len(tags), MOST_TAGS):
+        store.void(tags[start : start + MOST_TAGS], writers=writers)
+    forget_everywhere(tags)
+
+
+def _remove(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> None:
+    marks = ", ".join(["?" if connection.vendor == "sqlite" else "%s"] * len(rows))
+    table = PendingInvalidation._meta.db_table
+    _fetch(
+        connection,
+        f"DELETE FROM {table} WHERE id IN ({marks}) RETURNING id",  # noqa: S608  # all constants
+        [row.id for row in rows],
+    )
 
 
 def _fetch(connection: BaseDatabaseWrapper, sql: str, params: Any) -> list[Any]:

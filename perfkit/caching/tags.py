@@ -50,6 +50,17 @@ def value_tag(database: str, table: str, column: str, value: PrimaryKey | None) 
     return column_tag if value is None else f"{column_tag}:{key_text(value)}"
 
 
+def tables_of(tags: Iterable[str]) -> set[str]:
+    """Return the tables' own tags of all tables that `tags` are of; some are of none."""
+    parts = (tag.split(":", 3) for tag in tags if tag[0] in "abcr")
+    return {f"b:{database}:{table}" for _, database, table, *_ in parts}
+
+
+def with_any_write(tables: Iterable[str]) -> set[str]:
+    """Return tables' own tags, and with each the one that any write to it changes."""
+    return {tag for table in tables for tag in (table, f"a{table[1:]}")}
+
+
 def coarsened(tags: Iterable[str], *, most_rows: int) -> set[str]:
     """Return `tags` with a table's own tag for its rows' and values', where those are more than `most_rows`."""
     rows_of: dict[tuple[str, str], set[str]] = defaultdict(set)

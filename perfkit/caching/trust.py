@@ -49,7 +49,7 @@ def usable_store(model: type[Model], connection: BaseDatabaseWrapper, tags: tupl
         raise Bypass("driver")
     in_transaction = tracker is not None and _is_in_transaction(tracker, tags)
     if store.is_shared:
-        _drain_outbox(store, connection, in_transaction=in_transaction)
+        _drain_outbox(store, connection, tags, in_transaction=in_transaction)
     return store
 
 
@@ -70,7 +70,9 @@ def _is_in_transaction(tracker: WriteTracker, tags: tuple[str, ...]) -> bool:
     return True
 
 
-def _drain_outbox(store: Store, connection: BaseDatabaseWrapper, *, in_transaction: bool) -> None:
+def _drain_outbox(
+    store: Store, connection: BaseDatabaseWrapper, tags: tuple[str, ...], *, in_transaction: bool
+) -> None:
     if not breaker.allows():
         raise Bypass("outage")
     if breaker.is_open:
@@ -84,6 +86,8 @@ def _drain_outbox(store: Store, connection: BaseDatabaseWrapper, *, in_transacti
         raise Bypass("outbox") from error
     except Error as error:
         raise Bypass("outbox unreadable") from error  # the database will tell the caller itself
+    if outbox.distrusts(connection.alias, tags):
+        raise Bypass("written in silence")
 
 
 def has_own_session(connection: BaseDatabaseWrapper) -> bool:

@@ -15,7 +15,7 @@ from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from perfkit.caching.coherence import Announcement, announce, empty_outbox, leave_in_outbox
+from perfkit.caching.coherence import Announcement, SilentWrite, announce, empty_outbox, leave_in_outbox
 from perfkit.caching.databases import is_watchable, tag_scope
 from perfkit.caching.observed import forget_columns, is_observable, observed
 from perfkit.caching.registry import plain_table_name, table_name, tracked_tables
@@ -194,13 +194,15 @@ class WriteTracker:
         Where the server cannot be told, the statement and the outbox's row commit together.
         """
         announcement = announce(self._connection.alias, tags)
-        if announcement.is_told:
+        if not announcement.must_be_kept:
             return _ended(announcement, execute)
-        with transaction.atomic(using=self._connection.alias):
-            announcement.keep(self._connection)
-            answer = execute()
-        announcement.done()
-        return answer
+
+        def keep_and_execute() -> Any:
+            with transaction.atomic(using=self._connection.alias):
+                announcement.keep(self._connection)
+                return execute()
+
+        return _ended(announcement, keep_and_execute)
 
     def _prepared(self, text: str, prepare: Callable[[], Any]) -> Any:
         """Run PREPARE TRANSACTION; who commits it later, and when, is not known here. See `leave_in_outbox`."""
@@ -216,7 +218,7 @@ class WriteTracker:
         """Run COMMIT PREPARED, and tell what that transaction has left in the outbox before the caller goes on."""
         announcement = announce(self._connection.alias, [ANY_PREPARED])
         answer = _ended(announcement, commit)
-        if announcement.is_told:
+        if isinstance(announcement, Announcement):
             empty_outbox(self._connection)
         return answer
 
@@ -248,7 +250,7 @@ class WriteTracker:
         except CacheUnavailableError:
             self._connection.rollback()
             raise
-        if not announcement.is_told:
+        if announcement.must_be_kept:
             announcement.keep(self._connection)
         return _ended(announcement, commit)
 
@@ -324,15 +326,17 @@ def rows_were_written(
     tracker.wrote(frozenset(tags))
 
 
-def _ended(announcement: Announcement, write: Callable[[], Any]) -> Any:
-    """Run what ends the write, then say DONE, unless nobody knows whether it was committed."""
+def _ended(announcement: Announcement | SilentWrite, write: Callable[[], Any]) -> Any:
+    """Run what ends the write, and say how it did, unless nobody knows whether it was committed."""
     try:
         answer = write()
-    except DatabaseError as error:
-        if _is_known_to_have_failed(error):
-            announcement.done()
-        raise  # where nobody knows, the lease ends by itself
-    announcement.done()
+    except BaseException as error:
+        if isinstance(error, DatabaseError) and _is_known_to_have_failed(error):
+            announcement.failed()
+        else:
+            announcement.lost()
+        raise
+    announcement.committed()
     return answer
 
 

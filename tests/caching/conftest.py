@@ -33,6 +33,8 @@ def forget_everything() -> None:
     forget_store()
     coherence.breaker.succeeded()
     coherence.outbox._next_look.clear()
+    coherence.outbox._distrusted.clear()
+    coherence.silence.forget()
     coherence.outbox._found.clear()
     trust._warned.clear()
     memory.clear()

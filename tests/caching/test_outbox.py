@@ -12,6 +12,7 @@ from django.db import connection, connections, transaction
 
 from perfkit.caching import coherence
 from perfkit.caching.outbox import LookUnderWayError, Outbox, OutboxMissingError
+from perfkit.caching.silence import Silence
 from perfkit.caching.store import StoreError
 from perfkit.caching.store.local import LocalStore
 from perfkit.models import PendingInvalidation
@@ -36,7 +37,8 @@ class Recorder(LocalStore):
 class Bench:
     def __init__(self) -> None:
         self.now = 100.0
-        self.outbox = Outbox(clock=lambda: self.now)
+        self.silence = Silence(clock=lambda: self.now)
+        self.outbox = Outbox(self.silence, clock=lambda: self.now)
         self.store = Recorder()
 
     def look(self, *, in_transaction: bool = False) -> list[list[str]]:

@@ -202,36 +202,67 @@ def nowhere() -> str:
     return f"redis://{LOOPBACK}:{free_port()}/0"
 
 
+NOTICE_MS = 4_000
+"""How long a notice holds here, that a process writes in silence."""
+
+
+def is_trusted_again(reader: Process, pk: int, kind: str, value: str) -> None:
+    """See that what a dead process wrote in silence is read from the database until its notice ends."""
+    assert reader.call("get", pk, kind) == [value, "bypass written in silence"]
+    wait_until(lambda: reader.call("get", pk, kind) == [value, "hit"])
+    assert not PendingInvalidation.objects.exists()
+
+
 @pytest.mark.parametrize("atomic", [False, True])
 def test_5_a_writer_cut_off_that_waits(
-    pk: int, reader: Process, start: Callable[..., Process], atomic: bool
+    pk: int, kind: str, reader: Process, start: Callable[..., Process], atomic: bool
 ) -> None:
-    writer = start(redis_url=nowhere(), CACHE_OUTAGE_WRITES="wait")
-    for number in range(2):
-        cached(reader, pk)
-        assert writer.call("timed_update", pk, f"write {number}", atomic=atomic) >= 1.0
-        assert reader.call("get", pk)[0] == f"write {number}"
-        assert writer.call("get", pk)[0] == f"write {number}"
-    assert not PendingInvalidation.objects.exists()
+    writer = start(redis_url=nowhere(), lease_ms=NOTICE_MS, CACHE_OUTAGE_WRITES="wait")
+    cached(reader, pk, kind)
+    for number in range(3):
+        value = f"write {number}"
+        seconds = writer.call("timed_update", pk, value, atomic=atomic)
+        assert (seconds >= 1.0) == (number == 0), "from then on everybody knows"
+        assert reader.call("get", pk, kind)[0] == value
+        assert writer.call("get", pk, kind)[0] == value
+    writer.kill()
+    is_trusted_again(reader, pk, kind, "write 2")
 
 
 @pytest.mark.parametrize("atomic", [False, True])
 def test_5_a_writer_cut_off_that_goes_on(
     pk: int, kind: str, reader: Process, start: Callable[..., Process], atomic: bool
 ) -> None:
-    writer = start(redis_url=nowhere())
-    for number in range(2):
-        value = f"write {number}"
-        cached(reader, pk, kind)
-        began = time.monotonic()
-        assert writer.call("timed_update", pk, value, atomic=atomic) < 1.0
-        committed = time.monotonic()
-        assert writer.call("get", pk, kind)[0] == value, "never stale for the process that wrote"
-        while reader.call("get", pk, kind)[0] != value:
-            asked = time.monotonic()
-            assert asked - committed < 1.1, f"stale for too long, {asked - began}"
-        assert [reader.call("get", pk, kind)[0] for _ in range(5)] == [value] * 5
-    assert not PendingInvalidation.objects.exists()
+    writer = start(redis_url=nowhere(), lease_ms=NOTICE_MS)
+    cached(reader, pk, kind)
+    assert writer.call("timed_update", pk, "write 0", atomic=atomic) < 1.0
+    committed = time.monotonic()
+    assert writer.call("get", pk, kind)[0] == "write 0", "never stale for the process that wrote"
+    while reader.call("get", pk, kind)[0] != "write 0":
+        assert time.monotonic() - committed < 1.1, "stale for too long"
+    for number in range(1, 6):
+        assert writer.call("timed_update", pk, f"write {number}", atomic=atomic) < 1.0
+        assert reader.call("get", pk, kind)[0] == f"write {number}", "everybody knows"
+    writer.kill()
+    is_trusted_again(reader, pk, kind, "write 5")
+
+
+def test_5_a_writer_cut_off_for_longer_than_its_notice_holds(
+    pk: int, reader: Process, start: Callable[..., Process]
+) -> None:
+    writer = start(redis_url=nowhere(), lease_ms=1_000)
+    cached(reader, pk)
+    writer.call("update", pk, "write 0")
+    wait_until(lambda: reader.call("get", pk)[0] == "write 0")
+    deadline = time.monotonic() + 3.0
+    number = 0
+    while time.monotonic() < deadline:
+        number += 1
+        writer.call("update", pk, f"write {number}")
+        assert reader.call("get", pk)[0] == f"write {number}"
+    assert PendingInvalidation.objects.count() >= 1
+    writer.kill()
+    wait_until(lambda: reader.call("get", pk) == [f"write {number}", "hit"])
 
 
 @pytest.mark.parametrize("atomic", [False, True])

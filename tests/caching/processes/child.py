@@ -22,7 +22,7 @@ from django.core.signals import setting_changed  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 from django.db.models import Max  # noqa: E402
 
-from perfkit.caching import tokens  # noqa: E402
+from perfkit.caching import coherence, tokens  # noqa: E402
 from perfkit.caching.store import current_store  # noqa: E402
 from perfkit.caching.writes import tracker_of  # noqa: E402
 from perfkit.signals import cache_read  # noqa: E402
@@ -181,6 +181,7 @@ def configure(database: str, redis_url: str, lease_ms: int, options: dict[str, A
     for name in ("CACHES", "PERFKIT"):
         setting_changed.send(sender=None, setting=name, value=getattr(settings, name), enter=True)
     tokens.WRITE_LEASE_MS = lease_ms  # type: ignore[misc]  # shorter than in earnest
+    coherence.silence.notice_seconds = lease_ms / 1000
 
 
 def run(*, pipe: Connection, **configuration: Any) -> None:
