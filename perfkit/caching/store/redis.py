@@ -54,7 +54,7 @@ class RedisStore(Store):
 
     def read(self, key: str, tags: Sequence[str]) -> StoredRead:
         def read(server: Server) -> StoredRead:
-            answer = server.run("read", (key, *tags), tokens.new_generation(), tokens.TOKEN_TTL_MS)
+            answer = server.run("read", (key, *tags), tokens.TOKEN_TTL_MS, generation=True)
             return StoredRead(answer[0], tuple(answer[1:]))
 
         return self._call(read)
@@ -67,8 +67,9 @@ class RedisStore(Store):
         return self._call(mget)
 
     def take(self, tags: Sequence[str]) -> tuple[bytes, ...]:
-        generation = tokens.new_generation()
-        return tuple(self._call(lambda server: server.run("take", tags, generation, tokens.TOKEN_TTL_MS)))
+        return tuple(
+            self._call(lambda server: server.run("take", tags, tokens.TOKEN_TTL_MS, generation=True))
+        )
 
     def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
         self._call(
@@ -94,8 +95,7 @@ class RedisStore(Store):
         self._call(lambda server: server.run("mark", tags, writer, tokens.WRITE_LEASE_MS))
 
     def void(self, tags: Sequence[str], *, writers: Collection[str] = ()) -> None:
-        generation = tokens.new_generation()
-        self._call(lambda server: server.run("void", tags, generation, tokens.TOKEN_TTL_MS, *writers))
+        self._call(lambda server: server.run("void", tags, tokens.TOKEN_TTL_MS, *writers, generation=True))
 
     def clear(self) -> None:
         def clear(server: Server) -> None:

@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 
 import redis
 
+from perfkit.caching.tokens import new_generation
+
 T = TypeVar("T")
 
 # Note [Speaking without redis-py's client]
@@ -67,15 +69,27 @@ class Server:
         if not self._run_id:
             self.ask("PING")  # opens a connection, which greets
 
-    def run(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
-        """Run one of `SCRIPTS` on keys that get the prefix, and return its answer."""
+    def run(self, name: str, keys: Sequence[str], *arguments: Any, generation: bool = False) -> Any:
+        """Run one of `SCRIPTS` on keys that get the prefix, and return its answer.
+
+        Args:
+            generation: Whether a new generation stands before the arguments.
+                Each sending has its own: repeated late, an old one would bring back what was void meanwhile.
+        """
         script = SCRIPTS[name]
         prefix = self.prefix
-        operands = (len(keys), *[prefix + key for key in keys], *arguments)
-        try:
-            return self.ask("EVALSHA", script.digest, *operands)
-        except redis.exceptions.NoScriptError:
-            return self.ask("EVAL", script.text, *operands)
+        named = (len(keys), *[prefix + key for key in keys])
+
+        def run(connection: Any) -> Any:
+            operands = (*named, new_generation(), *arguments) if generation else (*named, *arguments)
+            try:
+                connection.send_command("EVALSHA", script.digest, *operands)
+                return connection.read_response()
+            except redis.exceptions.NoScriptError:
+                connection.send_command("EVAL", script.text, *operands)
+                return connection.read_response()
+
+        return self._speak(run)
 
     def ask(self, *command: Any, is_repeatable: bool = True) -> Any:
         """Send one command and return its answer.
