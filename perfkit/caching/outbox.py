@@ -34,6 +34,8 @@ LOOK_EVERY_SECONDS: Final = 1.0
 LONGEST_WAIT_SECONDS: Final = 0.1
 """For another thread's look, which is a short query; a read that would wait longer goes to the database."""
 
+NEWEST_COLUMN: Final = "holds_until"
+
 BATCH_ROWS: Final = 500
 MOST_TAGS: Final = 1000
 """More are told in several calls, so that none lasts longer than the store's timeout."""
@@ -160,21 +162,23 @@ class Outbox:
         self._distrusted[connection.alias] = frozenset(distrusted)
 
     def _require_table(self, connection: BaseDatabaseWrapper) -> None:
-        """Raise where the table is missing; asked once per database, and never fails the transaction."""
+        """Raise where the table, or its newest column, is missing; asked once per database.
+
+        It never fails the transaction, for a project must be able to migrate.
+        """
         connection.ensure_connection()
         name = str(connection.settings_dict["NAME"])
         if (connection.alias, name) in self._found:
             return
         table = PendingInvalidation._meta.db_table
         if connection.vendor == "sqlite":
-            rows = _fetch(
-                connection, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
-            )
+            asked = "SELECT 1 FROM pragma_table_info(?) WHERE name = ?"
         else:
-            rows = _fetch(connection, "SELECT 1 WHERE to_regclass(%s) IS NOT NULL", (table,))
+            asked = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s"
+        rows = _fetch(connection, asked, (table, NEWEST_COLUMN))
         if not rows:
             raise OutboxMissingError(
-                f"the table {table} is missing: run `manage.py migrate --database {connection.alias}`"
+                f"the table {table} is missing or old: run `manage.py migrate --database {connection.alias}`"
             )
         self._found.add((connection.alias, name))
 

@@ -129,9 +129,12 @@ def test_it_says_where_its_table_is_missing(bench: Bench) -> None:
 
 
 class without_table:  # noqa: N801  # reads as a phrase
+    def __init__(self, last: str = "zero") -> None:
+        self.last = last
+
     def __enter__(self) -> None:
         forget_everything()
-        call_command("migrate", "perfkit", "zero", verbosity=0)
+        call_command("migrate", "perfkit", self.last, verbosity=0)
 
     def __exit__(self, *error: object) -> None:
         call_command("migrate", "perfkit", verbosity=0)
@@ -140,6 +143,16 @@ class without_table:  # noqa: N801  # reads as a phrase
 @pytest.mark.redis
 @pytest.mark.postgres
 class TestMigrating:
+    @pytest.mark.parametrize("last", ["zero", "0001"])
+    def test_it_goes_on_without_it_during_an_outage(self, settings: Any, last: str) -> None:
+        settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}}
+        item = Item.plain.create(name="old")
+        with without_table(last):
+            Item.plain.filter(pk=item.pk).update(name="new")
+            with transaction.atomic():
+                Item.plain.filter(pk=item.pk).update(count=5)
+            assert Item.objects.get(pk=item.pk).count == 5
+
     def test_it_bypasses_the_cache_until_the_table_is_made(
         self, reads: list[Outcome], caplog: pytest.LogCaptureFixture
     ) -> None:
