@@ -29,6 +29,13 @@ LARGEST_PAYLOAD_BYTES: Final = 4_000_000
 COMPRESS_FROM_BYTES: Final = 262_144
 """Smaller payloads stay as they are: on a fast network, inflating takes a reader longer than it saves."""
 
+SAMPLED_FROM_ROWS: Final = 10_000
+SAMPLED_ROWS: Final = 500
+"""Of an answer with very many rows, packed first to see how large it would be."""
+
+SURPLUS: Final = 3
+"""How many times too large the sample must say it is; the first rows may be larger than others."""
+
 _COMPRESSED: Final = "~"
 """Stands before the signature of a compressed payload."""
 
@@ -83,6 +90,10 @@ def encoded(rows: Sequence[Sequence[Any]], tokens: tuple[bytes | None, ...], *, 
         UnstorableError: A value would not come back the same ("value of type ..."), or the entry would be
             larger than `LARGEST_ENTRY_BYTES` ("size").
     """
+    if len(rows) > SAMPLED_FROM_ROWS:
+        sampled_bytes = len(packed(rows[:SAMPLED_ROWS])[1])
+        if sampled_bytes * len(rows) > SAMPLED_ROWS * SURPLUS * LARGEST_PAYLOAD_BYTES:
+            raise UnstorableError("size")  # so far beyond that packing all of it would be in vain
     signature, payload = packed(rows)
     if len(payload) > LARGEST_PAYLOAD_BYTES:
         raise UnstorableError("size")

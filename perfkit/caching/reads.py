@@ -35,6 +35,7 @@ from perfkit.caching.trust import (
     require_committed_view,
     tell_bypass,
     usable_store,
+    warn_once,
 )
 from perfkit.conf import options
 from perfkit.signals import cache_read
@@ -256,6 +257,8 @@ def _offer(
     except UnstorableError as error:
         durations.cannot_keep(place.key, error)
         tell_bypass(model, error.reason)
+        reason = "it is larger than a megabyte" if error.reason == "size" else error.reason
+        warn_once(f"an answer about {model._meta.label} cannot be kept: {reason}.")
         return
     try:
         if is_awaited:

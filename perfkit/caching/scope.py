@@ -109,6 +109,8 @@ def token_scope() -> Iterator[None]:
 
 def forget_everywhere(tags: Iterable[str]) -> None:
     """Make every scope of the process forget what it knows of `tags`, for they were written."""
+    if not len(_open):
+        return
     with _lock:
         scopes = list(_open)
     written = tuple(tags)

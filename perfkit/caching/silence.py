@@ -65,13 +65,16 @@ class Silence:
         It is to be followed by `let_go`, or `lose`. None where the write must leave a notice.
         """
         with self._lock:
-            notices = [self._notices.get((alias, table)) for table in tables]
             earliest = self.now() - self.notice_seconds / 2
-            held = [notice for notice in notices if notice is not None and notice.put > earliest]
-            if not held or len(held) < len(notices):
-                return None
-            self._relying[alias] += 1
-            return max(notice.committed for notice in held)
+            since = None
+            for table in tables:
+                notice = self._notices.get((alias, table))
+                if notice is None or notice.put <= earliest:
+                    return None
+                since = notice.committed if since is None else max(since, notice.committed)
+            if since is not None:
+                self._relying[alias] += 1
+            return since
 
     def let_go(self, alias: str) -> None:
         """Note that a write which relied on notices has ended."""

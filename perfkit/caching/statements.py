@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from perfkit.caching.inserts import Insert, insert_of
 from perfkit.caching.registry import DeclaredColumn, TrackedTable, plain_table_name
 from perfkit.caching.sessions import commits_prepared, prepares_transaction, settings_in
-from perfkit.caching.tags import any_write_tag, row_tag, table_tag, value_tag
+from perfkit.caching.tags import any_write_tag, key_text, row_prefix, table_tag, value_tag
 
 MOST_ROW_TAGS: Final = 500
 """A statement that names more rows than this is taken as a write to the whole table."""
@@ -53,6 +53,21 @@ BY_KEY: Final = re.compile(
 """The form in which Django writes rows it knows: `UPDATE "t" SET … WHERE "t"."id" = %s`."""
 
 
+class NamedRows(NamedTuple):
+    """The rows that a statement names by primary key, as its last parameters.
+
+    Args:
+        quoted: The table, as the statement has it.
+        table: None where it is not tracked.
+        keys: How many.
+    """
+
+    quoted: str
+    table: TrackedTable | None
+    is_update: bool
+    keys: int
+
+
 class WriteByKey(NamedTuple):
     """A statement that changes rows it names by primary key, of a table with declared columns.
 
@@ -89,8 +104,7 @@ class Statement:
     __slots__ = (
         "_insert",
         "_is_plain_insert",
-        "_sql",
-        "_tracked",
+        "_named",
         "by_key",
         "changes_tables",
         "commits_prepared",
@@ -101,8 +115,6 @@ class Statement:
     )
 
     def __init__(self, sql: str, tracked: Mapping[str, TrackedTable]) -> None:
-        self._sql = sql
-        self._tracked = tracked
         self.is_read = is_read(sql)
         self.sets = settings_in(sql)
         self.prepares = prepares_transaction(sql)
@@ -110,10 +122,12 @@ class Statement:
         self.written: tuple[TrackedTable, ...] = ()
         self.changes_tables = not self.is_read and bool(CHANGES_TABLES.search(sql))
         self.by_key: WriteByKey | None = None
+        self._named: NamedRows | None = None
         self._is_plain_insert = False
         self._insert: Insert | None = None
         if self.is_read or not tracked:
             return
+        self._named = _named_rows(sql, tracked)
         lowered = sql.lower()
         if TRUNCATE_CASCADE.search(sql):
             self.written = tuple(tracked.values())  # tables that the statement does not name are emptied too
@@ -123,7 +137,7 @@ class Statement:
             PLAIN_INSERT.match(sql) and not BEYOND_INSERT.search(sql) and ";" not in sql
         )
         if any(table.declared for table in self.written):
-            self.by_key = _write_by_key(sql, tracked)
+            self.by_key = _write_by_key(sql, self._named)
             self._insert = insert_of(sql) if self._is_plain_insert else None
 
     def tags(self, database: str, params: object, *, many: bool) -> frozenset[str]:
@@ -152,9 +166,27 @@ class Statement:
     def row_tags(self, database: str, params: object) -> frozenset[str] | None:
         """Return the tags of a statement whose WHERE names primary keys and nothing else, else None.
 
+        None of them where it writes a table that is not tracked: the name of one that is stands in that table's
+        name, or in a subquery.
         Of declared columns they say nothing: the rows' former values are not in the statement.
         """
-        return _known_rows(database, self._sql, params, self._tracked)
+        named = self._named
+        if named is None:
+            return None
+        table = named.table
+        if table is None:
+            return frozenset()
+        count = named.keys
+        if not isinstance(params, Sequence) or isinstance(params, str):
+            return None
+        if count > MOST_ROW_TAGS or count > len(params):
+            return None
+        keys = [table.to_pk(value) for value in params[len(params) - count :]]
+        if None in keys:
+            return None
+        prefix = row_prefix(database, table.name)
+        rows = [prefix + key_text(key) for key in keys if key is not None]
+        return frozenset((any_write_tag(database, table.name), *rows))
 
     def _table_tags(self, database: str) -> frozenset[str]:
         return frozenset(table_tag(database, table.name) for table in self.written)
@@ -223,42 +255,20 @@ def is_read(sql: str) -> bool:
     return not (may_hold_a_write and WRITING_WORD.search(sql))
 
 
-def _write_by_key(sql: str, tracked: Mapping[str, TrackedTable]) -> WriteByKey | None:
-    match = _matched_by_key(sql)
-    table = None if match is None else tracked.get(plain_table_name(match["table"]))
-    if match is None or table is None or not table.declared or " RETURNING " in sql:
-        return None
-    keys = match["marks"].count("%s") if match["marks"] else 1
-    where = sql[sql.index(" WHERE ") :]
-    return WriteByKey(f'"{match["table"]}"', table.declared, match["verb"] == "UPDATE", where, keys)
-
-
-def _matched_by_key(sql: str) -> re.Match[str] | None:
+def _named_rows(sql: str, tracked: Mapping[str, TrackedTable]) -> NamedRows | None:
+    """Return whose rows a statement names in its WHERE by primary key and by nothing else."""
     match = BY_KEY.fullmatch(sql) if sql.count(" WHERE ") == 1 and ";" not in sql else None
-    return None if match is None or (match["verb"] == "UPDATE") != (match["set"] is not None) else match
-
-
-def _known_rows(
-    database: str, sql: str, params: object, tracked: Mapping[str, TrackedTable]
-) -> frozenset[str] | None:
-    """Return the tags of one statement whose WHERE names primary keys and nothing else, else None.
-
-    None of them where it writes a table that is not tracked: the name of one that is stands in that table's name,
-    or in a subquery.
-    """
-    match = _matched_by_key(sql)
-    if match is None:
+    if match is None or (match["verb"] == "UPDATE") != (match["set"] is not None):
         return None
     table = tracked.get(plain_table_name(match["table"]))
-    if table is None:
-        return frozenset()
-    if match["column"] != table.pk_column or not isinstance(params, Sequence) or isinstance(params, str):
+    if table is not None and match["column"] != table.pk_column:
         return None
     count = match["marks"].count("%s") if match["marks"] else 1
-    if count > MOST_ROW_TAGS or count > len(params):
+    return NamedRows(f'"{match["table"]}"', table, match["verb"] == "UPDATE", count)
+
+
+def _write_by_key(sql: str, named: NamedRows | None) -> WriteByKey | None:
+    if named is None or named.table is None or not named.table.declared or " RETURNING " in sql:
         return None
-    keys = [table.to_pk(value) for value in params[len(params) - count :]]
-    if any(key is None for key in keys):
-        return None
-    rows = frozenset(row_tag(database, table.name, key) for key in keys if key is not None)
-    return rows | {any_write_tag(database, table.name)}
+    where = sql[sql.index(" WHERE ") :]
+    return WriteByKey(named.quoted, named.table.declared, named.is_update, where, named.keys)

@@ -12,7 +12,8 @@ from django.conf import LazySettings
 from perfkit.caching import coherence, trust
 from perfkit.caching.flights import durations
 from perfkit.caching.memory import memory
-from perfkit.caching.store import current_store, forget_store
+from perfkit.caching.store import Store, current_store, forget_store
+from perfkit.caching.store.redis import RedisStore
 from perfkit.caching.unique import forget_keys
 from perfkit.signals import cache_outage, cache_read
 from tests.caching.processes import Process
@@ -40,6 +41,16 @@ def forget_everything() -> None:
     memory.clear()
     durations.clear()
     forget_keys()
+
+
+@pytest.fixture(autouse=True)
+def _awaited_fills(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for each fill, apart from the tests of the store itself.
+
+    What nobody waits for may reach the server after the question of another connection, on a busy machine.
+    """
+    if "store" not in request.path.parts:
+        monkeypatch.setattr(RedisStore, "offer", Store.offer)
 
 
 @pytest.fixture(autouse=True)

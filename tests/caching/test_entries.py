@@ -63,6 +63,26 @@ class TestSize:
 
 
 class TestCompression:
+    def test_it_packs_no_more_than_a_sample_of_what_is_far_too_large(self) -> None:
+        class Counted(list[Any]):
+            packed = 0
+
+            def __getitem__(self, index: Any) -> Any:
+                part = super().__getitem__(index)
+                self.packed += len(part) if isinstance(index, slice) else 0
+                return part
+
+            def __iter__(self) -> Any:
+                raise AssertionError("all of it is packed")
+
+        rows = Counted([("x" * 2_000,)] * 20_000)
+        with pytest.raises(UnstorableError, match="size"):
+            encoded(rows, TOKENS)
+        assert rows.packed == 500
+
+    def test_it_keeps_very_many_small_rows_though_the_first_are_large(self) -> None:
+        kept([("x" * 400,)] * 500 + [("x",)] * 20_000)
+
     def test_it_makes_large_entries_smaller(self) -> None:
         rows = [(number, f"name {number}") for number in range(20_000)]
         assert len(packed(rows)[1]) > COMPRESS_FROM_BYTES
