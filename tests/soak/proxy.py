@@ -19,6 +19,7 @@ class Proxy:
     While cut, connections break and new ones are closed at once.
     While muted, everything is taken and nothing passed on; what was sent meanwhile arrives later, as on a network
     that loses packets and repeats them.
+    While deafened, the server hears everything and its answers are held back.
 
     Args:
         target_port: Where the server listens.
@@ -29,8 +30,8 @@ class Proxy:
         self._is_cut = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
-        self._passes_on = asyncio.Event()
-        self._passes_on.set()
+        self._requests, self._answers = asyncio.Event(), asyncio.Event()
+        self._pass_all_on()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
 
     def __enter__(self) -> Self:
@@ -54,9 +55,17 @@ class Proxy:
         """Break all connections, and any that is made."""
         self._do(self._cut)
 
+    def drop(self) -> None:
+        """Break all connections that there are."""
+        self._do(self._drop)
+
     def mute(self) -> None:
         """Pass nothing on."""
-        self._do(self._passes_on.clear)
+        self._do(self._hold_all_back)
+
+    def deafen(self) -> None:
+        """Pass on what the clients say, and none of the answers."""
+        self._do(self._answers.clear)
 
     def heal(self) -> None:
         """Pass everything on again, and first what came in the meantime."""
@@ -72,17 +81,28 @@ class Proxy:
 
     def _cut(self) -> None:
         self._is_cut = True
+        self._drop()
+
+    def _drop(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
 
     def _heal(self) -> None:
         self._is_cut = False
-        self._passes_on.set()
+        self._pass_all_on()
+
+    def _hold_all_back(self) -> None:
+        self._requests.clear()
+        self._answers.clear()
+
+    def _pass_all_on(self) -> None:
+        self._requests.set()
+        self._answers.set()
 
     async def _end(self) -> None:
         self._server.close()
         self._cut()
-        self._passes_on.set()
+        self._pass_all_on()
         await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
     async def _connected(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
@@ -96,20 +116,25 @@ class Proxy:
             return
         self._writers |= {client, server}
         try:
-            await asyncio.gather(self._pass(client_reader, server), self._pass(server_reader, client))
+            await asyncio.gather(
+                self._pass(client_reader, server, self._requests),
+                self._pass(server_reader, client, self._answers),
+            )
         finally:
             self._writers -= {client, server}
             client.transport.abort()
             server.transport.abort()
 
-    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, may_pass: asyncio.Event
+    ) -> None:
         """Pass on what comes from one side, and its end."""
         try:
             while data := await source.read(CHUNK_BYTES):
-                await self._passes_on.wait()
+                await may_pass.wait()
                 target.write(data)
                 await target.drain()
-            await self._passes_on.wait()
+            await may_pass.wait()
             if target.can_write_eof():
                 target.write_eof()
         except OSError:  # one side is gone: so is the other

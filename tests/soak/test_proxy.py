@@ -74,6 +74,25 @@ def test_it_holds_back_what_is_said_and_brings_it_later(
     wait_until(lambda: direct.get("key") == b"late")
 
 
+def test_it_holds_back_answers_alone(proxy: Proxy, client: redis.Redis, direct: redis.Redis) -> None:
+    client.ping()
+    proxy.deafen()
+    with pytest.raises(redis.TimeoutError):
+        client.set("key", "heard")
+    assert direct.get("key") == b"heard"
+    proxy.heal()
+    assert client.get("key") == b"heard"
+
+
+def test_it_breaks_connections_and_takes_new_ones(
+    proxy: Proxy, client: redis.Redis, direct: redis.Redis
+) -> None:
+    first = client.client_id()
+    proxy.drop()
+    wait_until(lambda: all(int(each["id"]) != first for each in direct.client_list()))
+    assert client.client_id() != first
+
+
 def test_it_loses_its_connections_when_the_server_goes(
     proxy: Proxy, client: redis.Redis, server: DisposableValkey
 ) -> None:

@@ -18,6 +18,11 @@ T = TypeVar("T")
 # The connection is redis-py's, with its TLS, its credentials and its parser.
 # Its client and its pool are left out: for one command they take longer than the way to the server and back.
 
+# Note [No generation is sent twice]
+# A command whose answer is lost with its connection is sent once more, though the server may have run it.
+# If DONE set the same generation then, and another write had come in between, it would bring back to life
+# what was filled before that write.
+
 
 class ServerChangedError(redis.ConnectionError):
     """A new connection reached another server, or the same one restarted: older keys mean nothing there."""
@@ -67,15 +72,28 @@ class Server:
         if not self._run_id:
             self.ask("PING")  # opens a connection, which greets
 
-    def run(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
-        """Run one of `SCRIPTS` on keys that get the prefix, and return its answer."""
+    def run(
+        self, name: str, keys: Sequence[str], *arguments: Any, generation: Callable[[], Any] | None = None
+    ) -> Any:
+        """Run one of `SCRIPTS` on keys that get the prefix, and return its answer.
+
+        Args:
+            generation: Makes the first argument, anew each time the script is sent.
+                See Note [No generation is sent twice].
+        """
         script = SCRIPTS[name]
         prefix = self.prefix
-        operands = (len(keys), *[prefix + key for key in keys], *arguments)
+        operands = (len(keys), *[prefix + key for key in keys])
+
+        def run(connection: Any, command: str, body: str) -> Any:
+            first = () if generation is None else (generation(),)
+            connection.send_command(command, body, *operands, *first, *arguments)
+            return connection.read_response()
+
         try:
-            return self.ask("EVALSHA", script.digest, *operands)
+            return self._speak(lambda connection: run(connection, "EVALSHA", script.digest))
         except redis.exceptions.NoScriptError:
-            return self.ask("EVAL", script.text, *operands)
+            return self._speak(lambda connection: run(connection, "EVAL", script.text))
 
     def ask(self, *command: Any, is_repeatable: bool = True) -> Any:
         """Send one command and return its answer.
