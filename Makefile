@@ -18,6 +18,7 @@ STAMP := .venv/made-with-$(PYTHON_VERSION)
 UV := .venv-uv/bin/uv
 PORT ?= 8000
 ROOM ?= bulk
+SOAK_SECONDS ?= 60
 ARGS ?=
 MATRIX ?= smoke
 PYTEST_ARGS ?=
@@ -25,7 +26,7 @@ PYTEST_ARGS ?=
 # Checks that only load the settings need no server.
 WITHOUT_SERVERS := env -u DATABASE_URL -u REDIS_URL PERFKIT_DB=sqlite DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help demo serve stop test test-sqlite matrix check bench docs lock clean
+.PHONY: help demo serve stop test test-sqlite soak matrix check bench docs lock clean
 .DELETE_ON_ERROR:
 
 help:  ## List what can be made
@@ -52,6 +53,9 @@ test: $(STAMP)  ## Run all tests on PostgreSQL and Valkey
 
 test-sqlite: $(STAMP)  ## Run the tests on SQLite, without any server
 	env -u DATABASE_URL -u REDIS_URL PERFKIT_DB=sqlite $(BIN)/python -m pytest -n auto --maxprocesses 4 $(PYTEST_ARGS)
+
+soak: $(STAMP)  ## Read and write while processes and servers are killed, and check every read (SOAK_SECONDS=60)
+	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)
 
 matrix: $(UV)  ## Run the tests on each supported Python and Django (MATRIX=smoke or full)
 	.ci/matrix '$(abspath $(UV))' '$(MATRIX)'

@@ -54,7 +54,7 @@ class RedisStore(Store):
 
     def read(self, key: str, tags: Sequence[str]) -> StoredRead:
         def read(server: Server) -> StoredRead:
-            answer = server.run("read", (key, *tags), tokens.TOKEN_TTL_MS, generation=True)
+            answer = server.run("read", (key, *tags), tokens.TOKEN_TTL_MS, generation=tokens.new_generation)
             return StoredRead(answer[0], tuple(answer[1:]))
 
         return self._call(read)
@@ -67,9 +67,10 @@ class RedisStore(Store):
         return self._call(mget)
 
     def take(self, tags: Sequence[str]) -> tuple[bytes, ...]:
-        return tuple(
-            self._call(lambda server: server.run("take", tags, tokens.TOKEN_TTL_MS, generation=True))
-        )
+        def take(server: Server) -> tuple[bytes, ...]:
+            return tuple(server.run("take", tags, tokens.TOKEN_TTL_MS, generation=tokens.new_generation))
+
+        return self._call(take)
 
     def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
         self._call(
@@ -95,7 +96,10 @@ class RedisStore(Store):
         self._call(lambda server: server.run("mark", tags, writer, tokens.WRITE_LEASE_MS))
 
     def void(self, tags: Sequence[str], *, writers: Collection[str] = ()) -> None:
-        self._call(lambda server: server.run("void", tags, tokens.TOKEN_TTL_MS, *writers, generation=True))
+        def void(server: Server) -> None:
+            server.run("void", tags, tokens.TOKEN_TTL_MS, *writers, generation=tokens.new_generation)
+
+        self._call(void)
 
     def clear(self) -> None:
         def clear(server: Server) -> None:

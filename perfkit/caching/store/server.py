@@ -12,13 +12,16 @@ from typing import Any, Final, TypeVar
 
 import redis
 
-from perfkit.caching.tokens import new_generation
-
 T = TypeVar("T")
 
 # Note [Speaking without redis-py's client]
 # The connection is redis-py's, with its TLS, its credentials and its parser.
 # Its client and its pool are left out: for one command they take longer than the way to the server and back.
+
+# Note [No generation is sent twice]
+# A command whose answer is lost with its connection is sent once more, though the server may have run it.
+# If DONE set the same generation then, and another write had come in between, it would bring back to life
+# what was filled before that write.
 
 
 class ServerChangedError(redis.ConnectionError):
@@ -69,27 +72,28 @@ class Server:
         if not self._run_id:
             self.ask("PING")  # opens a connection, which greets
 
-    def run(self, name: str, keys: Sequence[str], *arguments: Any, generation: bool = False) -> Any:
+    def run(
+        self, name: str, keys: Sequence[str], *arguments: Any, generation: Callable[[], Any] | None = None
+    ) -> Any:
         """Run one of `SCRIPTS` on keys that get the prefix, and return its answer.
 
         Args:
-            generation: Whether a new generation stands before the arguments.
-                Each sending has its own: repeated late, an old one would bring back what was void meanwhile.
+            generation: Makes the first argument, anew each time the script is sent.
+                See Note [No generation is sent twice].
         """
         script = SCRIPTS[name]
         prefix = self.prefix
-        named = (len(keys), *[prefix + key for key in keys])
+        operands = (len(keys), *[prefix + key for key in keys])
 
-        def run(connection: Any) -> Any:
-            operands = (*named, new_generation(), *arguments) if generation else (*named, *arguments)
-            try:
-                connection.send_command("EVALSHA", script.digest, *operands)
-                return connection.read_response()
-            except redis.exceptions.NoScriptError:
-                connection.send_command("EVAL", script.text, *operands)
-                return connection.read_response()
+        def run(connection: Any, command: str, body: str) -> Any:
+            first = () if generation is None else (generation(),)
+            connection.send_command(command, body, *operands, *first, *arguments)
+            return connection.read_response()
 
-        return self._speak(run)
+        try:
+            return self._speak(lambda connection: run(connection, "EVALSHA", script.digest))
+        except redis.exceptions.NoScriptError:
+            return self._speak(lambda connection: run(connection, "EVAL", script.text))
 
     def ask(self, *command: Any, is_repeatable: bool = True) -> Any:
         """Send one command and return its answer.

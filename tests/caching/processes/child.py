@@ -25,8 +25,8 @@ from django.db.models import Max  # noqa: E402
 
 from perfkit.caching import coherence, tokens  # noqa: E402
 from perfkit.caching.store import Store, current_store  # noqa: E402
-from perfkit.caching.writes import tracker_of  # noqa: E402
 from perfkit.signals import cache_read  # noqa: E402
+from tests.caching.processes.points import put_points  # noqa: E402
 from tests.testapp.models import Booking, Bundle, Item, Sample  # noqa: E402
 
 FIRST_BOOKING = 1_000_000
@@ -55,30 +55,6 @@ def passes(point: str) -> None:
         _stops.discard(point)
         _pipe.send({"at": point})
         assert _pipe.recv() == "go"
-
-
-def between(before: str, function: Callable[..., Any], after: str) -> Callable[..., Any]:
-    def run(*args: Any, **kwargs: Any) -> Any:
-        passes(before)
-        answer = function(*args, **kwargs)
-        passes(after)
-        return answer
-
-    return run
-
-
-def put_points() -> None:
-    store = current_store()
-    for name in ("read", "take", "fill", "mark", "done"):
-        setattr(store, name, between(f"before {name}", getattr(store, name), f"after {name}"))
-    store.offer = partial(Store.offer, store)  # type: ignore[method-assign,union-attr]  # see `tests.caching.conftest`
-    connection.ensure_connection()
-    tracker = tracker_of(connection)
-    assert tracker is not None
-    tracker._django_commit = between("before COMMIT", tracker._django_commit, "after COMMIT")
-    connection.execute_wrappers.append(
-        lambda execute, *args: between("before statement", execute, "after statement")(*args)
-    )
 
 
 def note(outcome: str, reason: str, **_: Any) -> None:
@@ -190,7 +166,9 @@ def run(*, pipe: Connection, **configuration: Any) -> None:
     global _pipe  # noqa: PLW0603  # there is one for each process
     _pipe = pipe
     configure(**configuration)
-    put_points()
+    put_points(passes)
+    store: Any = current_store()
+    store.offer = partial(Store.offer, store)  # waits, as in `tests.caching.conftest`
     cache_read.connect(note)
     pipe.send({"answer": "ready"})
     try:

@@ -1,0 +1,85 @@
+"""What is counted in a soak, and the points at which a process may be made to end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REASONS: Final = (
+    "write in flight",
+    "written in this transaction",
+    "transaction has written",
+    "snapshot",
+    "select_for_update",
+    "for writing",
+    "outage",
+    "for another reason",
+)
+"""Why reads go past the cache; what does not stand here is counted as another reason."""
+
+LOOKS: Final = (
+    "get",
+    "get of a dial",
+    "filtered list",
+    "first three",
+    "joined list",
+    "many to many",
+    "prefetched",
+    "values",
+    "in bulk",
+    "exists",
+    "count",
+    "aggregate",
+)
+
+SWEEPS: Final = ("first sweep", "second sweep")
+
+PLACES: Final = ("alone", "in a scope", "in a transaction", "in a snapshot", "after own write", *SWEEPS)
+"""Where a read stands."""
+
+WRITES: Final = (
+    "save",
+    "save of one column",
+    "save of a dial",
+    "update by key",
+    "update of twins",
+    "update by filter",
+    "update in raw SQL",
+    "transaction in raw SQL",
+    "bulk update",
+    "upsert",
+    "update or create",
+    "atomic block",
+    "savepoint rolled back",
+    "rolled back",
+    "create",
+    "bulk create",
+    "bulk insert",
+    "insert in raw SQL",
+    "delete",
+    "delete by filter",
+    "delete in raw SQL",
+    "add to the panel",
+    "remove from the panel",
+    "set the panel",
+    "clear the panel",
+    "row under a lock",
+)
+
+POINTS: Final = {
+    name: number
+    for number, name in enumerate(
+        ("after read", "before fill", "after mark", "after COMMIT", "before done"), start=1
+    )
+}
+"""Points at which a process may be made to end, by their numbers on the board."""
+
+COUNTERS: Final = (
+    "hit",
+    "miss",
+    "outbox",
+    "commits",
+    "rests",
+    *(f"bypass {reason}" for reason in REASONS),
+    *(f"{told} {name}" for name in (*LOOKS, *PLACES) for told in ("look", "hit")),
+    *(f"write {name}" for name in WRITES),
+)

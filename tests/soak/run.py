@@ -1,0 +1,294 @@
+"""One soak: servers, processes and faults brought together, until the time is over and each fault has happened."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from project.services.state import LOOPBACK
+from tests.plugins.valkey import DisposableValkey
+from tests.soak.board import Phase
+from tests.soak.crew import Crew
+from tests.soak.disturbances import DISTURBANCES
+from tests.soak.layout import Layout
+from tests.soak.plot import BOUND_SECONDS, Plot
+from tests.soak.proxy import Proxy
+from tests.soak.report import Plan, Recovery, Report
+from tests.soak.stage import furnish, members
+
+LEASE_MS: Final = 1_000
+POLL_SECONDS: Final = 0.005
+PATIENCE_SECONDS: Final = 30
+"""For anything that must happen: longer means that it does not."""
+
+HITS_WHEN_WELL: Final = 100
+COMMITS_WHEN_WELL: Final = 2
+"""Of each writer."""
+
+MEASURED_SECONDS: Final = 0.7
+"""After a recovery, for the hit rate."""
+
+OUTBOX_WRITES_OF_EACH: Final = 2
+"""Of those that are cut off; many writes rely on each."""
+
+MOST_TIMES: Final = 3
+"""How many times as long a run may take to prove what it must."""
+
+FAULTS_SHOWN_AFTER_SECONDS: Final = 0.5
+"""After the first one: what else goes wrong tells more."""
+
+
+class Stopped(Exception):  # noqa: N818  # an early end, with its reason on the board
+    """There is a fault, or a crash: the run need not go on."""
+
+
+class Impatient(Exception):  # noqa: N818  # likewise, and the argument says what did not happen
+    """Something that must happen did not."""
+
+
+class Soak:
+    """A run. What disturbances may use is public.
+
+    Args:
+        server: The cache server, which runs; it is killed and started at will, and runs at the end.
+        database: The name of one with tables and without rows, as Django's connection would find it.
+        tell: Told one line for each thing that people should see while it runs.
+    """
+
+    def __init__(
+        self, plan: Plan, *, server: DisposableValkey, database: str, tell: Callable[[str], None]
+    ) -> None:
+        self._plan = plan
+        self._database = database
+        self._tell = tell
+        self._random = random.Random(f"{plan.seed} faults")
+        self._events: list[tuple[float, str]] = []
+        self._recoveries: list[Recovery] = []
+        self._next_kill = 0.0
+        self._kinds_of_kills = self._shuffled_for_ever(plan.kills)
+        self.server = server
+
+    def run(self) -> Report:
+        """Run it to its end."""
+        folder = Path(tempfile.mkdtemp(prefix="perfkit-soak-"))
+        self._began = time.monotonic()
+        unproved = []
+        with ExitStack() as stack:
+            self.proxy = stack.enter_context(Proxy(self.server.port))
+            self.direct = stack.enter_context(redis.Redis.from_url(self.server.url))
+            self._crew = self._enlisted(folder)
+            stack.callback(self._crew.end)
+            furnish(self._board)
+            self._crew.start()
+            try:
+                self._disturb_and_kill()
+                self._sweep()
+            except Stopped:
+                self._linger()
+            except Impatient as impatience:
+                unproved.append(str(impatience))
+        faults = [*_faults_in(folder), *({"problem": text} for text in self._crew.crashes)]
+        report = self._report(faults=faults, unproved=unproved)
+        if not report.shortcomings():
+            shutil.rmtree(folder)
+        else:
+            self._tell(f"The logs of the processes are in {folder}.")
+        return report
+
+    # What disturbances use.
+
+    def tend(self) -> None:
+        """Look after the processes; kill one if it is time.
+
+        Raises:
+            Stopped: A process has found a fault, or crashed.
+        """
+        self._crew.tend()
+        if self._board.has_faults or self._crew.crashes:
+            raise Stopped
+        if self._plan.kills and time.monotonic() > self._next_kill:
+            self._kill_one()
+
+    def hold(self, least_seconds: float, most_seconds: float) -> None:
+        """Let things be as they are for a random time."""
+        until = time.monotonic() + self._random.uniform(least_seconds, most_seconds)
+        while time.monotonic() < until:
+            self._tend_and_wait()
+
+    def counts(self) -> Counter[str]:
+        return self._board.counts()
+
+    def evicted(self) -> int:
+        """Return how many keys the server has dropped for want of memory."""
+        return int(self.direct.info("stats")["evicted_keys"])
+
+    def until_it_shows(self, before: Counter[str]) -> None:
+        """Wait until reads have gone past the cache for an outage, and a write into the outbox."""
+        self._wait("readers and writers noticed the outage", lambda: _shows(self.counts() - before))
+
+    def until_the_cut_off_has_written(self) -> None:
+        """Wait until each writer behind the proxy has written into the outbox, and gone on."""
+        numbers = [member.role.number for member in self._crew.members if member.is_cut_off]
+        before = {number: self._board.counted_by(number, "outbox") for number in numbers}
+
+        def have_written() -> bool:
+            return all(
+                self._board.counted_by(number, "outbox") >= old + OUTBOX_WRITES_OF_EACH
+                for number, old in before.items()
+            )
+
+        self._wait("the writers that were cut off wrote", have_written)
+
+    # The rest is its own.
+
+    def _enlisted(self, folder: Path) -> Crew:
+        plan = self._plan
+        plot = Plot(
+            layout=Layout(plan.writers),
+            actors=plan.writers + plan.readers,
+            ends=time.monotonic() + MOST_TIMES * plan.seconds + 4 * PATIENCE_SECONDS,
+            policy=plan.policy,
+            held_to=plan.held_to or plan.policy,
+            seed=plan.seed,
+            folder=folder,
+            database=self._database,
+            lease_ms=LEASE_MS,
+        )
+        self._board = plot.board()
+        all_of_them = members(
+            writers=plan.writers,
+            readers=plan.readers,
+            redis_url=self.server.url,
+            cut_off_url=f"redis://{LOOPBACK}:{self.proxy.port}/0",
+        )
+        return Crew(plot, self._board, all_of_them, self._note)
+
+    def _report(self, *, faults: Sequence[Mapping[str, Any]] = (), unproved: Sequence[str] = ()) -> Report:
+        return Report(
+            plan=self._plan,
+            began=self._began,
+            seconds=time.monotonic() - self._began,
+            counts=self.counts(),
+            kills=self._crew.kills,
+            recoveries=self._recoveries,
+            events=self._events,
+            faults=faults,
+            unproved=unproved,
+        )
+
+    def _disturb_and_kill(self) -> None:
+        self._board.phase = Phase.RUN
+        self._recover("start")
+        self._next_kill = began = time.monotonic()
+        for kind in self._shuffled_for_ever(self._plan.disturbances):
+            self._note(kind)
+            DISTURBANCES[kind](self)
+            self._note(f"{kind}: over")
+            self._recover(kind)
+            lasted = (time.monotonic() - began) / self._plan.seconds
+            if lasted >= MOST_TIMES or (lasted >= 1 and not any(self._report().gaps())):
+                return
+
+    def _recover(self, kind: str) -> None:
+        """Wait until all are well again: readers hit, writers commit, each process uses the cache."""
+        began = time.monotonic()
+        before = self._progress()
+
+        def is_well() -> bool:
+            hits, commits = self._progress()
+            return (
+                sum(hits) >= sum(before[0]) + HITS_WHEN_WELL
+                and all(now > old for now, old in zip(hits, before[0], strict=True))
+                and all(now >= old + COMMITS_WHEN_WELL for now, old in zip(commits, before[1], strict=True))
+            )
+
+        self._wait(f"all processes were well again after '{kind}'", is_well)
+        seconds = time.monotonic() - began
+        counts = self.counts()
+        self.hold(MEASURED_SECONDS, MEASURED_SECONDS)
+        gained = self.counts() - counts
+        reads = sum(
+            number for name, number in gained.items() if name in {"hit", "miss"} or name.startswith("bypass ")
+        )
+        recovery = Recovery(kind, seconds, gained["hit"] / max(reads, 1))
+        self._recoveries.append(recovery)
+        self._note(f"well again after {kind}")
+        self._tell(
+            f"{time.monotonic() - self._began:6.1f} s  {kind}: well again after {seconds:.1f} s, "
+            f"then {recovery.hit_rate:.0%} hits in {reads} reads"
+        )
+
+    def _progress(self) -> tuple[list[int], list[int]]:
+        """Return the hits of each process, and the commits of each writer."""
+        roles = [member.role for member in self._crew.members]
+        return (
+            [self._board.counted_by(role.number, "hit") for role in roles],
+            [self._board.counted_by(role.number, "commits") for role in roles if role.station is not None],
+        )
+
+    def _sweep(self) -> None:
+        """Once nobody writes, have each reader compare everything with what the database holds."""
+        crew, board = self._crew, self._board
+        self._note("sweep")
+        self._next_kill = float("inf")
+        self._wait("killed processes were replaced", lambda: not any(each.killed for each in crew.members))
+        board.phase = Phase.REST
+        self._wait("writers ended", lambda: crew.have_ended("writer"))
+        self._wait("readers rested", lambda: self.counts()["rests"] == self._plan.readers)
+        seconds = LEASE_MS / 1000 + BOUND_SECONDS  # nothing of the dead may be left
+        self.hold(seconds, seconds)
+        crew.settle_for_good()
+        board.phase = Phase.SWEEP
+        self._wait("readers looked at everything", lambda: crew.have_ended("reader"))
+
+    def _linger(self) -> None:
+        """After a fault let others be found."""
+        until = time.monotonic() + FAULTS_SHOWN_AFTER_SECONDS
+        while time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+
+    def _kill_one(self) -> None:
+        self._next_kill = time.monotonic() + self._random.uniform(*self._plan.kill_every_seconds)
+        kind = next(self._kinds_of_kills)
+        living = [each for each in self._crew.members if each.kind == kind.split()[0] and not each.killed]
+        if living:
+            self._crew.kill(kind, self._random.choice(living))
+
+    def _wait(self, what: str, claim: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not claim():
+            if time.monotonic() > deadline:
+                raise Impatient(f"In {PATIENCE_SECONDS} s it did not happen that {what}.")
+            self._tend_and_wait()
+
+    def _tend_and_wait(self) -> None:
+        self.tend()
+        time.sleep(POLL_SECONDS)
+
+    def _note(self, text: str) -> None:
+        self._events.append((time.monotonic(), text))
+
+    def _shuffled_for_ever(self, kinds: Sequence[str]) -> Iterator[str]:
+        while True:
+            yield from self._random.sample(kinds, k=len(kinds))
+
+
+def _shows(gained: Counter[str]) -> bool:
+    return gained["bypass outage"] >= 5 and gained["outbox"] >= 2
+
+
+def _faults_in(folder: Path) -> list[dict[str, Any]]:
+    lines = [
+        line for file in sorted(folder.glob("*.faults")) for line in file.read_text("utf-8").splitlines()
+    ]
+    return sorted(map(json.loads, lines), key=lambda fault: fault["at"])

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from tests.caching.processes import points
+from tests.soak import disturbances, looks, names, report, writes
+from tests.soak.crew import KILLS
+
+
+def test_it_counts_all_there_is() -> None:
+    assert list(looks.LOOKS) == list(names.LOOKS)
+    assert list(writes.WRITES) == list(names.WRITES)
+    assert set(looks.LOOKS) > looks.OF_ONE_ROW
+    assert set(disturbances.DISTURBANCES) > report.OUTAGES
+    assert len(set(names.COUNTERS)) == len(names.COUNTERS)
+
+
+def test_it_kills_at_points_that_there_are() -> None:
+    assert {kill.partition(" ")[2] for kill in KILLS} == {"anywhere", *names.POINTS}
+    text = points.put_points.__doc__
+    assert text is not None
+    assert all(f"`{point.split()[1]}`" in text for point in names.POINTS)
