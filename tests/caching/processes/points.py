@@ -17,8 +17,8 @@ Passes = Callable[[str], None]
 def put_points(passes: Passes) -> None:
     """Have `passes` called with "before …" and "after …" of each step on the way to the server and back.
 
-    The steps: the store's `read`, `tokens`, `take`, `fill` (an `offer` is one), `mark` and `done`, a notice that is
-    `put` into the outbox, and with the database `statement` and `COMMIT`.
+    The steps: the store's `read`, `tokens`, `take`, `fill` (an `offer` is one), `mark` and `done`, the `put` of a
+    notice into the outbox, and with the database `statement` and `COMMIT`.
     """
     store = current_store()
     for name in ("read", "tokens", "take", "fill", "mark", "done"):
