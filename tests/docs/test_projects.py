@@ -69,18 +69,32 @@ def shell(project: Path, page: Path) -> None:
 
 
 def test_it_knows_which_pages_these_are() -> None:
-    assert [name(page) for page in pages() if written(page)] == ["README.md", "docs/tutorial.md"]
+    assert [name(page) for page in pages() if written(page)] == [
+        "README.md",
+        "docs/how-to/testing.md",
+        "docs/tutorial.md",
+    ]
+
+
+def follow(project: Path, page: Path) -> None:
+    """Make the page's files and run its commands, in order."""
+    for block in blocks(page):
+        if block in written(page):
+            write(project, block)
+        elif block.language == "console" and not block.mark:
+            console(project, block.text)
 
 
 def test_it_follows_the_tutorial_from_an_empty_folder(tmp_path: Path) -> None:
     page = ROOT / "docs" / "tutorial.md"
-    for block in blocks(page):
-        if block in written(page):
-            write(tmp_path, block)
-        elif block.language == "console" and not block.mark:
-            console(tmp_path, block.text)
+    follow(tmp_path, page)
     assert code_of(page)
     shell(tmp_path, page)
+
+
+def test_it_tests_the_shop_of_the_tutorial(tmp_path: Path) -> None:
+    follow(tmp_path, ROOT / "docs" / "tutorial.md")
+    follow(tmp_path, ROOT / "docs" / "how-to" / "testing.md")
 
 
 def test_it_follows_the_readme_in_a_project_that_exists(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -36,6 +37,22 @@ def rooms() -> list[str]:
     """Return every module right below perfkit that says what is public."""
     names = [f"perfkit.{found.name}" for found in pkgutil.iter_modules(perfkit.__path__)]
     return [name for name in names if hasattr(importlib.import_module(name), "__all__")]
+
+
+def reasons() -> list[str]:
+    """Return why reads are bypassed, as the caching room says it; of a text with a value, what is before it."""
+    found = set()
+    for path in (ROOT / "perfkit" / "caching").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            called = getattr(call.func, "id", getattr(call.func, "attr", ""))
+            if called in {"Bypass", "UnstorableError", "refuse", "tell_bypass"}:
+                text = call.args[-1]
+                text = text.values[0] if isinstance(text, ast.JoinedStr) else text
+                if isinstance(text, ast.Constant):
+                    found.add(text.value.rstrip(": "))
+    return sorted(found)
 
 
 class TestSettings:
@@ -75,3 +92,12 @@ class TestApi:
     @pytest.mark.parametrize("name", [name for name in perfkit.__all__ if not name.startswith("_")])
     def test_it_names_what_the_package_itself_offers(self, name: str) -> None:
         assert f"`{name}`" in (REFERENCE / "api.md").read_text("utf-8")
+
+
+class TestSignals:
+    @pytest.mark.parametrize("reason", reasons())
+    def test_it_lists_each_reason_of_a_bypass(self, reason: str) -> None:
+        rows = re.findall(r"^\| (`.*?) \|", (REFERENCE / "signals.md").read_text("utf-8"), re.MULTILINE)
+        names = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+        begun = tuple(name.removesuffix("…").rstrip() for name in names if name.endswith("…"))
+        assert reason in names or reason.startswith(begun)
