@@ -1,7 +1,7 @@
 """System checks of perfkit: what `manage.py check --tag perfkit` finds, each under a permanent id.
 
 The ids stand in `FINDINGS`, which the reference page of the documentation is tested against.
-No check opens a connection.
+Only the check of what is in a database opens a connection: with `--database`, as Django's own of that kind.
 The check of a manager stands in its class; its id is in the table too.
 """
 
@@ -16,7 +16,9 @@ from django.core import checks
 from django.db import connections
 from django.utils.module_loading import import_string
 
+from perfkit.caching.databases import is_watchable
 from perfkit.caching.registry import cached_models, listed_model
+from perfkit.caching.relations import hidden_writes
 from perfkit.conf import SETTING, configured, options, table
 from perfkit.errors import SettingsError, nearest
 
@@ -35,6 +37,8 @@ FINDINGS: Final = {
     "perfkit.E102": "A CachedManager divides its lists by a column that it cannot.",
     "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
     "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
+    "perfkit.W003": "With --database: rows of a cached model are written under names that perfkit does not watch.",
+    "perfkit.W004": "With --database: the table of a cached model is a foreign one.",
     "perfkit.W101": "A CachedManager is on a model whose rows cannot be cached by their keys.",
 }
 
@@ -46,12 +50,15 @@ SUPPORTED_BACKENDS: Final = {
 IN_PROCESS_BACKEND: Final = "django.core.cache.backends.locmem.LocMemCache"
 NO_DATABASE: Final = "django.db.backends.dummy"
 VENDORS: Final = ("postgresql", "sqlite")
+MOST_NAMES: Final = 10
+"""Of tables, in one message."""
 
 
 def register() -> None:
     """Register every check with Django; calling it again changes nothing."""
     for check in (check_settings, check_cache, check_models, check_databases):
         checks.register(check, TAG)
+    checks.register(check_relations, TAG, checks.Tags.database)
     checks.register(check_deployed_cache, TAG, deploy=True)
 
 
@@ -156,6 +163,37 @@ def check_databases(
         for alias in connections
         if connections[alias].vendor not in VENDORS and connections.settings[alias]["ENGINE"] != NO_DATABASE
     ]
+
+
+def check_relations(
+    app_configs: Sequence[AppConfig] | None = None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[checks.CheckMessage]:
+    """Find cached models whose rows are written under names that are not watched: behind views, in partitions."""
+    watchable = [alias for alias in databases or () if is_watchable(connections[alias])]
+    try:
+        hidden_in = {alias: hidden_writes(connections[alias]) for alias in watchable if options.CACHE_ENABLED}
+    except SettingsError:
+        return []  # check_settings says it
+    found = []
+    for alias, all_hidden in hidden_in.items():
+        for hidden in all_hidden:
+            where = f"{hidden.label} ({hidden.table} on {alias!r})"
+            if hidden.kind == "foreign table":
+                text = (
+                    f"{where} is a foreign table: what others write to it is not seen, so it is not cached."
+                )
+                hint = "CachedManager(ttl=…, tables=[]) caches it all the same, stale for up to its ttl."
+                found.append(_finding("W004", text, hint))
+                continue
+            names = ", ".join(hidden.names[:MOST_NAMES]) + (", …" if hidden.names[MOST_NAMES:] else "")
+            others = names or "those of other tables"
+            outcome = "so it is not cached" if hidden.is_refused else "and that is not seen"
+            text = f"{where} is a {hidden.kind}: its rows can be written as {others} too, {outcome}."
+            hint = "Name these in CachedManager(tables=[…]); a * at the end stands for any rest of a name."
+            found.append(_finding("W003", text, hint))
+    return found
 
 
 def _finding(number: str, text: str, hint: str) -> checks.CheckMessage:

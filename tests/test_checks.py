@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core import checks
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.db import connection
 from django.test import override_settings
 
 from perfkit.checks import FINDINGS, SUPPORTED_BACKENDS, TAG
@@ -223,6 +227,108 @@ class TestDatabases:
             """
         )
         assert out == "DATABASES['old'] is other; perfkit knows PostgreSQL and SQLite only.\n"
+
+
+@pytest.fixture
+def relations(transactional_db: None) -> Iterator[Callable[[str], list[checks.CheckMessage]]]:
+    """A function that makes relations, and says what is found then in their database."""
+    made: list[str] = []
+
+    def make(sql: str) -> list[checks.CheckMessage]:
+        with connection.cursor() as cursor:
+            for each in sql.split(";"):
+                cursor.execute(each)
+                made.append(" ".join(re.match(r"\s*CREATE (\w+(?: VIEW| TABLE)?) (\w+)", each).groups()))
+        return found(databases=["default"])
+
+    yield make
+    with connection.cursor() as cursor:
+        for each in reversed(made):
+            cursor.execute(f"DROP {each}{' CASCADE' if connection.vendor == 'postgresql' else ''}")
+
+
+SUM = (
+    "CREATE VIEW testapp_readingsum AS SELECT place, sum(value) AS total FROM testapp_reading GROUP BY place"
+)
+
+
+class TestRelations:
+    def test_it_warns_of_a_view_that_nobody_says_anything_of(self, relations: Any) -> None:
+        message = only(relations(SUM))
+        assert message.id == "perfkit.W003"
+        assert message.msg.startswith("testapp.ReadingSum (testapp_readingsum on 'default') is a view: ")
+        assert message.msg.endswith("too, so it is not cached.")
+        if connection.vendor == "postgresql":
+            assert "as testapp_reading too" in message.msg
+        assert "CachedManager(tables=[…])" in message.hint
+
+    def test_it_is_silent_where_databases_are_not_asked_for(self, relations: Any) -> None:
+        relations(SUM)
+        assert found() == []
+
+    def test_it_is_silent_of_a_view_whose_tables_are_named(self, relations: Any) -> None:
+        assert relations("CREATE VIEW testapp_readingview AS SELECT * FROM testapp_reading") == []
+
+    @pytest.mark.postgres
+    def test_it_warns_of_a_table_behind_a_view_that_is_not_named(self, relations: Any) -> None:
+        message = only(
+            relations(
+                "CREATE VIEW testapp_readingview AS"
+                " SELECT r.* FROM testapp_reading r JOIN testapp_item i ON i.id = r.id"
+            )
+        )
+        assert message.id == "perfkit.W003"
+        assert message.msg == (
+            "testapp.ReadingView (testapp_readingview on 'default') is a view: "
+            "its rows can be written as testapp_item too, and that is not seen."
+        )
+
+    @pytest.mark.postgres
+    def test_it_warns_of_a_view_through_which_a_cached_table_can_be_written(self, relations: Any) -> None:
+        message = only(relations("CREATE VIEW testapp_parted_high AS SELECT id, name FROM testapp_item"))
+        assert message.id == "perfkit.W003"
+        assert message.msg == (
+            "testapp.Item (testapp_item on 'default') is a table: "
+            "its rows can be written as testapp_parted_high too, and that is not seen."
+        )
+
+    @pytest.mark.postgres
+    def test_it_warns_of_partitions_that_are_not_named(self, relations: Any) -> None:
+        message = only(
+            relations(
+                "CREATE TABLE testapp_parted (id int, name text) PARTITION BY LIST (id);"
+                "CREATE TABLE testapp_parted_low PARTITION OF testapp_parted FOR VALUES IN (1);"
+                "CREATE TABLE rest_of_it PARTITION OF testapp_parted DEFAULT"
+            )
+        )
+        assert message.id == "perfkit.W003"
+        assert message.msg == (
+            "testapp.Parted (testapp_parted on 'default') is a partitioned table: "
+            "its rows can be written as rest_of_it too, and that is not seen."
+        )
+
+    @pytest.mark.postgres
+    def test_it_warns_of_a_foreign_table(self, relations: Any) -> None:
+        message = only(
+            relations(
+                "CREATE EXTENSION file_fdw;"
+                "CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;"
+                "CREATE FOREIGN TABLE testapp_readingsum (place text, total int) SERVER files"
+                " OPTIONS (program 'echo a,1', format 'csv')"
+            )
+        )
+        assert message.id == "perfkit.W004"
+        assert "testapp.ReadingSum" in message.msg
+        assert "tables=[]" in message.hint
+
+    @override_settings(PERFKIT={"CACHE_ENABLED": False})
+    def test_it_is_silent_where_caching_is_off(self, relations: Any) -> None:
+        assert relations(SUM) == []
+
+    def test_it_leaves_wrong_settings_to_the_other_check(self, relations: Any) -> None:
+        relations(SUM)
+        with override_settings(PERFKIT={"CACHE_MODELS": 5}):
+            assert only(found(databases=["default"])).id == "perfkit.E003"
 
 
 class TestModels:

@@ -15,6 +15,7 @@ from django.db.models import Model, QuerySet
 from perfkit.caching.queryset import DEFAULT, CachedQuerySet, checked_ttl
 from perfkit.caching.registry import TrackedModel, UniqueColumn, declarable, declare, track, why_not
 from perfkit.caching.rows import read_one
+from perfkit.caching.sources import name_tables
 from perfkit.caching.tags import PrimaryKey
 from perfkit.caching.unique import read_by_unique, remember_key
 from perfkit.conf import options
@@ -50,6 +51,10 @@ class CachedManager(models.Manager[M]):
             `filter(tzone="UTC")` then depends on the rows with that value alone,
             and a write to others of the table leaves its answer in the cache.
             On PostgreSQL, a save or a delete of a row finds out its former values in the same transaction.
+        tables: Names of other tables and views under which rows of the model are written: those behind a view,
+            partitions, a view of it that is written through; a `*` at the end stands for any rest of a name.
+            Whatever is written to one of them may have changed any row of the model.
+            An empty list says that there are none, where the model is of a view or a foreign table.
 
     Queries:
         `get(pk=…)`, or by a unique field, whose answer depends on that one row: none on a hit, one on a miss.
@@ -67,12 +72,17 @@ class CachedManager(models.Manager[M]):
 
     _queryset_class: type[QuerySet[Any]] = CachedQuerySet
 
-    def __init__(self, *, ttl: int | None = None, by: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, ttl: int | None = None, by: Sequence[str] = (), tables: Sequence[str] | None = None
+    ) -> None:
         super().__init__()
         self.ttl = None if ttl is None else checked_ttl(ttl)
         if isinstance(by, str):
             raise TypeError(f"by is a list of names of fields, such as [{by!r}], not {by!r}.")
         self.by = tuple(by)
+        if isinstance(tables, str):
+            raise TypeError(f"tables is a list of names of tables, such as [{tables!r}], not {tables!r}.")
+        self.tables = None if tables is None else tuple(tables)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have the querysets of `CachedManager.from_queryset(Own)` cached too."""
@@ -84,6 +94,8 @@ class CachedManager(models.Manager[M]):
     def contribute_to_class(self, cls: type[Model], name: str) -> None:
         """Take part in `cls`, and have its writes watched once all models are loaded."""
         super().contribute_to_class(cls, name)
+        if self.tables is not None:
+            name_tables(cls, self.tables)
         declare(cls, self.by)
 
     def get_queryset(self) -> CachedQuerySet[M]:

@@ -37,12 +37,18 @@ class TrackedTable:
         pk_column: The column of its primary key.
         to_pk: Turns a value as a statement gives it into the primary key, None where unsure.
         declared: Its declared columns.
+        changes: Other tables whose rows change with any write to it; see `sources`.
+        cascades: Those whose rows change when rows of it are deleted.
+        is_read: False where no cached read looks into it, and only what it changes matters.
     """
 
     name: str
     pk_column: str
     to_pk: ToPrimaryKey
     declared: tuple[DeclaredColumn, ...] = ()
+    changes: frozenset[str] = frozenset()
+    cascades: frozenset[str] = frozenset()
+    is_read: bool = True
 
 
 class UniqueColumn(NamedTuple):
@@ -132,7 +138,7 @@ def _watch(model: type[Model]) -> None:
     global _by_name  # noqa: PLW0603  # replaced as a whole, see there
     with _lock:
         tables = dict(_by_name)
-        for owner in _owners(model):
+        for owner in owners(model):
             pk = owner._meta.pk
             table = TrackedTable(
                 table_name(owner),
@@ -174,7 +180,7 @@ def declarable(model: type[Model], name: str) -> Field[Any, Any] | None:
     return field if field is not None and is_plain_value(field) else None
 
 
-def _owners(model: type[Model]) -> Iterator[type[Model]]:
+def owners(model: type[Model]) -> Iterator[type[Model]]:
     """Yield the models of all tables that hold rows of `model`: its own, its parents', its relations'."""
     concrete = model._meta.concrete_model or model
     for part in (concrete, *concrete._meta.all_parents):
@@ -227,6 +233,11 @@ def tracked_tables() -> Mapping[str, TrackedTable]:
         if _listed is None:
             _read_setting()
     return _by_name
+
+
+def watched_models() -> set[type[Model]]:
+    """Return the models whose tables `tracked_tables` has."""
+    return {*_tracked, *(_listed or ())}
 
 
 def _decide() -> None:

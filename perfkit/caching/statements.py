@@ -43,6 +43,9 @@ CREATE_TABLE: Final = re.compile(r"\s*create\s+(?:\w+\s+)*table\b", re.IGNORECAS
 PLAIN_INSERT: Final = re.compile(r"\s*insert\s+into\b", re.IGNORECASE)
 BEYOND_INSERT: Final = re.compile(r"\b(?:conflict|update|delete|merge|replace)\b", re.IGNORECASE)
 TRUNCATE_CASCADE: Final = re.compile(r"\btruncate\b.*\bcascade\b", re.IGNORECASE | re.DOTALL)
+DELETES: Final = re.compile(r"\b(?:delete|replace|merge|do|call|execute)\b", re.IGNORECASE)
+"""What may delete rows so that the database cascades: TRUNCATE does not."""
+
 BY_KEY: Final = re.compile(
     r"""(?P<verb>UPDATE|DELETE\ FROM)\ "(?P<table>[^"]+)"
         (?P<set>\ SET\ .*)?
@@ -89,7 +92,7 @@ class Statement:
 
     Args:
         sql: With placeholders.
-        tracked: The tracked tables by name, names in lower case.
+        tracked: The tables to look for by name, names in lower case; a `*` at the end stands for any rest.
 
     Attributes:
         is_read: Whether it changes no row.
@@ -97,6 +100,7 @@ class Statement:
         sets: What it may set of its session or its transaction.
         prepares: Whether it may be the first half of a two-phase commit.
         commits_prepared: Whether it may be the second.
+        changed: The names of those whose rows it may change besides, without naming them.
         changes_tables: Whether it may take a column away.
         by_key: How it names the rows it changes, where their former values are worth finding out.
     """
@@ -106,6 +110,7 @@ class Statement:
         "_is_plain_insert",
         "_named",
         "by_key",
+        "changed",
         "changes_tables",
         "commits_prepared",
         "is_read",
@@ -120,6 +125,7 @@ class Statement:
         self.prepares = prepares_transaction(sql)
         self.commits_prepared = commits_prepared(sql)
         self.written: tuple[TrackedTable, ...] = ()
+        self.changed: frozenset[str] = frozenset()
         self.changes_tables = not self.is_read and bool(CHANGES_TABLES.search(sql))
         self.by_key: WriteByKey | None = None
         self._named: NamedRows | None = None
@@ -130,9 +136,13 @@ class Statement:
         self._named = _named_rows(sql, tracked)
         lowered = sql.lower()
         if TRUNCATE_CASCADE.search(sql):
-            self.written = tuple(tracked.values())  # tables that the statement does not name are emptied too
+            named = tuple(tracked.values())  # tables that the statement does not name are emptied too
         else:
-            self.written = tuple(table for name, table in tracked.items() if _is_named(name, lowered))
+            named = tuple(table for name, table in tracked.items() if _is_named(name, lowered))
+        self.written = tuple(table for table in named if table.is_read)
+        self.changed = frozenset().union(*[table.changes for table in named])
+        if any(table.cascades for table in named) and DELETES.search(sql):
+            self.changed = self.changed.union(*[table.cascades for table in named])
         self._is_plain_insert = bool(
             PLAIN_INSERT.match(sql) and not BEYOND_INSERT.search(sql) and ";" not in sql
         )
@@ -151,14 +161,16 @@ class Statement:
             The `a:` of each table that it may write, and with it row tags where the statement names rows by
             primary key, else table tags, but neither for new rows; empty where it changes nothing that is tracked.
             Where a table has declared columns, the `c:` of new rows, or the table's tag where those are not known.
+            Of tables that it changes without naming them, the `a:` and the table tag.
         """
         if not self.written:
-            return frozenset()
+            return self._changed_tags(database)
         if not many:
             known = self.row_tags(database, params)
             if known is not None:
                 return known if self.by_key is None else known | self._table_tags(database)
         written = frozenset(any_write_tag(database, table.name) for table in self.written)
+        written |= self._changed_tags(database)
         if self._is_plain_insert:  # new rows: no read that found a row by its key depends on them
             return written | self._new_value_tags(database, None if many else params)
         return written | self._table_tags(database)
@@ -175,7 +187,7 @@ class Statement:
             return None
         table = named.table
         if table is None:
-            return frozenset()
+            return self._changed_tags(database)
         count = named.keys
         if not isinstance(params, Sequence) or isinstance(params, str):
             return None
@@ -186,7 +198,11 @@ class Statement:
             return None
         prefix = row_prefix(database, table.name)
         rows = [prefix + key_text(key) for key in keys if key is not None]
-        return frozenset((any_write_tag(database, table.name), *rows))
+        return frozenset((any_write_tag(database, table.name), *rows)) | self._changed_tags(database)
+
+    def _changed_tags(self, database: str) -> frozenset[str]:
+        kinds = (any_write_tag, table_tag)
+        return frozenset(kind(database, name) for name in self.changed for kind in kinds)
 
     def _table_tags(self, database: str) -> frozenset[str]:
         return frozenset(table_tag(database, table.name) for table in self.written)
@@ -234,12 +250,14 @@ def statement_of(sql: str, tracked: Mapping[str, TrackedTable]) -> Statement:
 
 def _is_named(name: str, lowered: str) -> bool:
     """Say whether a table's name stands in a statement, and not only as a part of a longer name."""
-    start = lowered.find(name)
+    stem = name.removesuffix("*")
+    start = lowered.find(stem)
     while start >= 0:
-        around = lowered[start - 1 : start] + lowered[start + len(name) : start + len(name) + 1]
+        end = start + len(stem)
+        around = lowered[start - 1 : start] + (lowered[end : end + 1] if stem == name else "")
         if not any(character.isalnum() or character in "_$" for character in around):
             return True
-        start = lowered.find(name, start + 1)
+        start = lowered.find(stem, start + 1)
     return False
 
 
@@ -261,6 +279,8 @@ def _named_rows(sql: str, tracked: Mapping[str, TrackedTable]) -> NamedRows | No
     if match is None or (match["verb"] == "UPDATE") != (match["set"] is not None):
         return None
     table = tracked.get(plain_table_name(match["table"]))
+    if table is not None and not table.is_read:
+        table = None
     if table is not None and match["column"] != table.pk_column:
         return None
     count = match["marks"].count("%s") if match["marks"] else 1

@@ -44,6 +44,11 @@ def any_write_tag(database: str, table: str) -> str:
     return f"a:{database}:{_part(table)}"
 
 
+def table_of(tag: str) -> str:
+    """Return the name of a tag's table, as tags have it."""
+    return tag.split(":", 3)[2]
+
+
 def value_tag(database: str, table: str, column: str, value: PrimaryKey | None) -> str:
     """Return the tag of all rows of a table that have one value of a declared column, or NULL."""
     column_tag = f"c:{database}:{_part(table)}:{_part(column)}"

@@ -13,7 +13,9 @@ from django.db.models import Model
 from perfkit.caching.coherence import breaker, outbox
 from perfkit.caching.databases import is_watchable
 from perfkit.caching.outbox import LookUnderWayError, OutboxMissingError
+from perfkit.caching.relations import unnamed_relations
 from perfkit.caching.store import Store, current_store
+from perfkit.caching.tags import table_of
 from perfkit.caching.writes import WriteTracker, tracker_of
 from perfkit.conf import options
 from perfkit.signals import cache_read
@@ -47,10 +49,27 @@ def usable_store(model: type[Model], connection: BaseDatabaseWrapper, tags: tupl
     tracker = tracker_of(connection)
     if tracker is None and not is_watchable(connection):
         raise Bypass("driver")
+    _require_tables(connection, tags)
     in_transaction = tracker is not None and _is_in_transaction(tracker, tags)
     if store.is_shared:
         _drain_outbox(store, connection, tags, in_transaction=in_transaction)
     return store
+
+
+def _require_tables(connection: BaseDatabaseWrapper, tags: Collection[str]) -> None:
+    """Raise Bypass where what is read is a view, and nobody has said which tables stand behind it."""
+    try:
+        unnamed = unnamed_relations(connection)
+    except Error as error:
+        raise Bypass("catalogue unreadable") from error  # the database will tell the caller itself
+    for tag in tags if unnamed else ():
+        name = table_of(tag)
+        if name in unnamed:
+            warn_once(
+                f"{name} is a {unnamed[name]}, and what changes its rows is not known: "
+                "name that in its CachedManager(tables=[...])."
+            )
+            raise Bypass(unnamed[name])
 
 
 def _is_in_transaction(tracker: WriteTracker, tags: tuple[str, ...]) -> bool:

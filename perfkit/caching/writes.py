@@ -20,6 +20,7 @@ from perfkit.caching.databases import is_watchable, tag_scope
 from perfkit.caching.observed import forget_columns, is_observable, observed
 from perfkit.caching.registry import plain_table_name, table_name, tracked_tables
 from perfkit.caching.sessions import Settings, may_commit, may_set, stands_alone
+from perfkit.caching.sources import watched_table, watched_tables
 from perfkit.caching.statements import MOST_ROW_TAGS, Statement, statement_of, value_tags
 from perfkit.caching.tags import any_write_tag, coarsened, row_tag, table_tag
 from perfkit.errors import CacheUnavailableError, PreparedTransactionError
@@ -114,7 +115,7 @@ class WriteTracker:
         text = _text_of(sql, self._connection)
         if text.startswith("SELECT ") and ";" not in text and not may_set(text):
             return execute(sql, params, many, context)
-        statement = statement_of(text, tracked_tables())
+        statement = statement_of(text, watched_tables())
         self._note_settings(statement.sets)
         run = partial(execute, sql, params, many, context)
         if statement.changes_tables:
@@ -307,11 +308,15 @@ def rows_were_written(
         raise RuntimeError(
             f"rows_written was sent for {sender._meta.label} outside the transaction that writes them"
         )
-    table = tracked_tables().get(table_name(sender))
+    table = watched_table(table_name(sender))
     if table is None:
         tracker.wrote(frozenset())
         return
     scope = tag_scope(connection)
+    changed = table.changes if operation in {"insert", "update"} else table.changes | table.cascades
+    tracker.wrote(frozenset(tag(scope, name) for name in changed for tag in (any_write_tag, table_tag)))
+    if not table.is_read:
+        return
     tags = {any_write_tag(scope, table.name)}
     if table.declared:
         tags.add(table_tag(scope, table.name))  # nobody says which values the rows have, or had

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -58,6 +59,29 @@ class IndexState:
     shape: IndexShape
 
 
+@dataclass(frozen=True, slots=True)
+class RelationState:
+    """A relation whose rows are written under other names too, or elsewhere.
+
+    `kind` is one of `KINDS`.
+    `others` are the names: what stands behind a view, the partitions or children of a table,
+    and the tables that it is a part or a child of.
+    `is_writable` is True for a view through which rows can be written.
+    """
+
+    kind: str
+    others: frozenset[str]
+    is_writable: bool
+
+
+KINDS = {
+    "r": "table",
+    "p": "partitioned table",
+    "v": "view",
+    "m": "materialised view",
+    "f": "foreign table",
+}
+
 TABLE_SQL = """
 SELECT c.oid, n.nspname, c.relname, c.relkind = 'p', nullif(c.reltuples, -1)::bigint, pg_table_size(c.oid)
 FROM pg_class c
@@ -81,6 +105,63 @@ JOIN pg_namespace n ON n.oid = i.relnamespace
 LEFT JOIN pg_stat_progress_create_index p ON p.index_relid = i.oid AND p.datname = current_database()
 WHERE wanted.oid = to_regclass(%s) AND i.relname = %s
 """
+
+
+RELATIONS_SQL = """
+WITH RECURSIVE wanted AS MATERIALIZED (
+    SELECT name, to_regclass(name)::oid AS oid FROM unnest(%s::text[]) AS name
+), odd AS MATERIALIZED (
+    SELECT w.name, w.oid, c.relkind
+    FROM wanted w JOIN pg_class c ON c.oid = w.oid
+    WHERE c.relkind IN ('p', 'v', 'f')
+       OR EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
+), within AS (
+    SELECT name, oid FROM odd
+    UNION
+    SELECT w.name, part.oid FROM within w CROSS JOIN LATERAL (
+        SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = w.oid
+        UNION ALL
+        SELECT d.refobjid
+        FROM pg_class v
+        JOIN pg_rewrite r ON r.ev_class = v.oid
+        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+            AND d.refclassid = 'pg_class'::regclass
+        WHERE v.oid = w.oid AND v.relkind = 'v'
+    ) AS part (oid)
+), around AS (
+    SELECT name, oid FROM within
+    UNION
+    SELECT a.name, i.inhparent FROM around a JOIN pg_inherits i ON i.inhrelid = a.oid
+)
+SELECT o.name, o.relkind::text,
+       ARRAY(
+           SELECT DISTINCT c.relname::text
+           FROM around a JOIN pg_class c ON c.oid = a.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE a.name = o.name AND a.oid <> o.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+             AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+       ),
+       o.relkind = 'v' AND pg_relation_is_updatable(o.oid, true) <> 0
+FROM odd o
+"""
+# A materialised view changes with its REFRESH alone, which names it.
+
+
+def odd_relations(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> dict[str, RelationState]:
+    """Return what the catalogue says of those of `tables` whose rows are written under other names, or elsewhere.
+
+    `tables` are models' `db_table`s; they are found through the search path.
+    What a function, a rule or a trigger writes is not seen.
+
+    Queries: 1, at any number of tables.
+    """
+    names = {connection.ops.quote_name(table): table for table in tables}
+    with connection.cursor() as cursor:
+        cursor.execute(RELATIONS_SQL, [list(names)])
+        rows = cursor.fetchall()
+    return {
+        names[name]: RelationState(KINDS[kind], frozenset(others), is_writable)
+        for name, kind, others, is_writable in rows
+    }
 
 
 def find_table(connection: BaseDatabaseWrapper, table: str) -> TableState | None:

@@ -12,6 +12,7 @@ from django.conf import LazySettings
 from perfkit.caching import coherence, trust
 from perfkit.caching.flights import durations
 from perfkit.caching.memory import memory
+from perfkit.caching.relations import forget_relations
 from perfkit.caching.store import Store, current_store, forget_store
 from perfkit.caching.store.redis import RedisStore
 from perfkit.caching.unique import forget_keys
@@ -39,6 +40,7 @@ def forget_everything() -> None:
     coherence.outbox._found.clear()
     trust._warned.clear()
     memory.clear()
+    forget_relations()
     durations.clear()
     forget_keys()
 

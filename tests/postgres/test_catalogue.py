@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from perfkit.postgres.catalogue import find_index, find_table
+from perfkit.postgres.catalogue import RelationState, find_index, find_table, odd_relations
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db]
 
@@ -132,3 +132,50 @@ class TestShape:
         assert self.shape("(lower(name)) WHERE id > 1") == self.shape(
             "(lower(name)) WHERE id > 1", 'stock."Odd table"'
         )
+
+
+class TestOddRelations:
+    """Under which other names rows of a relation are written."""
+
+    @pytest.fixture(autouse=True)
+    def _relations(self, tables: None) -> None:
+        for sql in (
+            "CREATE TABLE parted_low PARTITION OF parted FOR VALUES IN (1)",
+            "CREATE TABLE parted_high PARTITION OF parted FOR VALUES IN (2, 3) PARTITION BY LIST (id)",
+            "CREATE TABLE parted_two PARTITION OF parted_high FOR VALUES IN (2)",
+            "CREATE TABLE animal (id int)",
+            "CREATE TABLE bird (wings int) INHERITS (animal)",
+            'CREATE VIEW "Some view" AS SELECT id, name FROM "Odd table"',
+            'CREATE VIEW sums AS SELECT v.id, count(*) FROM "Some view" v JOIN parted_low USING (id) GROUP BY 1',
+            "CREATE VIEW of_catalogue AS SELECT relname FROM pg_class",
+            "CREATE MATERIALIZED VIEW kept AS SELECT id FROM parted",
+            "CREATE VIEW of_kept AS SELECT id FROM kept",
+        ):
+            execute(sql)
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "others", "is_writable"),
+        [
+            ("parted", "partitioned table", {"parted_low", "parted_high", "parted_two"}, False),
+            ("parted_low", "table", {"parted"}, False),
+            ("parted_two", "table", {"parted_high", "parted"}, False),
+            ("animal", "table", {"bird"}, False),
+            ("bird", "table", {"animal"}, False),
+            ("Some view", "view", {"Odd table"}, True),
+            ("sums", "view", {"Some view", "Odd table", "parted_low", "parted"}, False),
+            ("of_catalogue", "view", set(), True),
+            ("of_kept", "view", {"kept"}, False),
+        ],
+    )
+    def test_it_says_what_the_catalogue_says(
+        self, name: str, kind: str, others: set[str], is_writable: bool
+    ) -> None:
+        found = odd_relations(connection, [name, "Odd table"])
+        assert found == {name: RelationState(kind, frozenset(others), is_writable)}
+
+    def test_it_leaves_out_what_is_written_under_its_own_name_only(self) -> None:
+        assert odd_relations(connection, ["Odd table", 'stock"."Odd table', "kept", "nowhere"]) == {}
+
+    def test_it_costs_one_query(self, django_assert_num_queries: object) -> None:
+        with django_assert_num_queries(1):
+            odd_relations(connection, ["parted", "sums", "animal"])

@@ -278,6 +278,108 @@ class OtherTwin(models.Model):
         db_table = 'elsewhere"."testapp_twin'
 
 
+class Reading(models.Model):
+    """What stands behind views; its own rows are cached too."""
+
+    place = models.CharField(max_length=40)
+    value = models.IntegerField(default=0)
+
+    objects = CachedManager(tables=["testapp_readingview"])
+    plain = models.Manager()
+
+
+class ReadingView(models.Model):
+    """A view that tests make: every reading, and through it they can be written."""
+
+    place = models.CharField(max_length=40)
+    value = models.IntegerField(default=0)
+
+    objects = CachedManager(tables=["testapp_reading"])
+    plain = models.Manager()
+
+    class Meta:
+        managed = False
+        db_table = "testapp_readingview"
+
+
+class ReadingSum(models.Model):
+    """A view of which nobody says what stands behind it."""
+
+    place = models.CharField(max_length=40, primary_key=True)
+    total = models.IntegerField()
+
+    objects = CachedManager()
+
+    class Meta:
+        managed = False
+        db_table = "testapp_readingsum"
+
+
+class Parted(models.Model):
+    """A table that tests make, with partitions."""
+
+    name = models.CharField(max_length=40)
+
+    objects = CachedManager(tables=["testapp_parted_*"])
+    plain = models.Manager()
+
+    class Meta:
+        managed = False
+        db_table = "testapp_parted"
+
+
+class PartedHigh(models.Model):
+    """One of its partitions."""
+
+    name = models.CharField(max_length=40)
+
+    class Meta:
+        managed = False
+        db_table = "testapp_parted_high"
+
+
+if hasattr(models, "DB_CASCADE"):  # from Django 6.1 on
+
+    class Estate(models.Model):
+        """Nobody caches it, and what the database deletes along with it is cached."""
+
+        name = models.CharField(max_length=40)
+
+    class House(models.Model):
+        estate = models.ForeignKey(Estate, models.DB_CASCADE)
+
+    class Room(models.Model):
+        house = models.ForeignKey(House, models.DB_CASCADE)
+        name = models.CharField(max_length=40)
+
+        objects = CachedManager()
+        plain = models.Manager()
+
+    class Lamp(models.Model):
+        """Stays when its room goes."""
+
+        room = models.ForeignKey(Room, models.DB_SET_NULL, null=True)
+        name = models.CharField(max_length=40)
+
+        objects = CachedManager(by=["room"])
+        plain = models.Manager()
+
+    class Twig(models.Model):
+        """Goes with the one it grows on."""
+
+        parent = models.ForeignKey("self", models.DB_CASCADE, null=True)
+
+        objects = CachedManager()
+
+    class Bulb(models.Model):
+        """Stays with its lamp."""
+
+        lamp = models.ForeignKey(Lamp, models.DB_CASCADE)
+
+        objects = CachedManager()
+        plain = models.Manager()
+
+
 class Style(models.Model):
     """Known to its own model by number, to `Restyled` by name."""
 
