@@ -6,6 +6,12 @@ Between the two, readers go to the database and store nothing.
 A writer that dies there, or does not learn how its COMMIT ended, never says DONE: its lease on the tags ends,
 the tokens are gone, and every entry made before is void.
 Where the server cannot be told, the tags go into the outbox inside the same transaction.
+
+# Note [A DONE that is not heard]
+After MARK, a lease that ends voids all that was filled before COMMIT: but only if the MARK stood until then.
+The server may have lost it (a flush, an eviction, a restart), or COMMIT may have taken longer than the lease.
+What others have filled since would then stand.
+So where DONE cannot be told, the tags go into the outbox after all, in a transaction of their own.
 """
 
 from __future__ import annotations
@@ -72,18 +78,29 @@ class Announcement:
         except OutboxMissingError as error:
             logger.info("A write is told to nobody: %s", error)
 
-    def done(self) -> None:
-        """Say that the write has ended, one way or the other; from now on its rows may be cached again."""
+    def done(self) -> bool:
+        """Say that the write has ended, one way or the other; from now on its rows may be cached again.
+
+        Returns:
+            Whether it was heard, or waits in the outbox. See Note [A DONE that is not heard].
+        """
+        is_heard = True
         if not self.is_told:
-            outbox.look_again(self._alias)
-            if options.CACHE_OUTAGE_WRITES == "wait":
-                time.sleep(LOOK_EVERY_SECONDS)
+            self.was_kept()
         elif self._store is not None:
             try:
                 self._store.done(self._tags, writer=self._writer)
             except StoreError as error:
-                breaker.failed(str(error))  # the lease ends by itself
+                breaker.failed(str(error))
+                is_heard = False
         forget_everywhere(self._tags)
+        return is_heard
+
+    def was_kept(self) -> None:
+        """Let others find what this process has just committed to the outbox, if writes wait for that."""
+        outbox.look_again(self._alias)
+        if options.CACHE_OUTAGE_WRITES != "bounded":
+            time.sleep(LOOK_EVERY_SECONDS)
 
 
 def announce(alias: str, tags: Iterable[str]) -> Announcement:
