@@ -7,6 +7,12 @@ A writer that dies there, or does not learn how its COMMIT ended, never says DON
 the tokens are gone, and every entry made before is void.
 Where the server cannot be told, a notice of that goes into the outbox inside the same transaction.
 See Note [Writing in silence] in `silence`.
+
+# Note [A DONE that is not heard]
+After MARK, a lease that ends voids all that was filled before COMMIT: but only if the MARK stood until then.
+The server may have lost it (a flush, an eviction, a restart), or COMMIT may have taken longer than the lease.
+What others have filled since would then stand.
+So where DONE cannot be told, the tags go into the outbox after COMMIT, in a transaction of their own.
 """
 
 from __future__ import annotations
@@ -52,28 +58,50 @@ class Announcement:
 
     Args:
         tags: Of the rows it changes.
+        alias: Of the database it is written to.
         store: Where it was marked, None where nothing is cached.
     """
 
     must_be_kept: ClassVar[bool] = False
     """Whether something has to go into the outbox before COMMIT, in the same transaction."""
 
-    def __init__(self, tags: tuple[str, ...], *, writer: str, store: Store | None) -> None:
+    def __init__(self, tags: tuple[str, ...], *, alias: str, writer: str, store: Store | None) -> None:
         self._tags = tags
+        self._alias = alias
         self._writer = writer
         self._store = store
 
-    def committed(self) -> None:
-        """Say that the write has ended; from now on its rows may be cached again."""
+    def committed(self) -> bool:
+        """Say that the write has ended; from now on its rows may be cached again.
+
+        Returns:
+            Whether it was heard. See Note [A DONE that is not heard].
+        """
+        is_heard = True
         if self._store is not None:
             try:
                 self._store.done(self._tags, writer=self._writer)
             except StoreError as error:
-                breaker.failed(str(error))  # the lease ends by itself
+                breaker.failed(str(error))
+                is_heard = False
         forget_everywhere(self._tags)
+        return is_heard
 
     def keep(self, connection: BaseDatabaseWrapper) -> None:
-        """Do nothing: readers know."""
+        """Put the tags into the outbox, in the transaction that is open on `connection`, for DONE was not heard.
+
+        Where there is no outbox yet (its migration has not run) no reader trusts the cache, so none need be told.
+        """
+        try:
+            outbox.put(connection, self._tags, writer=self._writer)
+        except OutboxMissingError as error:
+            logger.info("A write is told to nobody: %s", error)
+
+    def was_kept(self) -> None:
+        """Let others find what this process has just committed to the outbox, if writes wait for that."""
+        outbox.look_again(self._alias)
+        if options.CACHE_OUTAGE_WRITES != "bounded":
+            time.sleep(LOOK_EVERY_SECONDS)
 
     def failed(self) -> None:
         """Say that the write has ended, and has changed nothing."""
@@ -122,8 +150,8 @@ class SilentWrite:
         else:
             self._put = put
 
-    def committed(self) -> None:
-        """Note that others will know; where the setting wants it so, go on when they do."""
+    def committed(self) -> bool:
+        """Note that others will know, and return True; where the setting wants it so, go on when they do."""
         if self._known_since is not None:
             silence.let_go(self._alias)
         elif self._put:
@@ -133,6 +161,10 @@ class SilentWrite:
             since = silence.now() if self._known_since is None else self._known_since
             time.sleep(max(0.0, since + LOOK_EVERY_SECONDS - silence.now()))
         forget_everywhere(self._tags)
+        return True
+
+    def was_kept(self) -> None:
+        """Do nothing: that has been waited for."""
 
     def failed(self) -> None:
         """Note that the write has changed nothing, and that its notice is gone with it."""
@@ -158,7 +190,7 @@ def announce(alias: str, tags: Iterable[str]) -> Announcement | SilentWrite:
     forget_everywhere(sorted_tags)
     writer = tokens.new_writer()
     if store is None:
-        return Announcement(sorted_tags, writer=writer, store=None)
+        return Announcement(sorted_tags, alias=alias, writer=writer, store=None)
     problem, lost_mark = "it has not answered lately", ""
     if breaker.allows():
         try:
@@ -168,7 +200,7 @@ def announce(alias: str, tags: Iterable[str]) -> Announcement | SilentWrite:
             breaker.failed(problem)
         else:
             breaker.succeeded()  # reads look into the outbox before they trust the cache again
-            return Announcement(sorted_tags, writer=writer, store=store)
+            return Announcement(sorted_tags, alias=alias, writer=writer, store=store)
     if options.CACHE_OUTAGE_WRITES == "refuse":
         raise CacheUnavailableError(problem)
     return SilentWrite(sorted_tags, alias=alias, lost_mark=lost_mark)

@@ -115,8 +115,14 @@ class Outbox:
             StoreError: The server still does not answer; what waits goes on waiting.
         """
         alias = connection.alias
-        # In this order: who sees the new time of another thread's look sees that it is looking, too.
-        if self._clock() < self._next_look.get(alias, 0.0) and alias not in self._looking:
+        # In this order: who sees the new time of another thread's look sees that it is looking, too,
+        # and who sees that it has ended sees whether it failed.
+        now = self._clock()
+        if (
+            now < self._next_look.get(alias, 0.0)
+            and alias not in self._looking
+            and now < self._next_look.get(alias, 0.0)
+        ):
             return
         with self._lock:
             if not self._lock.wait_for(lambda: alias not in self._looking, timeout=LONGEST_WAIT_SECONDS):

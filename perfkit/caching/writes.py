@@ -6,12 +6,14 @@ the connection's own commit and rollback. See Note [The order of a write] in `co
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 from weakref import WeakSet
 
-from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db import DatabaseError, Error, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
@@ -24,6 +26,8 @@ from perfkit.caching.sources import watched_table, watched_tables
 from perfkit.caching.statements import MOST_ROW_TAGS, Statement, statement_of, value_tags
 from perfkit.caching.tags import any_write_tag, coarsened, row_tag, table_tag
 from perfkit.errors import CacheUnavailableError, PreparedTransactionError
+
+logger: Final = logging.getLogger("perfkit.caching")
 
 ATTRIBUTE: Final = "_perfkit_writes"
 MOST_TAGS: Final = 10_000
@@ -70,8 +74,11 @@ class WriteTracker:
             return True
         if connection.connection is None:
             return not connection.settings_dict["AUTOCOMMIT"]
-        if not connection.autocommit:
-            return True
+        return not connection.autocommit or self._driver_is_in_transaction
+
+    @property
+    def _driver_is_in_transaction(self) -> bool:
+        connection: Any = self._connection
         if connection.vendor == "sqlite":
             return bool(connection.connection.in_transaction)
         return connection.connection.pgconn.transaction_status not in BETWEEN_TRANSACTIONS
@@ -196,14 +203,14 @@ class WriteTracker:
         """
         announcement = announce(self._connection.alias, tags)
         if not announcement.must_be_kept:
-            return _ended(announcement, execute)
+            return self._ended(announcement, execute)
 
         def keep_and_execute() -> Any:
             with transaction.atomic(using=self._connection.alias):
                 announcement.keep(self._connection)
                 return execute()
 
-        return _ended(announcement, keep_and_execute)
+        return self._ended(announcement, keep_and_execute)
 
     def _prepared(self, text: str, prepare: Callable[[], Any]) -> Any:
         """Run PREPARE TRANSACTION; who commits it later, and when, is not known here. See `leave_in_outbox`."""
@@ -218,7 +225,7 @@ class WriteTracker:
     def _prepared_committed(self, commit: Callable[[], Any]) -> Any:
         """Run COMMIT PREPARED, and tell what that transaction has left in the outbox before the caller goes on."""
         announcement = announce(self._connection.alias, [ANY_PREPARED])
-        answer = _ended(announcement, commit)
+        answer = self._ended(announcement, commit, is_depended_on=False)
         if isinstance(announcement, Announcement):
             empty_outbox(self._connection)
         return answer
@@ -253,7 +260,46 @@ class WriteTracker:
             raise
         if announcement.must_be_kept:
             announcement.keep(self._connection)
-        return _ended(announcement, commit)
+        return self._ended(announcement, commit)
+
+    def _ended(
+        self,
+        announcement: Announcement | SilentWrite,
+        write: Callable[[], Any],
+        *,
+        is_depended_on: bool = True,
+    ) -> Any:
+        """Run what ends the write, and say how it did, unless nobody knows whether it was committed.
+
+        Args:
+            is_depended_on: Whether any answer depends on its tags.
+        """
+        try:
+            answer = write()
+        except BaseException as error:
+            if isinstance(error, DatabaseError) and _is_known_to_have_failed(error):
+                announcement.failed()
+            else:
+                announcement.lost()
+            raise
+        if not announcement.committed() and is_depended_on:
+            self._keep_late(announcement)
+        return answer
+
+    def _keep_late(self, announcement: Announcement | SilentWrite) -> None:
+        """Put into the outbox what is committed already. See Note [A DONE that is not heard] in `coherence`."""
+        if self._driver_is_in_transaction:
+            return  # after COMMIT AND CHAIN; the next transaction is not ours to commit
+        try:
+            announcement.keep(self._connection)
+            self._django_commit()
+        except Error:
+            # The write itself is committed, and its caller must not hear that it failed.
+            logger.exception("A write is committed of whose end the cache server may not have heard.")
+            with suppress(Error):  # where the connection is lost
+                self._django_rollback()
+        else:
+            announcement.was_kept()
 
     def _forget(self) -> None:
         self.pending.clear()
@@ -329,20 +375,6 @@ def rows_were_written(
     elif operation != "insert":  # on new rows no read that found a row by its key depends
         tags.add(table_tag(scope, table.name))
     tracker.wrote(frozenset(tags))
-
-
-def _ended(announcement: Announcement | SilentWrite, write: Callable[[], Any]) -> Any:
-    """Run what ends the write, and say how it did, unless nobody knows whether it was committed."""
-    try:
-        answer = write()
-    except BaseException as error:
-        if isinstance(error, DatabaseError) and _is_known_to_have_failed(error):
-            announcement.failed()
-        else:
-            announcement.lost()
-        raise
-    announcement.committed()
-    return answer
 
 
 def _is_known_to_have_failed(error: DatabaseError) -> bool:

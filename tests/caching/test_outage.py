@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import redis
 from django.conf import LazySettings
-from django.db import transaction
+from django.db import connection, transaction
 
 from perfkit.caching import coherence
 from perfkit.caching.store import current_store
+from perfkit.caching.writes import tracker_of
 from perfkit.errors import CacheUnavailableError
 from perfkit.models import PendingInvalidation
 from tests.caching.conftest import Outcome, wait_until
@@ -266,8 +267,6 @@ def test_it_refuses_a_write_and_leaves_the_connection_usable(
 
 
 def execute(sql: str) -> None:
-    from django.db import connection
-
     with connection.cursor() as cursor:
         cursor.execute(sql)
 
@@ -301,3 +300,86 @@ def test_it_asks_an_absent_server_once_a_period(
     for number in range(20):
         write(item, f"write {number}")
     assert len(asked) == 1
+
+
+class TestDone:
+    """The server goes just when a write is committed, so that MARK was heard and DONE is not."""
+
+    @pytest.fixture(autouse=True)
+    def _goes_at_the_commit(self, server: DisposableValkey, item: Item) -> Iterator[None]:
+        tracker = tracker_of(connection)
+        assert tracker is not None
+        commit = tracker._django_commit
+
+        def go() -> None:
+            if server.is_started:
+                server.kill()
+
+        def commit_and_go() -> None:
+            commit()
+            go()
+
+        def run_and_go(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+            answer = execute(sql, *rest)
+            if sql.startswith("COMMIT") or (sql.startswith("UPDATE") and not tracker.in_transaction):
+                go()
+            return answer
+
+        tracker._django_commit = commit_and_go
+        with connection.execute_wrapper(run_and_go):
+            yield
+        tracker._django_commit = commit
+
+    def write(self, item: Item, mode: str, hooks: list[str]) -> None:
+        rows = Item.plain.filter(pk=item.pk)
+        if mode == "autocommit":
+            rows.update(name="new")
+        elif mode == "atomic":
+            with transaction.atomic():
+                transaction.on_commit(lambda: hooks.append("ran"))
+                rows.update(name="new")
+        elif mode == "manual":
+            transaction.set_autocommit(False)
+            try:
+                rows.update(name="new")
+                transaction.commit()
+            finally:
+                transaction.set_autocommit(True)
+        else:
+            execute("BEGIN")
+            rows.update(name="new")
+            execute(mode)
+
+    @pytest.mark.parametrize("mode", ["autocommit", "atomic", "manual", "COMMIT"])
+    def test_it_waits_in_the_outbox(
+        self, mode: str, server: DisposableValkey, item: Item, reads: list[Outcome]
+    ) -> None:
+        hooks: list[str] = []
+        self.write(item, mode, hooks)
+        assert not server.is_started
+        assert PendingInvalidation.objects.count() == 1
+        assert hooks == (["ran"] if mode == "atomic" else [])
+        assert connection.get_autocommit()
+        with transaction.atomic():
+            assert name(item) == "new"
+        server.start()
+        recovers(item, reads)
+
+    @pytest.mark.parametrize("mode", ["autocommit", "atomic", "manual", "COMMIT"])
+    def test_the_write_stands_where_the_outbox_takes_nothing(
+        self, mode: str, item: Item, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        execute("ALTER TABLE perfkit_pendinginvalidation RENAME TO elsewhere")
+        try:
+            self.write(item, mode, [])
+            with transaction.atomic():
+                assert Item.plain.get(pk=item.pk).name == "new"
+        finally:
+            execute("ALTER TABLE elsewhere RENAME TO perfkit_pendinginvalidation")
+        assert [line for line in caplog.messages if line.startswith("A write is committed")]
+
+    def test_it_does_not_end_the_transaction_that_a_commit_has_begun(self, item: Item) -> None:
+        self.write(item, "COMMIT AND CHAIN", [])
+        Item.plain.filter(pk=item.pk).update(name="never")
+        execute("ROLLBACK")
+        assert Item.plain.get(pk=item.pk).name == "new"

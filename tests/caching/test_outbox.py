@@ -207,6 +207,25 @@ def test_it_lets_nobody_trust_the_cache_while_another_thread_looks(bench: Bench)
 
 
 @pytest.mark.redis
+class EndingLooks(set[str]):
+    """Looks under way, of which one fails in the moment in which it is asked for."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        super().__init__()
+        self._outbox = outbox
+
+    def __contains__(self, alias: object) -> bool:
+        self._outbox.look_again(str(alias))
+        return False
+
+
+def test_it_looks_where_the_look_of_another_thread_has_just_failed(bench: Bench) -> None:
+    bench.look()
+    bench.outbox.put(connection, ["r:1"], writer="0a")
+    bench.outbox._looking = EndingLooks(bench.outbox)
+    assert bench.look() == [["r:1"]]
+
+
 def test_it_makes_a_read_go_to_the_database_while_another_thread_looks(reads: list[Outcome]) -> None:
     item = Item.plain.create(name="old")
     Item.objects.get(pk=item.pk)
