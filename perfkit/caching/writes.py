@@ -1,23 +1,22 @@
-"""Sees every write of a connection, and announces it around COMMIT.
+"""Sees every write of a connection, and has it announced around COMMIT.
 
 One `WriteTracker` sits on each connection: as an execute wrapper it reads the statements, and it stands around
-the connection's own commit and rollback. See Note [The order of a write] in `coherence`.
+the connection's own commit and rollback. What commits is run by `commits`.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 from weakref import WeakSet
 
-from django.db import DatabaseError, Error, OperationalError, connections, transaction
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from perfkit.caching.coherence import Announcement, SilentWrite, announce, empty_outbox, leave_in_outbox
+from perfkit.caching.coherence import leave_in_outbox
+from perfkit.caching.commits import Commits
 from perfkit.caching.databases import is_watchable, tag_scope
 from perfkit.caching.observed import forget_columns, is_observable, observed
 from perfkit.caching.registry import plain_table_name, table_name, tracked_tables
@@ -25,9 +24,7 @@ from perfkit.caching.sessions import Settings, may_commit, may_set, stands_alone
 from perfkit.caching.sources import watched_table, watched_tables
 from perfkit.caching.statements import MOST_ROW_TAGS, Statement, statement_of, value_tags
 from perfkit.caching.tags import any_write_tag, coarsened, row_tag, table_tag
-from perfkit.errors import CacheUnavailableError, PreparedTransactionError
-
-logger: Final = logging.getLogger("perfkit.caching")
+from perfkit.errors import PreparedTransactionError
 
 ATTRIBUTE: Final = "_perfkit_writes"
 MOST_TAGS: Final = 10_000
@@ -35,15 +32,6 @@ MOST_TAGS: Final = 10_000
 
 READ_COMMITTED: Final = 2
 """`psycopg.IsolationLevel.READ_COMMITTED`; higher levels keep a snapshot."""
-
-CONNECTION_TROUBLE: Final = ("08", "57P", "58", "XX")
-"""Classes of SQLSTATE after which the outcome of a COMMIT is not known."""
-
-ANY_PREPARED: Final = "p:prepared"
-"""A tag that nothing depends on: COMMIT PREPARED, too, asks first whether the server can be told."""
-
-BETWEEN_TRANSACTIONS: Final = frozenset({0, 4})
-"""`psycopg.pq.TransactionStatus.IDLE` and `UNKNOWN` (the connection is lost)."""
 
 _changed_sessions: Final[WeakSet[Any]] = WeakSet()
 """The driver's connections with a session of their own: a pool may hand them to others."""
@@ -57,6 +45,7 @@ class WriteTracker:
         self._django_commit: Callable[[], None] = connection._commit  # type: ignore[attr-defined]  # noqa: SLF001  # Django has no hook before COMMIT
         self._django_rollback: Callable[[], None] = connection._rollback  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
         self._django_set_autocommit: Callable[[bool], None] = connection._set_autocommit  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
+        self._commits = Commits(connection, commit=self._django_commit, rollback=self._django_rollback)
         self._isolation_was_set = False
         self._isolation_was_set_for_session = False
         self._snapshot_by_default: bool | None = None
@@ -74,14 +63,7 @@ class WriteTracker:
             return True
         if connection.connection is None:
             return not connection.settings_dict["AUTOCOMMIT"]
-        return not connection.autocommit or self._driver_is_in_transaction
-
-    @property
-    def _driver_is_in_transaction(self) -> bool:
-        connection: Any = self._connection
-        if connection.vendor == "sqlite":
-            return bool(connection.connection.in_transaction)
-        return connection.connection.pgconn.transaction_status not in BETWEEN_TRANSACTIONS
+        return not connection.autocommit or self._commits.driver_is_in_transaction
 
     @property
     def keeps_snapshot(self) -> bool:
@@ -137,13 +119,15 @@ class WriteTracker:
             if statement.prepares and (tags or self.pending):
                 return self._prepared(text, run)
             if tags and not self.in_transaction:
-                answer = self._announced(tags, run)
+                answer = self._commits.statement(tags, run)
                 self._wrote_if_still_open(tags)
                 return answer
             self.wrote(tags)
         if statement.commits_prepared:
-            return self._prepared_committed(run)
-        answer = self._around_commit(run) if self.pending and self._may_commit(text) else run()
+            return self._commits.prepared(run)
+        answer = (
+            self._commits.transaction(self.pending, run) if self.pending and self._may_commit(text) else run()
+        )
         if not self.in_transaction:
             self._forget()
         return answer
@@ -152,7 +136,7 @@ class WriteTracker:
         """Stand in for the connection's `_commit`."""
         try:
             if self.pending:
-                self._around_commit(self._django_commit)
+                self._commits.transaction(self.pending, self._django_commit)
             else:
                 self._django_commit()
         finally:
@@ -166,7 +150,7 @@ class WriteTracker:
     def set_autocommit(self, autocommit: bool) -> None:
         """Stand in for the connection's `_set_autocommit`: on SQLite, turning it on commits what is open."""
         if autocommit and self.pending and self._connection.vendor == "sqlite":
-            self._around_commit(partial(self._django_set_autocommit, autocommit))
+            self._commits.transaction(self.pending, partial(self._django_set_autocommit, autocommit))
             self._forget()
         else:
             self._django_set_autocommit(autocommit)
@@ -196,22 +180,6 @@ class WriteTracker:
         self.wrote(value_tags(scope, plain_table_name(by_key.table), by_key.columns, values))
         return answer
 
-    def _announced(self, tags: frozenset[str], execute: Callable[[], Any]) -> Any:
-        """Run an autocommit statement between MARK and DONE.
-
-        Where the server cannot be told, the statement and the outbox's row commit together.
-        """
-        announcement = announce(self._connection.alias, tags)
-        if not announcement.must_be_kept:
-            return self._ended(announcement, execute)
-
-        def keep_and_execute() -> Any:
-            with transaction.atomic(using=self._connection.alias):
-                announcement.keep(self._connection)
-                return execute()
-
-        return self._ended(announcement, keep_and_execute)
-
     def _prepared(self, text: str, prepare: Callable[[], Any]) -> Any:
         """Run PREPARE TRANSACTION; who commits it later, and when, is not known here. See `leave_in_outbox`."""
         if not stands_alone(text):
@@ -220,14 +188,6 @@ class WriteTracker:
             leave_in_outbox(self._connection, coarsened(self.pending, most_rows=MOST_ROW_TAGS))
         answer = prepare()
         self._forget()
-        return answer
-
-    def _prepared_committed(self, commit: Callable[[], Any]) -> Any:
-        """Run COMMIT PREPARED, and tell what that transaction has left in the outbox before the caller goes on."""
-        announcement = announce(self._connection.alias, [ANY_PREPARED])
-        answer = self._ended(announcement, commit, is_depended_on=False)
-        if isinstance(announcement, Announcement):
-            empty_outbox(self._connection)
         return answer
 
     def _may_commit(self, text: str) -> bool:
@@ -250,56 +210,6 @@ class WriteTracker:
         """Keep the tags of a statement that has itself opened a transaction and left it open."""
         if self.in_transaction:
             self.wrote(tags)
-
-    def _around_commit(self, commit: Callable[[], Any]) -> Any:
-        tags = coarsened(self.pending, most_rows=MOST_ROW_TAGS)
-        try:
-            announcement = announce(self._connection.alias, tags)
-        except CacheUnavailableError:
-            self._connection.rollback()
-            raise
-        if announcement.must_be_kept:
-            announcement.keep(self._connection)
-        return self._ended(announcement, commit)
-
-    def _ended(
-        self,
-        announcement: Announcement | SilentWrite,
-        write: Callable[[], Any],
-        *,
-        is_depended_on: bool = True,
-    ) -> Any:
-        """Run what ends the write, and say how it did, unless nobody knows whether it was committed.
-
-        Args:
-            is_depended_on: Whether any answer depends on its tags.
-        """
-        try:
-            answer = write()
-        except BaseException as error:
-            if isinstance(error, DatabaseError) and _is_known_to_have_failed(error):
-                announcement.failed()
-            else:
-                announcement.lost()
-            raise
-        if not announcement.committed() and is_depended_on:
-            self._keep_late(announcement)
-        return answer
-
-    def _keep_late(self, announcement: Announcement | SilentWrite) -> None:
-        """Put into the outbox what is committed already. See Note [A DONE that is not heard] in `coherence`."""
-        if self._driver_is_in_transaction:
-            return  # after COMMIT AND CHAIN; the next transaction is not ours to commit
-        try:
-            announcement.keep(self._connection)
-            self._django_commit()
-        except Error:
-            # The write itself is committed, and its caller must not hear that it failed.
-            logger.exception("A write is committed of whose end the cache server may not have heard.")
-            with suppress(Error):  # where the connection is lost
-                self._django_rollback()
-        else:
-            announcement.was_kept()
 
     def _forget(self) -> None:
         self.pending.clear()
@@ -375,14 +285,6 @@ def rows_were_written(
     elif operation != "insert":  # on new rows no read that found a row by its key depends
         tags.add(table_tag(scope, table.name))
     tracker.wrote(frozenset(tags))
-
-
-def _is_known_to_have_failed(error: DatabaseError) -> bool:
-    """Say whether the database told that it wrote nothing; a lost connection tells nothing."""
-    if not isinstance(error, OperationalError):
-        return True
-    state = getattr(error.__cause__, "sqlstate", None)
-    return state is not None and not str(state).startswith(CONNECTION_TROUBLE)
 
 
 def _text_of(sql: Any, connection: BaseDatabaseWrapper) -> str:

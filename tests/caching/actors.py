@@ -1,4 +1,4 @@
-"""Threads with connections of their own, that do what a test says in turns."""
+"""Threads with connections of their own, that do what a test says in turns, and machines made of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from django.db import connection, connections, transaction
+from django.db import DatabaseError, connection, connections, transaction
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from perfkit.caching.store import current_store
 
 ACTORS = (0, 1) if connection.vendor == "postgresql" else (0,)  # SQLite has one writer at a time
 
@@ -59,3 +63,52 @@ class Actor:
 def execute(sql: str, *params: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, params or None)
+
+
+MOST_BLOCKS = 3
+actors = st.sampled_from(ACTORS)
+
+
+class WritersMachine(RuleBasedStateMachine):
+    """Two connections that write in turns, in transactions and outside, while the cache is lost now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.actors = [Actor() for _ in ACTORS]
+        self.number = 0
+
+    def teardown(self) -> None:
+        for actor in self.actors:
+            actor.stop()
+
+    def write(self, actor: int, function: Callable[[str], object]) -> None:
+        """Write a name that was never there; a row that the other has locked stays as it is."""
+        self.number += 1
+        name = f"write {self.number}"
+
+        def attempt() -> None:
+            if not connection.in_atomic_block:
+                function(name)
+                return
+            with transaction.atomic():
+                function(name)
+
+        try:
+            self.actors[actor].do(attempt)
+        except DatabaseError:
+            assert len(self.actors) > 1
+
+    @rule(actor=actors)
+    def begin(self, actor: int) -> None:
+        if len(self.actors[actor].blocks) < MOST_BLOCKS:
+            self.actors[actor].begin()
+
+    @precondition(lambda self: any(actor.blocks for actor in self.actors))
+    @rule(actor=actors, commit=st.booleans())
+    def end(self, actor: int, commit: bool) -> None:
+        if self.actors[actor].blocks:
+            self.actors[actor].end(commit=commit)
+
+    @rule()
+    def lose_the_cache(self) -> None:
+        current_store().clear()  # type: ignore[union-attr]

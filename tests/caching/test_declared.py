@@ -14,9 +14,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, Sum
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -26,8 +24,7 @@ from perfkit.caching import CachedManager, observed
 from perfkit.caching.inserts import Insert, insert_of
 from perfkit.caching.queries import prepared_read
 from perfkit.caching.registry import tracked_tables
-from perfkit.caching.store import current_store
-from tests.caching.actors import ACTORS, Actor, execute
+from tests.caching.actors import WritersMachine, actors, execute
 from tests.caching.conftest import Outcome
 from tests.testapp.models import Booking, Shelf
 
@@ -445,38 +442,19 @@ class TestChecks:
 
 KEYS = (1, 2, 3, 4)
 ZONES = ("north", "south", None)
-keys, zones, actors = st.sampled_from(KEYS), st.sampled_from(ZONES), st.sampled_from(ACTORS)
+keys, zones = st.sampled_from(KEYS), st.sampled_from(ZONES)
 
 
-class DeclaredAgainstPlain(RuleBasedStateMachine):
+class DeclaredAgainstPlain(WritersMachine):
     """Two connections write rows from list to list; instances are loaded early and saved late."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.actors = [Actor() for _ in ACTORS]
         self.loaded: dict[tuple[int, int], Booking] = {}
-        self.number = 0
 
     def teardown(self) -> None:
-        for actor in self.actors:
-            actor.stop()
+        super().teardown()
         Booking.plain.all().delete()
-
-    def write(self, actor: int, function: Callable[[str], object]) -> None:
-        self.number += 1
-        name = f"write {self.number}"
-
-        def attempt() -> None:
-            if not connection.in_atomic_block:
-                function(name)
-                return
-            with transaction.atomic():
-                function(name)
-
-        try:
-            self.actors[actor].do(attempt)
-        except DatabaseError:
-            assert len(self.actors) > 1
 
     @rule(actor=actors, key=keys, zone=zones)
     def create(self, actor: int, key: int, zone: str | None) -> None:
@@ -521,21 +499,6 @@ class DeclaredAgainstPlain(RuleBasedStateMachine):
     @rule(actor=actors, key=keys)
     def delete(self, actor: int, key: int) -> None:
         self.write(actor, lambda _: Booking.plain.filter(pk=key).delete())
-
-    @rule(actor=actors)
-    def begin(self, actor: int) -> None:
-        if len(self.actors[actor].blocks) < 2:
-            self.actors[actor].begin()
-
-    @precondition(lambda self: any(actor.blocks for actor in self.actors))
-    @rule(actor=actors, commit=st.booleans())
-    def end(self, actor: int, commit: bool) -> None:
-        if self.actors[actor].blocks:
-            self.actors[actor].end(commit=commit)
-
-    @rule()
-    def lose_the_cache(self) -> None:
-        current_store().clear()  # type: ignore[union-attr]
 
     @invariant()
     def it_reads_what_the_database_holds(self) -> None:

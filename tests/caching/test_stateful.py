@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
 
-from perfkit.caching.store import current_store
-from tests.caching.actors import ACTORS, Actor, execute
+from tests.caching.actors import WritersMachine, actors, execute
 from tests.testapp.models import Item
 
 KEYS = (1, 2, 3)
 
 keys = st.sampled_from(KEYS)
-actors = st.sampled_from(ACTORS)
 counts = st.integers(0, 3)
 
 
@@ -36,33 +30,10 @@ def found(manager: Any, key: int) -> tuple[str, int] | None:
     return item.name, item.count
 
 
-class CachedAgainstPlain(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.actors = [Actor() for _ in ACTORS]
-        self.number = 0
-
+class CachedAgainstPlain(WritersMachine):
     def teardown(self) -> None:
-        for actor in self.actors:
-            actor.stop()
+        super().teardown()
         Item.plain.all().delete()
-
-    def write(self, actor: int, function: Callable[[str], object]) -> None:
-        """Write a name that was never there; a row that the other has locked stays as it is."""
-        self.number += 1
-        name = f"write {self.number}"
-
-        def attempt() -> None:
-            if not connection.in_atomic_block:
-                function(name)
-                return
-            with transaction.atomic():
-                function(name)
-
-        try:
-            self.actors[actor].do(attempt)
-        except DatabaseError:
-            assert len(self.actors) > 1
 
     @rule(actor=actors, key=keys, count=counts)
     def save(self, actor: int, key: int, count: int) -> None:
@@ -114,21 +85,6 @@ class CachedAgainstPlain(RuleBasedStateMachine):
     @rule(actor=actors, key=keys)
     def delete_instance(self, actor: int, key: int) -> None:
         self.write(actor, lambda _: Item(id=key).delete())
-
-    @rule(actor=actors)
-    def begin(self, actor: int) -> None:
-        if len(self.actors[actor].blocks) < 3:
-            self.actors[actor].begin()
-
-    @precondition(lambda self: any(actor.blocks for actor in self.actors))
-    @rule(actor=actors, commit=st.booleans())
-    def end(self, actor: int, commit: bool) -> None:
-        if self.actors[actor].blocks:
-            self.actors[actor].end(commit=commit)
-
-    @rule()
-    def lose_the_cache(self) -> None:
-        current_store().clear()  # type: ignore[union-attr]
 
     @invariant()
     def it_reads_what_the_database_holds(self) -> None:

@@ -412,7 +412,7 @@ class TestOrder:
         self, item: Item, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(coherence, "announce", pytest.fail)
-        monkeypatch.setattr("perfkit.caching.writes.announce", pytest.fail)
+        monkeypatch.setattr("perfkit.caching.commits.announce", pytest.fail)
         with transaction.atomic():
             Item.plain.select_for_update().get(pk=item.pk)
             ItemNote.objects.create(item=item, text="x").delete()
