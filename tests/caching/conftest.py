@@ -66,6 +66,7 @@ def _fresh_cache(settings: LazySettings) -> Iterator[None]:
     yield
     forget_everything()
     store.clear()
+    store.close()
 
 
 @pytest.fixture

@@ -40,7 +40,11 @@ def current_store() -> Store | None:
 
 def forget_store() -> None:
     """Make the next read open its store anew, as after a change of settings."""
+    forgotten = list(_stores.values())
     _stores.clear()
+    for store in forgotten:
+        if store is not None:
+            store.close()
 
 
 def _open(alias: str) -> Store | None:

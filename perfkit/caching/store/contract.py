@@ -79,3 +79,7 @@ class Store(ABC):
     @abstractmethod
     def clear(self) -> None:
         """Drop everything that this store's prefix holds."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections that nobody uses at this moment; a later call opens others."""

@@ -108,6 +108,9 @@ class LocalStore(Store):
             self._leases.clear()
             self._size_bytes = 0
 
+    def close(self) -> None:
+        pass  # there are none
+
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
 

@@ -115,7 +115,6 @@ class RedisStore(Store):
         self._call(clear)
 
     def close(self) -> None:
-        """Close the connections that nobody uses at this moment."""
         self._server.leave()
 
     def _call(self, command: Callable[[Server], T]) -> T:

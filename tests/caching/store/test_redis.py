@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
+from django.conf import LazySettings
 
-from perfkit.caching.store import StoreError
+from perfkit.caching.store import StoreError, current_store
 from perfkit.caching.store.redis import RedisStore
 from perfkit.caching.tokens import is_in_flight, new_writer
 from project.services.state import LOOPBACK
+from tests.caching.conftest import wait_until
 from tests.plugins.valkey import DisposableValkey
 
 pytestmark = pytest.mark.redis
@@ -300,3 +302,23 @@ def test_it_leaves_the_old_server_with_every_connection_once_it_has_met_another(
     store.close()
     client.close()
     switch.close()
+
+
+def test_a_store_that_is_forgotten_closes_its_connections(
+    server_url: str, client: redis.Redis, settings: LazySettings
+) -> None:
+    settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": server_url}}
+    others = connected(client)
+    store = current_store()
+    assert store is not None
+    store.tokens(TAGS)
+    its_own = connected(client) - others
+    assert its_own
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_KEY_PREFIX": "another"}
+    wait_until(lambda: its_own.isdisjoint(connected(client)))
+    assert current_store() is not store
+
+
+def connected(client: redis.Redis) -> set[str]:
+    """Return the connections that the server has, by their numbers."""
+    return {each["id"] for each in client.client_list()}
