@@ -8,10 +8,12 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 # The first of these sets Django up.
@@ -20,7 +22,7 @@ from django.db import connection
 
 from perfkit.caching import coherence
 from perfkit.signals import cache_read
-from tests.caching.processes.points import put_points
+from tests.caching.processes.points import put_database_points, put_points
 from tests.soak.history import problems
 from tests.soak.looks import LOOKS
 from tests.soak.names import POINTS, REASONS
@@ -50,6 +52,19 @@ NOTICE_SECONDS: Final = 4.0
 """How long a notice holds: long enough that most writes of an outage rely on one, also where the first waits."""
 
 
+class Own(threading.local):
+    """What belongs to one thread.
+
+    Attributes:
+        outcomes: Of the cached reads of the present look.
+        past: Floors, and when they were taken.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+        self.past: deque[tuple[float, tuple[int, ...]]] = deque()
+
+
 class Actor:
     """A process that takes part: it looks, checks what it sees, and can be made to end at any point."""
 
@@ -59,8 +74,7 @@ class Actor:
         self.role = role
         self.board = plot.board()
         self.random = random.Random(f"{plot.seed} {role.name} {generation}")
-        self._outcomes: list[str] = []
-        self._past: deque[tuple[float, tuple[int, ...]]] = deque()
+        self._own = Own()
         logging.basicConfig(
             filename=plot.folder / f"{role.name}.log",
             format="%(asctime)s %(process)d %(message)s",
@@ -105,7 +119,7 @@ class Actor:
         if self.plot.held_to == "wait":
             return floors
         now = time.monotonic()
-        past = self._past
+        past = self._own.past
         if not past or past[-1][0] + PAST_EVERY_SECONDS <= now:
             past.append((now, floors))
         while len(past) > 1 and past[1][0] + BOUND_SECONDS <= now:
@@ -123,14 +137,14 @@ class Actor:
             floors: Those of this moment, where left out.
         """
         floors = self.floors() if floors is None else floors
-        self._outcomes.clear()
+        self._own.outcomes.clear()
         began = time.monotonic()
         answer = LOOKS[kind](self.layout, station, key)
         known = self.board.known(floors)
-        outcomes = ", ".join(self._outcomes)
+        outcomes = ", ".join(self._own.outcomes)
         self.count(f"look {kind}")
         self.count(f"look {place}")
-        if outcomes and all(outcome == "hit" for outcome in self._outcomes):
+        if outcomes and all(outcome == "hit" for outcome in self._own.outcomes):
             self.count(f"hit {kind}")
             self.count(f"hit {place}")
         for problem in problems(answer, known, twins=self.layout.twins):
@@ -157,8 +171,29 @@ class Actor:
         raise NotImplementedError
 
     def run(self) -> None:
-        try:
+        with self._told_of_crashes():
             self.act()
+
+    @contextmanager
+    def beside(self, act: Callable[[], None], *, threads: int) -> Iterator[None]:
+        """Have further threads do something meanwhile; it must end by itself."""
+
+        def run() -> None:
+            with self._told_of_crashes():
+                put_database_points(self.passes)
+                act()
+
+        others = [threading.Thread(target=run) for _ in range(threads)]
+        for other in others:
+            other.start()
+        yield
+        for other in others:
+            other.join()
+
+    @contextmanager
+    def _told_of_crashes(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
             self.fault("crashed", trace=traceback.format_exc())
             raise
@@ -170,4 +205,4 @@ class Actor:
             self.count(f"bypass {reason if reason in REASONS else 'for another reason'}")
         else:
             self.count(outcome)
-        self._outcomes.append(f"{outcome} {reason}".strip())
+        self._own.outcomes.append(f"{outcome} {reason}".strip())

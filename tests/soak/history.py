@@ -19,13 +19,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from tests.soak.layout import zone_of
+
 NEVER: Final = 1_000_000_000
 """Added to versions that are going to be rolled back."""
 
 PRESENT: Final = "present"
 ABSENT: Final = None
-Seen = int | str | None
-"""The version of a row, or only that it is there, or that it is not."""
+TORN: Final = "torn"
+
+
+class Outside(NamedTuple):
+    """A row was not among those of a zone."""
+
+    zone: int
+
+
+Seen = int | str | Outside | None
+"""The version of a row, or only that it is there, or is not, or is in no zone but others."""
 
 
 class Known(NamedTuple):
@@ -41,6 +52,11 @@ class Known(NamedTuple):
     def may_be_present(self, register: int) -> bool:
         floor = self.floors[register]
         return floor % 2 == 0 or self.ceilings[register] > floor
+
+    def may_be_outside(self, register: int, zone: int) -> bool:
+        floor = self.floors[register]
+        is_sure = not self.may_be_absent(register) and self.ceilings[register] == floor
+        return not is_sure or zone_of(floor) != zone
 
 
 class Answer(NamedTuple):
@@ -105,14 +121,22 @@ def _beyond(text: str, seen: int, least: int, most: int) -> list[Problem]:
 
 
 def _problem_of(register: int, seen: Seen, known: Known) -> str:
-    if seen is ABSENT:
-        return "" if known.may_be_absent(register) else "stale: it is there, and was not seen"
-    if not isinstance(seen, int):
-        return "" if known.may_be_present(register) else "stale: it is gone, and was seen"
+    if seen == TORN:
+        return "torn: columns of two versions"
+    if isinstance(seen, int):
+        return _problem_of_version(seen, known.floors[register], known.ceilings[register])
+    if isinstance(seen, Outside):
+        text, may_be = "it is in the zone, and was not seen", known.may_be_outside(register, seen.zone)
+    elif seen is ABSENT:
+        text, may_be = "it is there, and was not seen", known.may_be_absent(register)
+    else:
+        text, may_be = "it is gone, and was seen", known.may_be_present(register)
+    return "" if may_be else f"stale: {text}"
+
+
+def _problem_of_version(seen: int, floor: int, ceiling: int) -> str:
     if seen >= NEVER:
         return "rolled back"
-    if seen < known.floors[register]:
+    if seen < floor:
         return "stale"
-    if seen > known.ceilings[register] or seen % 2:
-        return "never written"
-    return ""
+    return "never written" if seen > ceiling or seen % 2 else ""

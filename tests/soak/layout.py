@@ -21,6 +21,18 @@ MORTAL: Final = (6, 7)
 FIRST_VERSION: Final = 2
 """Of each row; the panels are empty at first."""
 
+ZONES: Final = 3
+
+
+def zone_of(version: int) -> int:
+    """Return the zone that a gauge of this version is in: each write moves it to another one."""
+    return version // 2 % ZONES
+
+
+def code_of(key: int) -> str:
+    """Return the code of a gauge, which no other one has."""
+    return f"g{key}"
+
 
 class Layout(NamedTuple):
     """Numbers of stations, keys of rows, numbers of registers.

@@ -5,39 +5,81 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from django.db.models import Count, Sum
+from django.db.models import Count, QuerySet, Sum
 
-from tests.soak.history import ABSENT, PRESENT, Answer, Seen
-from tests.soak.layout import Layout
+from perfkit.caching import cached_query
+from tests.soak.history import ABSENT, PRESENT, TORN, Answer, Outside, Seen
+from tests.soak.layout import ZONES, Layout, code_of, zone_of
 from tests.testapp.soak import Dial, Gauge, Panel
 
 Look = Callable[[Layout, int, int], Answer]
 """Of a layout, a station, and one of its gauges' keys."""
 
 
+@cached_query()
+def gauges_of(station: int) -> QuerySet[Gauge]:
+    return Gauge.objects.filter(station=station).order_by("pk")
+
+
+def _version(gauge: Gauge) -> Seen:
+    return gauge.version if gauge.zone == zone_of(gauge.version) else TORN
+
+
 def _get(layout: Layout, station: int, key: int) -> Answer:
     try:
-        version: Seen = Gauge.objects.get(pk=key).version
+        seen = _version(Gauge.objects.get(pk=key))
     except Gauge.DoesNotExist:
-        version = ABSENT
-    return Answer({layout.gauge(key): version})
+        seen = ABSENT
+    return Answer({layout.gauge(key): seen})
+
+
+def _get_by_code(layout: Layout, station: int, key: int) -> Answer:
+    try:
+        gauge = Gauge.objects.get(code=code_of(key))
+    except Gauge.DoesNotExist:
+        return Answer({layout.gauge(key): ABSENT})
+    return Answer({layout.gauge(key): _version(gauge) if gauge.pk == key else TORN})
 
 
 def _get_dial(layout: Layout, station: int, key: int) -> Answer:
     try:
-        version: Seen = Dial.objects.get(pk=key).version
+        seen: Seen = Dial.objects.get(pk=key).version
     except Dial.DoesNotExist:
-        version = ABSENT
-    return Answer({layout.dial(key): version})
+        seen = ABSENT
+    return Answer({layout.dial(key): seen})
+
+
+def _get_joined(layout: Layout, station: int, key: int) -> Answer:
+    try:
+        dial = Dial.objects.select_related("gauge").get(pk=key)
+    except Dial.DoesNotExist:
+        return Answer({layout.dial(key): ABSENT})
+    return Answer({layout.dial(key): dial.version, layout.gauge(key): _version(dial.gauge)})
 
 
 def _filtered(layout: Layout, station: int, key: int) -> Answer:
     return _of_station(layout, station, Gauge.objects.filter(station=station))
 
 
+def _declared(layout: Layout, station: int, key: int) -> Answer:
+    return _of_station(layout, station, gauges_of(station))
+
+
+def _of_zone(layout: Layout, station: int, key: int) -> Answer:
+    zone = key % ZONES
+    found = {gauge.pk: gauge for gauge in Gauge.objects.filter(zone=zone)}
+    rows = {layout.gauge(pk): _version(found[pk]) if pk in found else Outside(zone) for pk in layout.gauges}
+    return Answer(rows)
+
+
+def _all(layout: Layout, station: int, key: int) -> Answer:
+    found = {gauge.pk: gauge for gauge in Gauge.objects.all()}
+    return Answer({layout.gauge(pk): _version(found[pk]) if pk in found else ABSENT for pk in layout.gauges})
+
+
 def _newest(layout: Layout, station: int, key: int) -> Answer:
     newest = Gauge.objects.filter(station=station).order_by("-version", "pk")[:3]
-    return Answer({layout.gauge(gauge.pk): gauge.version for gauge in newest})
+    return Answer({layout.gauge(gauge.pk): _version(gauge) for gauge in newest})
 
 
 def _joined(layout: Layout, station: int, key: int) -> Answer:
@@ -46,7 +88,7 @@ def _joined(layout: Layout, station: int, key: int) -> Answer:
     for pk in layout.gauges_of(station):
         rows[layout.dial(pk)] = dials[pk].version if pk in dials else ABSENT
         if pk in dials:
-            rows[layout.gauge(pk)] = dials[pk].gauge.version
+            rows[layout.gauge(pk)] = _version(dials[pk].gauge)
     return Answer(rows)
 
 
@@ -85,12 +127,12 @@ def _aggregate(layout: Layout, station: int, key: int) -> Answer:
 
 
 def _of_station(layout: Layout, station: int, gauges: Iterable[Gauge]) -> Answer:
-    versions = {gauge.pk: gauge.version for gauge in gauges}
+    versions = {gauge.pk: _version(gauge) for gauge in gauges}
     return Answer({layout.gauge(pk): versions.get(pk, ABSENT) for pk in layout.gauges_of(station)})
 
 
 def _of_panel(layout: Layout, station: int, gauges: Iterable[Gauge]) -> Answer:
-    versions = {gauge.pk: gauge.version for gauge in gauges}
+    versions = {gauge.pk: _version(gauge) for gauge in gauges}
     rows: dict[int, Seen] = {}
     for pk in layout.gauges_of(station):
         rows[layout.member(pk)] = PRESENT if pk in versions else ABSENT
@@ -101,8 +143,13 @@ def _of_panel(layout: Layout, station: int, gauges: Iterable[Gauge]) -> Answer:
 
 LOOKS: Final[dict[str, Look]] = {
     "get": _get,
+    "get by code": _get_by_code,
     "get of a dial": _get_dial,
-    "filtered list": _filtered,
+    "joined get": _get_joined,
+    "whole table": _all,
+    "list by station": _filtered,
+    "declared read": _declared,
+    "list by zone": _of_zone,
     "first three": _newest,
     "joined list": _joined,
     "many to many": _many_to_many,
@@ -114,5 +161,5 @@ LOOKS: Final[dict[str, Look]] = {
     "aggregate": _aggregate,
 }
 
-OF_ONE_ROW: Final = frozenset({"get", "get of a dial", "exists"})
+OF_ONE_ROW: Final = frozenset({"get", "get by code", "get of a dial", "joined get", "exists"})
 """What the others show is the same for all gauges of a station."""

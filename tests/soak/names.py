@@ -12,14 +12,20 @@ REASONS: Final = (
     "select_for_update",
     "for writing",
     "outage",
+    "outbox",
     "for another reason",
 )
 """Why reads go past the cache; what does not stand here is counted as another reason."""
 
 LOOKS: Final = (
     "get",
+    "get by code",
     "get of a dial",
-    "filtered list",
+    "joined get",
+    "whole table",
+    "list by station",
+    "declared read",
+    "list by zone",
     "first three",
     "joined list",
     "many to many",
@@ -33,12 +39,20 @@ LOOKS: Final = (
 
 SWEEPS: Final = ("first sweep", "second sweep")
 
-PLACES: Final = ("alone", "in a scope", "in a transaction", "in a snapshot", "after own write", *SWEEPS)
+PLACES: Final = (
+    "alone",
+    "in a scope",
+    "in a transaction",
+    "in a snapshot",
+    "after own write",
+    "beside own writes",
+    *SWEEPS,
+)
 """Where a read stands."""
 
 WRITES: Final = (
     "save",
-    "save of one column",
+    "save of some columns",
     "save of a dial",
     "update by key",
     "update of twins",

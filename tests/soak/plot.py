@@ -20,11 +20,13 @@ class Role(NamedTuple):
         number: Of its counters on the board.
         name: What the database and people call it.
         station: The one it writes; None for a reader.
+        threads: In which it reads; a writer has one beside that in which it writes.
     """
 
     number: int
     name: str
     station: int | None = None
+    threads: int = 1
 
 
 class Plot(NamedTuple):

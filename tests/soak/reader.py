@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from perfkit.caching import token_scope
 from tests.soak.board import Phase
+from tests.soak.layout import ZONES
 from tests.soak.looks import LOOKS, OF_ONE_ROW
 from tests.soak.names import SWEEPS
 
@@ -24,6 +25,16 @@ class Reader(Actor):
     """Looks at all stations."""
 
     def act(self) -> None:
+        with self.beside(self.look_on, threads=self.role.threads - 1):
+            self.look_on()
+        self.count("rests")
+        while self.is_on and self.board.phase == Phase.REST:
+            time.sleep(REST_SECONDS)
+        if self.is_on and self.board.phase == Phase.SWEEP:
+            self.sweep()
+
+    def look_on(self) -> None:
+        """Look at everything in every way, again and again."""
         ways: list[Callable[[], None]] = [
             *[self.look_alone] * 4,
             *[self.look_in_scope] * 3,
@@ -32,11 +43,6 @@ class Reader(Actor):
         ]
         while self.is_on and self.board.phase == Phase.RUN:
             self.random.choice(ways)()
-        self.count("rests")
-        while self.is_on and self.board.phase == Phase.REST:
-            time.sleep(REST_SECONDS)
-        if self.is_on and self.board.phase == Phase.SWEEP:
-            self.sweep()
 
     def look_alone(self) -> None:
         for target in self.targets():
@@ -70,7 +76,7 @@ class Reader(Actor):
             for kind in LOOKS:
                 for station in self.layout.stations:
                     keys = self.layout.gauges_of(station)
-                    for key in keys if kind in OF_ONE_ROW else keys[:1]:
+                    for key in keys if kind in OF_ONE_ROW else keys[:ZONES]:
                         self.look(kind, station, key, place=place, floors=floors)
 
     def targets(self) -> list[Target]:

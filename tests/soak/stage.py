@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tests.soak.board import Board
 from tests.soak.crew import Member
-from tests.soak.layout import FIRST_VERSION
+from tests.soak.layout import FIRST_VERSION, code_of, zone_of
 from tests.soak.plot import Role
 from tests.testapp.soak import Dial, Gauge, Panel
+
+THREADED: Final = ("writer 0", "reader 0")
+THREADS: Final = 3
 
 
 def members(*, writers: int, readers: int, redis_url: str, cut_off_url: str) -> list[Member]:
@@ -18,7 +23,7 @@ def members(*, writers: int, readers: int, redis_url: str, cut_off_url: str) -> 
         is_cut_off = number < (writers + 1) // 2
         found.append(
             Member(
-                Role(number, name, number if is_writer else None),
+                Role(number, name, number if is_writer else None, THREADS if name in THREADED else 1),
                 cut_off_url if is_cut_off else redis_url,
                 is_cut_off=is_cut_off,
             )
@@ -31,7 +36,14 @@ def furnish(board: Board) -> None:
     layout = board.layout
     stations = {key: layout.station_of(key) for key in layout.gauges}
     Gauge.plain.bulk_create(
-        Gauge(pk=key, station=station, version=FIRST_VERSION) for key, station in stations.items()
+        Gauge(
+            pk=key,
+            station=station,
+            zone=zone_of(FIRST_VERSION),
+            code=code_of(key),
+            version=FIRST_VERSION,
+        )
+        for key, station in stations.items()
     )
     Dial.plain.bulk_create(Dial(pk=key, gauge_id=key, version=FIRST_VERSION) for key in stations)
     Panel.plain.bulk_create(Panel(pk=layout.panel(station)) for station in layout.stations)

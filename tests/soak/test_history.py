@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak.history import ABSENT, NEVER, PRESENT, Answer, Known, Seen, problems
+from tests.soak.history import ABSENT, NEVER, PRESENT, TORN, Answer, Known, Outside, Seen, problems
+from tests.soak.layout import zone_of
 
 GAUGE, OTHER = 0, 1
 
@@ -33,6 +34,10 @@ def texts(answer: Answer, about: Known, **options: object) -> list[str]:
         (4, 10, 7, ABSENT),  # it came and went more than once
         (4, 10, 7, 10),
         (8, 8, 5, 8),  # deleted once, long ago
+        (4, 4, 0, Outside(zone_of(6))),
+        (4, 6, 0, Outside(zone_of(4))),  # it is being moved
+        (4, 6, 0, Outside(zone_of(6))),
+        (5, 5, 5, Outside(zone_of(4))),
     ],
 )
 def test_it_takes_what_may_be_seen(floor: int, ceiling: int, grave: int, seen: Seen) -> None:
@@ -52,6 +57,9 @@ def test_it_takes_what_may_be_seen(floor: int, ceiling: int, grave: int, seen: S
         (4, 4, 0, 6, "never written"),
         (4, 8, 7, 7, "never written"),
         (4, 8, 0, NEVER + 6, "rolled back"),
+        (4, 4, 0, TORN, "torn: columns of two versions"),
+        (4, 4, 0, Outside(zone_of(4)), "stale: it is in the zone, and was not seen"),
+        (6, 6, 5, Outside(zone_of(6)), "stale: it is in the zone, and was not seen"),
     ],
 )
 def test_it_finds_what_may_not_be_seen(floor: int, ceiling: int, grave: int, seen: Seen, text: str) -> None:

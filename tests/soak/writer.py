@@ -21,6 +21,10 @@ MOST_REST_SECONDS: Final = 0.3
 OFTEN: Final = ("save", "save of a dial", "update by key", "atomic block", "savepoint rolled back")
 """Writes to rows by their keys: where one is missed, nothing but the next write to that row mends it."""
 
+LOOKS_OF_A_SCOPE: Final = 30
+MOST_PAUSE_SECONDS: Final = 0.02
+"""Between two looks of a thread that watches."""
+
 
 class Writer(Actor):
     """Knows what there is of its station, and tells the board of each state: before its commit, and after it.
@@ -41,16 +45,24 @@ class Writer(Actor):
         self.dials = set(Dial.plain.filter(gauge__station=self.station).values_list("pk", flat=True))
         panel = Panel(pk=self.layout.panel(self.station))
         self.members = set(Gauge.plain.filter(panels=panel).values_list("pk", flat=True))
-        for kind in self._shuffled_for_ever():
-            if not self.is_on or self.board.phase != Phase.RUN:
-                return
-            time.sleep(self.random.random() * MOST_REST_SECONDS)
-            self.write_and_look(kind)
+        with self.beside(self.watch, threads=self.role.threads - 1):
+            for kind in self._shuffled_for_ever():
+                if not self.is_on or self.board.phase != Phase.RUN:
+                    return
+                time.sleep(self.random.random() * MOST_REST_SECONDS)
+                self.write_and_look(kind)
+
+    def watch(self) -> None:
+        """In another thread and in long scopes, see at once whatever the process has written."""
+        while self.is_on and self.board.phase == Phase.RUN:
+            with token_scope():
+                for _ in range(LOOKS_OF_A_SCOPE):
+                    self.look_at_own(*self._some_look(), place="beside own writes")
+                    time.sleep(self.random.random() * MOST_PAUSE_SECONDS)
 
     def write_and_look(self, kind: str) -> None:
         """Write in one way; see it at once, also within a scope that has seen what was there before."""
-        key = self.random.choice(self.layout.gauges_of(self.station))
-        look = self.random.choice(sorted(LOOKS))
+        look, key = self._some_look()
         if self.random.random() < 0.5:
             self.write(kind)
             self.look_at_own(look, key)
@@ -61,9 +73,22 @@ class Writer(Actor):
             self.look_at_own(look, key)
             self.look_at_own("get", key)
 
-    def look_at_own(self, kind: str, key: int) -> None:
-        """Look at the own station, where nothing older than the last write may be seen, whatever the policy."""
-        self.look(kind, self.station, key, place="after own write", floors=tuple(self.board.floors))
+    def look_at_own(self, kind: str, key: int, *, place: str = "after own write") -> None:
+        """Look at the own station, where nothing older than the last write may be seen, whatever the policy.
+
+        What others write is looked at elsewhere: within a scope it may be as old as the scope.
+        """
+        self.look(kind, self.station, key, place=place, floors=self._own_floors())
+
+    def _own_floors(self) -> Sequence[int]:
+        floors = [0] * self.layout.registers
+        for key in self.layout.gauges_of(self.station):
+            for register in (self.layout.gauge(key), self.layout.dial(key), self.layout.member(key)):
+                floors[register] = self.board.floors[register]
+        return floors
+
+    def _some_look(self) -> tuple[str, int]:
+        return self.random.choice(sorted(LOOKS)), self.random.choice(self.layout.gauges_of(self.station))
 
     def write(self, kind: str) -> None:
         WRITES[kind](self)

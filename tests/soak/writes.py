@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from django.db import connection, transaction
 
 from perfkit.bulk import bulk_insert
+from tests.soak.layout import code_of, zone_of
 from tests.testapp.soak import Dial, Gauge, Panel
 
 if TYPE_CHECKING:
@@ -43,19 +44,28 @@ def sees_own(writer: Writer, key: int, version: int) -> None:
             )
 
 
+def columns(version: int) -> dict[str, int]:
+    return {"version": version, "zone": zone_of(version)}
+
+
+def made(writer: Writer, key: int, version: int) -> Gauge:
+    return Gauge(pk=key, station=writer.station, code=code_of(key), **columns(version))
+
+
 # --- Rows that stay ----------------------------------------------------------------------------------------
 
 
 def save(writer: Writer) -> None:
-    gauge = Gauge.plain.get(pk=writer.lasting)
-    gauge.version = writer.next(writer.layout.gauge(gauge.pk))
-    gauge.save()
+    """Save an instance that has never seen its row, and so does not know which zone it leaves."""
+    key = writer.lasting
+    made(writer, key, writer.next(writer.layout.gauge(key))).save()
 
 
-def save_of_one_column(writer: Writer) -> None:
+def save_of_some_columns(writer: Writer) -> None:
     gauge = Gauge.plain.get(pk=writer.lasting)
     gauge.version = writer.next(writer.layout.gauge(gauge.pk))
-    gauge.save(update_fields=["version"])
+    gauge.zone = zone_of(gauge.version)
+    gauge.save(update_fields=["version", "zone"])
 
 
 def save_of_a_dial(writer: Writer) -> None:
@@ -66,27 +76,29 @@ def save_of_a_dial(writer: Writer) -> None:
 
 def update_by_key(writer: Writer) -> None:
     key = writer.lasting
-    Gauge.objects.filter(pk=key).update(version=writer.next(writer.layout.gauge(key)))
+    Gauge.objects.filter(pk=key).update(**columns(writer.next(writer.layout.gauge(key))))
 
 
 def update_of_twins(writer: Writer) -> None:
-    Gauge.objects.filter(pk__in=writer.twins).update(version=_next_of_twins(writer))
+    Gauge.objects.filter(pk__in=writer.twins).update(**columns(_next_of_twins(writer)))
 
 
 def update_by_filter(writer: Writer) -> None:
     version = writer.next(*map(writer.layout.gauge, writer.gauges))
-    Gauge.objects.filter(station=writer.station).update(version=version)
+    Gauge.objects.filter(station=writer.station).update(**columns(version))
 
 
 def update_in_raw_sql(writer: Writer) -> None:
     key = writer.lasting
-    execute("update testapp_gauge set version = %s where id = %s", writer.next(writer.layout.gauge(key)), key)
+    version = writer.next(writer.layout.gauge(key))
+    execute("update testapp_gauge set version = %s, zone = %s where id = %s", version, zone_of(version), key)
 
 
 def transaction_in_raw_sql(writer: Writer) -> None:
     key = writer.lasting
+    version = writer.next(writer.layout.gauge(key))
     execute("BEGIN")
-    execute("UPDATE testapp_gauge SET version = %s WHERE id = %s", writer.next(writer.layout.gauge(key)), key)
+    execute("UPDATE testapp_gauge SET version = %s, zone = %s WHERE id = %s", version, zone_of(version), key)
     execute("UPDATE testapp_dial SET version = %s WHERE id = %s", writer.next(writer.layout.dial(key)), key)
     execute("COMMIT")
 
@@ -95,28 +107,32 @@ def bulk_update(writer: Writer) -> None:
     gauges = list(Gauge.plain.filter(pk__in=[*writer.twins, writer.lasting]))
     version = writer.next(*(writer.layout.gauge(gauge.pk) for gauge in gauges))
     for gauge in gauges:
-        gauge.version = version
-    Gauge.objects.bulk_update(gauges, ["version"])
+        gauge.version, gauge.zone = version, zone_of(version)
+    Gauge.objects.bulk_update(gauges, ["version", "zone"])
 
 
 def upsert(writer: Writer) -> None:
     key = writer.lasting
-    gauge = Gauge(pk=key, station=writer.station, version=writer.next(writer.layout.gauge(key)))
-    Gauge.objects.bulk_create([gauge], update_conflicts=True, unique_fields=["id"], update_fields=["version"])
+    Gauge.objects.bulk_create(
+        [made(writer, key, writer.next(writer.layout.gauge(key)))],
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=["version", "zone"],
+    )
 
 
 def update_or_create(writer: Writer) -> None:
     key = writer.lasting
-    Gauge.objects.update_or_create(pk=key, defaults={"version": writer.next(writer.layout.gauge(key))})
+    Gauge.objects.update_or_create(pk=key, defaults=columns(writer.next(writer.layout.gauge(key))))
 
 
 def atomic_block(writer: Writer) -> None:
     key = writer.lasting
     with transaction.atomic():
         for twin, version in zip(writer.twins, [_next_of_twins(writer)] * 2, strict=True):
-            Gauge.objects.filter(pk=twin).update(version=version)
+            Gauge.objects.filter(pk=twin).update(**columns(version))
         version = writer.next(writer.layout.gauge(key))
-        Gauge.objects.filter(pk=key).update(version=version)
+        Gauge.objects.filter(pk=key).update(**columns(version))
         sees_own(writer, key, version)
         Dial.objects.filter(pk=key).update(version=writer.next(writer.layout.dial(key)))
 
@@ -125,7 +141,7 @@ def savepoint_rolled_back(writer: Writer) -> None:
     key = writer.lasting
     with transaction.atomic():
         version = writer.next(writer.layout.gauge(key))
-        Gauge.objects.filter(pk=key).update(version=version)
+        Gauge.objects.filter(pk=key).update(**columns(version))
         with undone():
             _write_what_never_was(writer)
         sees_own(writer, key, version)
@@ -145,7 +161,7 @@ def row_under_a_lock(writer: Writer) -> None:
         locked = list(Gauge.objects.select_for_update().filter(pk__in=keys).order_by("pk"))
         version = writer.next(*(writer.layout.gauge(gauge.pk) for gauge in locked))
         for gauge in locked:
-            gauge.version = version
+            gauge.version, gauge.zone = version, zone_of(version)
             gauge.save()
 
 
@@ -154,7 +170,7 @@ def row_under_a_lock(writer: Writer) -> None:
 
 def create(writer: Writer) -> None:
     key = _without(writer)
-    Gauge.objects.create(pk=key, station=writer.station, version=_appears(writer, key))
+    made(writer, key, _appears(writer, key)).save(force_insert=True)
     writer.commit_returned()
     Dial.objects.create(pk=key, gauge_id=key, version=_dial_appears(writer, key))
 
@@ -162,22 +178,23 @@ def create(writer: Writer) -> None:
 def bulk_create(writer: Writer) -> None:
     key = _without(writer)
     with transaction.atomic():
-        Gauge.objects.bulk_create([Gauge(pk=key, station=writer.station, version=_appears(writer, key))])
+        Gauge.objects.bulk_create([made(writer, key, _appears(writer, key))])
         Dial.objects.bulk_create([Dial(pk=key, gauge_id=key, version=_dial_appears(writer, key))])
 
 
 def insert_in_bulk(writer: Writer) -> None:
     key = _without(writer)
-    bulk_insert(Gauge, [{"id": key, "station": writer.station, "version": _appears(writer, key)}])
+    bulk_insert(Gauge, [made(writer, key, _appears(writer, key))])
     writer.commit_returned()
-    bulk_insert(Dial, [Dial(pk=key, gauge_id=key, version=_dial_appears(writer, key))])
+    bulk_insert(Dial, [{"id": key, "gauge_id": key, "version": _dial_appears(writer, key)}])
 
 
 def insert_in_raw_sql(writer: Writer) -> None:
     key = _without(writer)
+    version = _appears(writer, key)
     execute(
-        "INSERT INTO testapp_gauge (id, station, version) VALUES (%s, %s, %s)",
-        *(key, writer.station, _appears(writer, key)),
+        "INSERT INTO testapp_gauge (id, station, code, version, zone) VALUES (%s, %s, %s, %s, %s)",
+        *(key, writer.station, code_of(key), version, zone_of(version)),
     )
     writer.commit_returned()
     execute(
@@ -249,7 +266,7 @@ def clear_the_panel(writer: Writer) -> None:
 
 WRITES: Final[dict[str, Callable[[Writer], None]]] = {
     "save": save,
-    "save of one column": save_of_one_column,
+    "save of some columns": save_of_some_columns,
     "save of a dial": save_of_a_dial,
     "update by key": update_by_key,
     "update of twins": update_of_twins,
@@ -284,16 +301,17 @@ def _next_of_twins(writer: Writer) -> int:
 def _write_what_never_was(writer: Writer) -> None:
     """Change, in a block that is going to be rolled back, something of everything."""
     key, version = writer.lasting, writer.never()
-    Gauge.objects.filter(pk=key).update(version=version)
+    Gauge.objects.filter(pk=key).update(**columns(version))
     sees_own(writer, key, version)
     Dial.objects.filter(pk=writer.lasting).update(version=version)
-    Gauge.objects.filter(pk__in=writer.twins[:1]).update(version=version)
+    Gauge.objects.filter(pk__in=writer.twins[:1]).update(**columns(version))
     for mortal in writer.gauges - {key, *writer.twins}:
         Dial.objects.filter(pk=mortal).delete()
     _panel(writer).gauges.clear()
     _panel(writer).gauges.add(key)
     for look in (
         Gauge.objects.filter(station=writer.station),
+        Gauge.objects.filter(zone=zone_of(version)),
         _panel(writer).gauges.all(),
         Dial.objects.all(),
     ):
@@ -314,7 +332,7 @@ def _with(writer: Writer) -> int:
     """Return the key of a gauge that is there and may go, made anew if need be."""
     key = writer.mortal
     if key not in writer.gauges:
-        Gauge.objects.create(pk=key, station=writer.station, version=_appears(writer, key))
+        made(writer, key, _appears(writer, key)).save(force_insert=True)
         writer.commit_returned()
     return key
 

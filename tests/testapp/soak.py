@@ -11,12 +11,14 @@ LONGER_THAN_ANY_SOAK: int = 24 * 3600
 
 
 class Gauge(models.Model):
-    """Each version is written once, and later ones are greater."""
+    """Each version is written once, and later ones are greater; the zone follows from the version."""
 
     station = models.IntegerField()
+    zone = models.IntegerField()
+    code = models.CharField(max_length=8, unique=True)
     version = models.IntegerField()
 
-    objects = CachedManager(ttl=LONGER_THAN_ANY_SOAK)
+    objects = CachedManager(ttl=LONGER_THAN_ANY_SOAK, by=["station", "zone"])
     plain = models.Manager()
 
 

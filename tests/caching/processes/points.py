@@ -18,13 +18,18 @@ def put_points(passes: Passes) -> None:
     """Have `passes` called with "before …" and "after …" of each step on the way to the server and back.
 
     The steps: the store's `read`, `tokens`, `take`, `fill` (an `offer` is one), `mark` and `done`, the `put` of a
-    notice into the outbox, and with the database `statement` and `COMMIT`.
+    notice into the outbox, and with the database those of `put_database_points`.
     """
     store = current_store()
     for name in ("read", "tokens", "take", "fill", "mark", "done"):
         setattr(store, name, between(passes, name, getattr(store, name)))
     store.offer = between(passes, "fill", store.offer)  # type: ignore[method-assign,union-attr]
     outbox.put_notice = between(passes, "put", outbox.put_notice)  # type: ignore[method-assign]
+    put_database_points(passes)
+
+
+def put_database_points(passes: Passes) -> None:
+    """Do the same on the database connection of this thread: a `statement`, a `COMMIT`."""
     connection.ensure_connection()
     tracker = tracker_of(connection)
     assert tracker is not None
