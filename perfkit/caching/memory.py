@@ -51,7 +51,7 @@ class Memory:
         """Hold rows for so long, and let go of others where all would be more than `CACHE_MEMORY_BYTES`."""
         size_bytes = OBJECT_BYTES * entry_bytes + len(key)
         most_bytes = options.CACHE_MEMORY_BYTES
-        if size_bytes > most_bytes:
+        if size_bytes > most_bytes or not seconds > 0:  # no number is not more than 0 either
             return
         with self._lock:
             self._drop(key)

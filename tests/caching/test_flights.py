@@ -76,19 +76,29 @@ class TestProcesses:
         assert [other.answer() for other in others] == [["old", "hit"]] * 3
 
     @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("point", ["before statement", "before fill"])
     def test_it_goes_on_where_the_one_who_computes_dies(
-        self, pk: int, kind: str, start: Callable[..., Process]
+        self, pk: int, kind: str, point: str, start: Callable[..., Process]
     ) -> None:
         first, *others = (start() for _ in range(3))
-        first.call("stop", "before statement")
+        first.call("stop", point)
         first.start("get", pk, kind)
-        first.wait_at("before statement")
+        first.wait_at(point)
         for other in others:
             other.start("get", pk, kind)
         first.kill()
         answers = [other.answer() for other in others]
         assert [value for value, _ in answers] == ["old", "old"]
         assert sorted(outcome for _, outcome in answers) == ["hit", "miss"]
+
+    def test_it_takes_what_the_one_who_dies_has_filled(self, pk: int, start: Callable[..., Process]) -> None:
+        first, other = start(), start()
+        first.call("stop", "after fill")
+        first.start("get", pk)
+        first.wait_at("after fill")
+        other.start("get", pk)
+        first.kill()
+        assert other.answer() == ["old", "hit"]
 
     def test_it_waits_for_nobody_whose_answer_a_write_has_made_old(
         self, pk: int, start: Callable[..., Process]
