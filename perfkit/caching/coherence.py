@@ -144,7 +144,7 @@ class SilentWrite:
             if self._lost_mark:
                 outbox.put(connection, self._tags, writer=self._lost_mark)
             if self._known_since is None:
-                outbox.put_notice(connection, self._tables, writer=silence.writer)
+                outbox.put_notice(connection, self._tables, writer=silence.writer(self._alias))
         except OutboxMissingError as error:
             logger.info("A write is told to nobody: %s", error)
         else:

@@ -81,9 +81,13 @@ class Commits:
         except CacheUnavailableError:
             self._connection.rollback()
             raise
-        if announcement.must_be_kept:
-            announcement.keep(self._connection)
-        return self._ended(announcement, commit)
+
+        def keep_and_commit() -> Any:
+            if announcement.must_be_kept:
+                announcement.keep(self._connection)
+            return commit()
+
+        return self._ended(announcement, keep_and_commit)
 
     def prepared(self, commit: Callable[[], Any]) -> Any:
         """Run COMMIT PREPARED, and tell what that transaction has left in the outbox before the caller goes on."""

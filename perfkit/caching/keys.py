@@ -10,6 +10,7 @@ import datetime
 import re
 import uuid
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 from django.db.models import BooleanField, CharField, DateField, DateTimeField, Field, TextField, UUIDField
@@ -52,7 +53,9 @@ def reader_of(field: Field[Any, Any]) -> ToPrimaryKey:
         return _as_uuid
     if isinstance(target, BooleanField):
         return _as_bool
-    return _as_date if isinstance(target, DateField) else _as_text
+    if isinstance(target, DateField):
+        return _as_date
+    return _text_of_at_most(target.max_length if isinstance(target, CharField) else None)
 
 
 def unsure(value: object) -> None:
@@ -81,8 +84,16 @@ def _as_int(value: object) -> int | None:
     return None
 
 
-def _as_text(value: object) -> str | None:
-    return str.__str__(value) if isinstance(value, str) else None  # an enumeration's own str() is its name
+@cache
+def _text_of_at_most(max_length: int | None) -> ToPrimaryKey:
+    """Return what reads texts; of one that is longer a database may cut off spaces, so that it is another."""
+
+    def as_text(value: object) -> str | None:
+        if not isinstance(value, str) or (max_length is not None and len(value) > max_length):
+            return None
+        return str.__str__(value)  # an enumeration's own str() is its name
+
+    return as_text
 
 
 def _as_uuid(value: object) -> uuid.UUID | None:

@@ -8,46 +8,77 @@ So the statement itself, in its transaction, tells the values from before and af
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from perfkit.caching.databases import entry_scope
 from perfkit.caching.statements import WriteByKey
 from perfkit.postgres.capabilities import Capabilities
 
 Values = list[list[Any]]
 """One list for each declared column."""
 
-_known: Final[set[tuple[str, str, str]]] = set()
-"""Databases and tables whose declared columns are there."""
+ASKED_AGAIN_AFTER_SECONDS: Final = 60.0
+"""Another process may have changed the table, or who may read it."""
+
+QUESTION: Final = """
+SELECT count(*) FILTER (WHERE has_column_privilege(c.oid, a.attnum, 'SELECT')) = %s
+       AND NOT EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.is_instead),
+       NOT EXISTS (
+           SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 7 = 7
+       )
+FROM pg_class c LEFT JOIN pg_attribute a
+    ON a.attrelid = c.oid AND a.attname = ANY(%s) AND NOT a.attisdropped
+WHERE c.oid = to_regclass(%s) AND c.relkind IN ('r', 'p')
+GROUP BY c.oid
+"""
+"""Whether a RETURNING of these columns works, and whether no trigger (7: BEFORE INSERT, each row) changes rows."""
 
 
-def is_observable(connection: BaseDatabaseWrapper, write: WriteByKey) -> bool:
-    """Say whether the database can tell, and has the declared columns: before its migration it has not.
+class Facts(NamedTuple):
+    """What a table with declared columns can tell of them.
+
+    Args:
+        tells: Whether a write of rows by their keys may be made to return them.
+        keeps: Whether new rows have the values that their INSERT gives.
+        until: When it is asked again, on the monotonic clock.
+    """
+
+    tells: bool
+    keeps: bool
+    until: float
+
+
+_known: Final[dict[tuple[str, str], Facts]] = {}
+"""By database (another user may have other privileges) and table."""
+
+
+def facts_of(connection: BaseDatabaseWrapper, table: str, columns: Sequence[str]) -> Facts:
+    """Return what the table can tell: nothing before the migration that adds the columns, for example.
+
+    Args:
+        table: With quotes.
 
     Queries:
-        One in the life of the process for each table, past Django's cursor.
+        One a minute for each table that is written, past Django's cursor.
     """
-    if connection.vendor != "postgresql":
-        return False
-    place = (connection.alias, str(connection.settings_dict["NAME"]), write.table)
-    if place not in _known:
-        connection.ensure_connection()
-        names = [column.name for column in write.columns]
-        sql = (
-            "SELECT count(*) FROM pg_attribute"
-            " WHERE attrelid = to_regclass(%s) AND attname = ANY(%s) AND NOT attisdropped"
-        )
-        if _fetched(connection, sql, [write.table, names]) != [(len(names),)]:
-            return False
-        _known.add(place)
-    return True
+    place = (entry_scope(connection), table)
+    known = _known.get(place)
+    now = time.monotonic()
+    if known is None or known.until <= now:
+        names = list(columns)
+        found = _fetched(connection, QUESTION, [len(names), names, table])
+        tells, keeps = found[0] if found else (False, False)
+        known = _known[place] = Facts(tells, keeps, now + ASKED_AGAIN_AFTER_SECONDS)
+    return known
 
 
 def forget_columns() -> None:
-    """Look anew which columns there are, for one may have been dropped."""
+    """Ask each table anew, for one may have been changed."""
     _known.clear()
 
 

@@ -155,7 +155,7 @@ class Outbox:
         while rows := [Row(*row) for row in _fetch(connection, _select(connection), (last,))]:
             last = rows[-1].id
             held = {row for row in rows if row.is_held}
-            own = {row for row in held if row.writer == self._silence.writer}
+            own = {row for row in held if row.writer == self._silence.writer(connection.alias)}
             if own and not in_transaction and self._silence.end(connection.alias):
                 held -= own  # asked after the rows were read, so that nobody goes on to rely on one of these
             for row in held:

@@ -16,6 +16,7 @@ import msgspec
 from django.core.exceptions import EmptyResultSet
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import MULTI
@@ -90,7 +91,8 @@ class Form(NamedTuple):
         if self.hydrator is None:
             return _djangos_objects(queryset, rows, connection.alias)
         objects = self.hydrator(rows, connection)
-        if queryset._known_related_objects:  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
+        is_of_models = queryset._iterable_class is ModelIterable  # noqa: SLF001  # no public name
+        if is_of_models and queryset._known_related_objects:  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
             set_known_related(objects, queryset)
         return objects
 

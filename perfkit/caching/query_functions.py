@@ -17,9 +17,8 @@ from perfkit.caching.databases import entry_scope
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.plain_values import UnknownShapeError, marked
 from perfkit.caching.queries import Form, rows_of
-from perfkit.caching.queryset import CachedQuerySet, as_cached, checked_ttl, whereabouts_of
+from perfkit.caching.queryset import CachedQuerySet, as_cached, checked_ttl, place_of, whereabouts_of
 from perfkit.caching.reads import Place, Rows, read_rows
-from perfkit.conf import options
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=Model)
@@ -35,6 +34,7 @@ class Call(NamedTuple):
         alias: The database that the queryset itself names, None where the routers choose.
         hints: For the routers.
         used: The database that it was built for.
+        ttl_seconds: How long the answer is kept.
         database: What `databases.entry_scope` called it.
         until: When the function is called again, on the monotonic clock.
     """
@@ -46,6 +46,7 @@ class Call(NamedTuple):
     database: str
     place: Place
     form: Form
+    ttl_seconds: int
     lookups: tuple[Any, ...]
     until: float
 
@@ -61,6 +62,10 @@ class Call(NamedTuple):
             return None
         connection = connections[self.used]
         return connection if entry_scope(connection) == self.database else None
+
+
+class OtherQueryError(Exception):
+    """The function has returned another query for the same arguments. Never leaves this module."""
 
 
 class CachedQuery(Generic[P, M]):
@@ -82,16 +87,22 @@ class CachedQuery(Generic[P, M]):
             return self._called(key, args, kwargs)
 
         def fetch() -> Rows:
-            return rows_of(self.queryset(*args, **kwargs))
+            queryset = self.queryset(*args, **kwargs)
+            if place_of(queryset) != call.place:
+                raise OtherQueryError
+            return rows_of(queryset)
 
-        rows = read_rows(
-            call.model,
-            call.place,
-            connection=connection,
-            ttl_seconds=self._ttl_seconds,
-            fetch=fetch,
-            is_expected=call.form.fits,
-        )
+        try:
+            rows = read_rows(
+                call.model,
+                call.place,
+                connection=connection,
+                ttl_seconds=call.ttl_seconds,
+                fetch=fetch,
+                is_expected=call.form.fits,
+            )
+        except OtherQueryError:  # what it returns depends on more than its arguments
+            return self._called(key, args, kwargs)
         assert call.form.hydrator is not None  # noqa: S101  # only such calls are kept
         objects = call.form.hydrator(rows, connection)
         if call.lookups:
@@ -116,10 +127,6 @@ class CachedQuery(Generic[P, M]):
             )
         return as_cached(queryset, ttl=self._ttl)
 
-    @property
-    def _ttl_seconds(self) -> int:
-        return self._ttl or options.CACHE_DEFAULT_TTL
-
     def _called(self, key: Any, args: Any, kwargs: Any) -> list[M]:
         queryset: Any = self.queryset(*args, **kwargs)
         objects: list[M] = list(queryset)
@@ -135,8 +142,9 @@ class CachedQuery(Generic[P, M]):
                 entry_scope(connections[alias]),
                 place,
                 form,
+                queryset._seconds,  # noqa: SLF001  # of this room
                 tuple(queryset._prefetch_related_lookups),  # noqa: SLF001  # likewise
-                time.monotonic() + self._ttl_seconds,
+                time.monotonic() + queryset._seconds,  # noqa: SLF001  # of this room
             )
             with self._lock:
                 if len(self._calls) >= MOST_CALLS:

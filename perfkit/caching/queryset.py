@@ -206,6 +206,13 @@ def as_cached(queryset: QuerySet[M], *, ttl: int | None) -> CachedQuerySet[M]:
     return clone  # type: ignore[no-any-return]
 
 
+def place_of(queryset: CachedQuerySet[Any]) -> Place | None:
+    """Return where the rows of a queryset are kept, None where they are not."""
+    prepared = queryset._prepared(queryset.query)  # noqa: SLF001  # of this room
+    seconds = queryset._seconds  # noqa: SLF001  # likewise
+    return None if prepared is None else prepared.place(connections[queryset.db], seconds)
+
+
 def whereabouts_of(queryset: CachedQuerySet[Any]) -> tuple[Place, Form] | None:
     """Return where the answer of an evaluated queryset is kept, and what its rows become.
 

@@ -81,7 +81,9 @@ def restriction_of(query: Query, reach: Reach) -> Restriction | None:
     found = None
     for position, condition in enumerate(where.children):
         name = _column_of(condition, own)
-        if name == table.pk_column:
+        if (
+            name == table.pk_column and query.group_by is None
+        ):  # a group may have a row though the table has none
             return Restriction(position, table, None)
         if found is None and name in columns:
             found = Restriction(position, table, columns[name])

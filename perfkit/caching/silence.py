@@ -51,9 +51,16 @@ class Silence:
         self._notices: dict[tuple[str, str], Notice] = {}
         self._relying: Counter[str] = Counter()
         self._ends: Counter[str] = Counter()
-        self.writer = new_writer()
+        self._writers: dict[str, str] = {}
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_anew)
+
+    def writer(self, alias: str) -> str:
+        """Return who this process is to others, by the way on which it reaches the database.
+
+        Two aliases may lead to one database; each takes back its own notices alone.
+        """
+        return self._writers.setdefault(alias, new_writer())
 
     def moment(self, alias: str) -> int:
         """Return a number that changes when notices end; one that is put before does not hold after."""
@@ -85,8 +92,8 @@ class Silence:
         """Note that nobody knows how a write has ended: the notices stay until their own end."""
         with self._lock:
             self._relying[alias] -= is_relying
-            self._notices.clear()
-            self.writer = new_writer()
+            self._drop(alias)
+            self._writers.pop(alias, None)
 
     def committed(self, alias: str, tables: Iterable[str], *, put: float, moment: int) -> None:
         """Note that a notice is in the outbox, unless all were taken back since `moment`."""
@@ -101,8 +108,7 @@ class Silence:
             if self._relying[alias] > 0:
                 return False
             self._ends[alias] += 1
-            for known in [known for known in self._notices if known[0] == alias]:
-                del self._notices[known]
+            self._drop(alias)
             return True
 
     def forget(self) -> None:
@@ -110,7 +116,11 @@ class Silence:
         with self._lock:
             self._begin_anew()
 
+    def _drop(self, alias: str) -> None:
+        for known in [known for known in self._notices if known[0] == alias]:
+            del self._notices[known]
+
     def _begin_anew(self) -> None:
         self._notices.clear()
         self._relying.clear()
-        self.writer = new_writer()
+        self._writers.clear()

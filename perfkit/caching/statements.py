@@ -38,8 +38,15 @@ FIRST_WORD: Final = re.compile(
 WRITING_WORD: Final = re.compile(
     r"\b(?:insert|update|delete|merge|truncate|copy|into|alter|drop|replace|call|do|execute)\b", re.IGNORECASE
 )
-CHANGES_TABLES: Final = re.compile(r"\b(?:alter|drop)\b", re.IGNORECASE)
-CREATE_TABLE: Final = re.compile(r"\s*create\s+(?:\w+\s+)*table\b", re.IGNORECASE)
+CHANGES_TABLES: Final = re.compile(r"\b(?:alter|drop|create|grant|revoke)\b", re.IGNORECASE)
+CHANGES_SCHEMAS: Final = re.compile(r"\b(?:alter\s+schema|drop\s+(?:schema|owned))\b", re.IGNORECASE)
+"""What may put other tables under the names of all."""
+
+HARMLESS_CREATE: Final = re.compile(
+    r"\s*create\s+(?:(?:unique\s+)?index|extension|type|domain|sequence|schema|role|user|database|statistics"
+    r"|collation|tablespace|publication|subscription)\b",
+    re.IGNORECASE,
+)
 PLAIN_INSERT: Final = re.compile(r"\s*insert\s+into\b", re.IGNORECASE)
 BEYOND_INSERT: Final = re.compile(r"\b(?:conflict|update|delete|merge|replace)\b", re.IGNORECASE)
 TRUNCATE_CASCADE: Final = re.compile(r"\btruncate\b.*\bcascade\b", re.IGNORECASE | re.DOTALL)
@@ -101,18 +108,21 @@ class Statement:
         prepares: Whether it may be the first half of a two-phase commit.
         commits_prepared: Whether it may be the second.
         changed: The names of those whose rows it may change besides, without naming them.
-        changes_tables: Whether it may take a column away.
+        changes_tables: Whether it may change a table, or who may read it.
+        inserted: The table with declared columns whose new rows it gives values to, with quotes; else empty.
         by_key: How it names the rows it changes, where their former values are worth finding out.
     """
 
     __slots__ = (
         "_insert",
+        "_is_divided",
         "_is_plain_insert",
         "_named",
         "by_key",
         "changed",
         "changes_tables",
         "commits_prepared",
+        "inserted",
         "is_read",
         "prepares",
         "sets",
@@ -126,16 +136,18 @@ class Statement:
         self.commits_prepared = commits_prepared(sql)
         self.written: tuple[TrackedTable, ...] = ()
         self.changed: frozenset[str] = frozenset()
-        self.changes_tables = not self.is_read and bool(CHANGES_TABLES.search(sql))
+        self.changes_tables = bool(CHANGES_TABLES.search(sql))
+        self.inserted = ""
         self.by_key: WriteByKey | None = None
         self._named: NamedRows | None = None
+        self._is_divided = False
         self._is_plain_insert = False
         self._insert: Insert | None = None
         if self.is_read or not tracked:
             return
         self._named = _named_rows(sql, tracked)
         lowered = sql.lower()
-        if TRUNCATE_CASCADE.search(sql):
+        if TRUNCATE_CASCADE.search(sql) or CHANGES_SCHEMAS.search(sql):
             named = tuple(tracked.values())  # tables that the statement does not name are emptied too
         else:
             named = tuple(table for name, table in tracked.items() if _is_named(name, lowered))
@@ -146,9 +158,12 @@ class Statement:
         self._is_plain_insert = bool(
             PLAIN_INSERT.match(sql) and not BEYOND_INSERT.search(sql) and ";" not in sql
         )
-        if any(table.declared for table in self.written):
+        self._is_divided = any(table.declared for table in self.written)
+        if self._is_divided:
             self.by_key = _write_by_key(sql, self._named)
             self._insert = insert_of(sql) if self._is_plain_insert else None
+            if self._insert is not None:
+                self.inserted = f'"{self._insert.table}"'
 
     def tags(self, database: str, params: object, *, many: bool) -> frozenset[str]:
         """Return the tags of the rows that the statement may change.
@@ -168,12 +183,12 @@ class Statement:
         if not many:
             known = self.row_tags(database, params)
             if known is not None:
-                return known if self.by_key is None else known | self._table_tags(database)
+                return known | self.table_tags(database) if self._is_divided else known
         written = frozenset(any_write_tag(database, table.name) for table in self.written)
         written |= self._changed_tags(database)
         if self._is_plain_insert:  # new rows: no read that found a row by its key depends on them
             return written | self._new_value_tags(database, None if many else params)
-        return written | self._table_tags(database)
+        return written | self.table_tags(database)
 
     def row_tags(self, database: str, params: object) -> frozenset[str] | None:
         """Return the tags of a statement whose WHERE names primary keys and nothing else, else None.
@@ -204,7 +219,8 @@ class Statement:
         kinds = (any_write_tag, table_tag)
         return frozenset(kind(database, name) for name in self.changed for kind in kinds)
 
-    def _table_tags(self, database: str) -> frozenset[str]:
+    def table_tags(self, database: str) -> frozenset[str]:
+        """Return the tags of all rows of the tables that it may write."""
         return frozenset(table_tag(database, table.name) for table in self.written)
 
     def _new_value_tags(self, database: str, params: object) -> frozenset[str]:
@@ -267,8 +283,8 @@ def is_read(sql: str) -> bool:
     word = first[1].lower() if first else ""
     if word not in READS:
         return False
-    if CREATE_TABLE.match(sql):
-        return False  # what was cached of a table of this name, dropped by others, goes
+    if word == "create" and not HARMLESS_CREATE.match(sql):
+        return False  # of a name that others had dropped, or that shows other rows from now on
     may_hold_a_write = word in {"with", "explain"} or ";" in sql.rstrip("; \n\t")
     return not (may_hold_a_write and WRITING_WORD.search(sql))
 

@@ -18,7 +18,7 @@ from django.db.models import Model
 from perfkit.caching.coherence import leave_in_outbox
 from perfkit.caching.commits import Commits
 from perfkit.caching.databases import is_watchable, tag_scope
-from perfkit.caching.observed import forget_columns, is_observable, observed
+from perfkit.caching.observed import facts_of, forget_columns, observed
 from perfkit.caching.registry import plain_table_name, table_name, tracked_tables
 from perfkit.caching.sessions import Settings, may_commit, may_set, stands_alone
 from perfkit.caching.sources import watched_table, watched_tables
@@ -109,13 +109,16 @@ class WriteTracker:
         run = partial(execute, sql, params, many, context)
         if statement.changes_tables:
             forget_columns()
-        if self._can_observe(statement, params, many=many):
+        cursor = context["cursor"].cursor
+        if self._can_observe(statement, params, cursor, many=many):
             observe = partial(
                 self._observed, statement, lambda returning: execute(text + returning, params, many, context)
             )
-            return observe(params=params, cursor=context["cursor"].cursor)
+            return observe(params=params, cursor=cursor)
         if not statement.is_read:
             tags = statement.tags(tag_scope(self._connection), params, many=many)
+            if not self._keeps_values(statement):
+                tags |= statement.table_tags(tag_scope(self._connection))
             if statement.prepares and (tags or self.pending):
                 return self._prepared(text, run)
             if tags and not self.in_transaction:
@@ -155,12 +158,32 @@ class WriteTracker:
         else:
             self._django_set_autocommit(autocommit)
 
-    def _can_observe(self, statement: Statement, params: Any, *, many: bool) -> bool:
+    def _can_observe(self, statement: Statement, params: Any, cursor: Any, *, many: bool) -> bool:
         """Say whether the statement can tell which values of declared columns it changes."""
         write = statement.by_key
-        if write is None or many or self.has_own_session or not isinstance(params, list | tuple):
+        if write is None or many or not self._can_ask or not isinstance(params, list | tuple):
             return False
-        return is_observable(self._connection, write)
+        if getattr(cursor.row_factory, "__name__", "") != "tuple_row":
+            return False  # its caller wants rows of another kind
+        return facts_of(self._connection, write.table, [column.name for column in write.columns]).tells
+
+    def _keeps_values(self, statement: Statement) -> bool:
+        """Say whether new rows have the values that their INSERT gives to declared columns."""
+        if not statement.inserted or self._connection.vendor != "postgresql":
+            return True  # no trigger of SQLite's changes the row that is being inserted
+        table = tracked_tables()[plain_table_name(statement.inserted)]
+        if not self._can_ask:
+            return False
+        return facts_of(
+            self._connection, statement.inserted, [column.name for column in table.declared]
+        ).keeps
+
+    @property
+    def _can_ask(self) -> bool:
+        """Whether the catalogue can be asked now, of the tables that the statement means."""
+        connection = self._connection
+        is_fit = connection.vendor == "postgresql" and not connection.needs_rollback
+        return is_fit and not self.has_own_session
 
     def _observed(
         self, statement: Statement, run: Callable[[str], Any], *, params: Sequence[Any], cursor: Any

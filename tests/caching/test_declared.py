@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, Sum, Value
+from django.db.models.functions import Lower
+from django.db.transaction import TransactionManagementError
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -315,6 +317,26 @@ class TestReads:
         Booking.plain.create(pk=key, name="again")
         assert detail() == "again"
 
+    def test_it_counts_no_rows_for_a_group_that_is_there_without_any(self) -> None:
+        def counted(manager: Any) -> list[dict[str, Any]]:
+            rows = manager.annotate(x=Value(1)).values("x").annotate(n=Count("id"))
+            return list(rows.filter(pk=12345).order_by())
+
+        assert counted(Booking.objects) == counted(Booking.plain)
+        Booking.plain.create(pk=12345, name="x")
+        assert counted(Booking.objects) == counted(Booking.plain)
+
+    def test_it_reads_values_through_a_related_manager(self) -> None:
+        shelf = Shelf.plain.create(name="a")
+        Booking.plain.filter(zone="north").update(shelf=shelf)
+        for _ in range(2):
+            assert sorted(shelf.bookings.values_list("name", flat=True)) == ["north 1", "north 2"]
+            assert sorted(shelf.bookings.values_list("name", "zone")) == [
+                ("north 1", "north"),
+                ("north 2", "north"),
+            ]
+            assert {row["name"] for row in shelf.bookings.values("name")} == {"north 1", "north 2"}
+
     def test_it_shows_a_row_that_the_open_transaction_has_made(self) -> None:
         for _ in range(2):
             assert not Booking.objects.filter(pk=1234).select_related("shelf")
@@ -374,6 +396,102 @@ class TestStatements:
             row.save()
             transaction.on_commit(lambda: seen.append(names(zone="north")))
         assert seen == [["y"]]
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            'UPDATE "testapp_booking" SET "zone" = %s WHERE "testapp_booking"."id" = %s RETURNING "name"',
+            'DELETE FROM "testapp_booking" WHERE "zone" <> %s AND "id" = %s RETURNING "name"',
+        ],
+    )
+    def test_it_takes_the_whole_table_where_the_statement_returns_something_itself(self, sql: str) -> None:
+        row = Booking.plain.create(name="x", zone="north")
+        assert (names(zone="north"), names(zone="south")) == (["x"], [])
+        execute(sql, "south", row.pk)
+        left = [] if sql.startswith("DELETE") else ["x"]
+        assert (names(zone="north"), names(zone="south")) == ([], left)
+
+    def test_it_follows_a_save_of_an_expression(self) -> None:
+        """From Django 6.0 such a save returns the column."""
+        row = Booking.plain.create(name="x", zone="NORTH")
+        assert (names(zone="NORTH"), names(zone="north")) == (["x"], [])
+        row.zone = Lower(F("zone"))
+        row.save()
+        assert (names(zone="NORTH"), names(zone="north")) == ([], ["x"])
+
+    def test_it_leaves_a_cursor_with_rows_of_another_kind_alone(self) -> None:
+        from psycopg.rows import dict_row
+
+        row = Booking.plain.create(name="x", zone="north")
+        assert names(zone="north") == ["x"]
+        with connection.cursor() as cursor:
+            cursor.cursor.row_factory = dict_row
+            cursor.execute('UPDATE "testapp_booking" SET "zone" = %s WHERE "id" = %s', ["south", row.pk])
+            assert cursor.rowcount == 1
+        assert names(zone="north") == []
+
+    def test_it_lets_a_rule_take_the_place_of_a_write(self) -> None:
+        row = Booking.plain.create(name="x", zone="north")
+        Booking.plain.filter(pk=row.pk).update(zone="north")
+        execute(
+            "CREATE RULE soft AS ON DELETE TO testapp_booking"
+            " DO INSTEAD UPDATE testapp_booking SET zone = 'gone' WHERE id = OLD.id"
+        )
+        try:
+            assert names(zone="north") == ["x"]
+            Booking.plain.filter(pk=row.pk).delete()
+            assert (names(zone="north"), names(zone="gone")) == ([], ["x"])
+        finally:
+            execute("DROP RULE soft ON testapp_booking")
+
+    def test_it_lets_a_role_write_what_it_may_not_read(self) -> None:
+        row = Booking.plain.create(name="x", zone="north")
+        assert names(zone="north") == ["x"]
+        execute("CREATE ROLE clerk")
+        try:
+            execute("GRANT UPDATE (zone), SELECT (id) ON testapp_booking TO clerk")
+            with transaction.atomic():
+                execute("SET LOCAL ROLE clerk")
+                Booking.plain.filter(pk=row.pk).update(zone="south")
+            assert names(zone="north") == []
+        finally:
+            execute("DROP OWNED BY clerk")
+            execute("DROP ROLE clerk")
+
+    def test_it_follows_a_trigger_that_changes_new_rows(self) -> None:
+        Booking.plain.create(name="first", zone="south")
+        assert names(zone="north") == []
+        execute(
+            "CREATE FUNCTION lowered() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN NEW.zone = lower(NEW.zone); RETURN NEW; END $$"
+        )
+        execute(
+            "CREATE TRIGGER lowered BEFORE INSERT ON testapp_booking FOR EACH ROW EXECUTE FUNCTION lowered()"
+        )
+        try:
+            Booking.plain.create(name="x", zone="NORTH")
+            assert names(zone="north") == ["x"]
+            Booking.plain.bulk_create(Booking(name=f"{n}", zone="North") for n in range(2))
+            assert names(zone="north") == ["0", "1", "x"]
+        finally:
+            execute("DROP TRIGGER lowered ON testapp_booking")
+            execute("DROP FUNCTION lowered")
+
+    def test_it_knows_that_surplus_spaces_are_cut_off(self) -> None:
+        stored = "north".ljust(40)
+        assert names(zone=stored) == []
+        Booking.plain.create(name="x", zone="north".ljust(80))
+        assert names(zone=stored) == ["x"]
+
+    def test_it_says_what_django_says_of_a_broken_transaction(self) -> None:
+        row = Booking.plain.create(name="x")
+        observed.forget_columns()
+        with transaction.atomic():
+            with pytest.raises(DatabaseError):
+                execute("SELECT 1 / 0")
+            transaction.set_rollback(True)
+            with pytest.raises(TransactionManagementError):
+                row.save()
 
 
 class TestInserts:

@@ -113,6 +113,36 @@ class TestPromise:
             Item.plain.all().update(count=0)
             assert items(2) == []
 
+    def test_it_never_stores_one_query_under_the_name_of_another(self, reads: list[Outcome]) -> None:
+        """A function may depend on more than its arguments, though it must not."""
+        least = 2
+
+        @cached_query(ttl=600)
+        def items() -> models.QuerySet[Item]:
+            return Item.plain.filter(count__gte=least).order_by("id")
+
+        assert len(items()) == 2
+        least = 0
+        Item.plain.create(name="new", count=9)  # the answer is gone, so the function is called again
+        assert len(items()) == 5
+        assert [item.count for item in Item.objects.cached(ttl=600).filter(count__gte=2).order_by("id")] == [
+            2,
+            3,
+            9,
+        ]
+        assert len(items()) == 5
+
+    def test_it_keeps_an_answer_as_long_as_its_manager_says(self, reads: list[Outcome]) -> None:
+        @cached_query()
+        def items() -> models.QuerySet[Item]:
+            return Item.objects.order_by("id")
+
+        items()
+        [call] = items._calls.values()
+        assert call.ttl_seconds == 600
+        list(Item.objects.order_by("id"))
+        assert outcomes(reads) == ["miss", "hit"]
+
     def test_it_hands_out_fresh_copies(self) -> None:
         items = declared()
         items(2)[0].name = "changed"

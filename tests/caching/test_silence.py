@@ -36,7 +36,7 @@ class Peer:
 
     def put(self, *tables: str) -> None:
         moment, at = self.silence.moment("default"), self.now
-        self.outbox.put_notice(connection, tables, writer=self.silence.writer)
+        self.outbox.put_notice(connection, tables, writer=self.silence.writer("default"))
         self.silence.committed("default", tables, put=at, moment=moment)
 
     def look(self, *, in_transaction: bool = False) -> list[str]:
@@ -123,7 +123,7 @@ class TestNotices:
     def test_it_does_not_hold_where_all_were_taken_back_while_it_was_put(self, writer: Peer) -> None:
         """Another thread has found it committed before its own thread could note that."""
         moment = writer.silence.moment("default")
-        writer.outbox.put_notice(connection, [TABLE], writer=writer.silence.writer)
+        writer.outbox.put_notice(connection, [TABLE], writer=writer.silence.writer("default"))
         assert writer.look() == ["a:db:item", TABLE]
         writer.silence.committed("default", [TABLE], put=writer.now, moment=moment)
         assert writer.silence.rely("default", [TABLE]) is None
@@ -138,17 +138,24 @@ class TestNotices:
         assert writer.distrusts(TABLE)
         assert writer.silence.rely("default", [TABLE]) is None
 
+    def test_it_is_not_taken_back_by_way_of_another_alias(self, writer: Peer) -> None:
+        """Two aliases may lead to one database."""
+        writer.put(TABLE)
+        assert writer.silence.writer("default") != writer.silence.writer("other")
+        writer.silence.end("other")
+        assert writer.silence.rely("default", [TABLE]) is not None
+
     def test_it_belongs_to_one_process(self, writer: Peer) -> None:
         writer.put(TABLE)
         read, write = os.pipe()
         if not (child := os.fork()):
             is_new = writer.silence.rely("default", [TABLE]) is None
-            os.write(write, f"{is_new} {writer.silence.writer}".encode())
+            os.write(write, f"{is_new} {writer.silence.writer('default')}".encode())
             os._exit(0)
         os.waitpid(child, 0)
         is_new, name = os.read(read, 100).decode().split()
         assert is_new == "True"
-        assert name != writer.silence.writer
+        assert name != writer.silence.writer("default")
 
 
 @pytest.mark.redis
@@ -200,6 +207,19 @@ class TestWrites:
     def test_it_relies_on_nothing_after_a_write_that_failed(self, item: Item) -> None:
         with pytest.raises(DatabaseError):
             Item.plain.filter(pk=item.pk).update(count=2**40)
+        assert coherence.silence._relying["default"] == 0
+
+    def test_it_relies_on_nothing_where_no_notice_can_be_left(
+        self, item: Item, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> None:
+            raise DatabaseError("no room")
+
+        monkeypatch.setattr(coherence.outbox, "put", fail)
+        monkeypatch.setattr(coherence.outbox, "put_notice", fail)
+        monkeypatch.setattr(coherence.breaker, "allows", lambda: True)
+        with pytest.raises(DatabaseError, match="no room"), transaction.atomic():
+            item.save()
         assert coherence.silence._relying["default"] == 0
 
     def test_it_takes_everything_back_when_the_server_answers_again(

@@ -126,6 +126,11 @@ WHOLE_TABLE = [
     ("COPY testapp_item FROM STDIN", None),
     ("ALTER TABLE testapp_item ADD COLUMN x int", None),
     ('DROP TABLE "testapp_item"', None),
+    ("CREATE OR REPLACE VIEW testapp_item AS SELECT 1 AS id", None),
+    ("CREATE POLICY p ON testapp_item USING (true)", None),
+    ("ALTER SCHEMA public RENAME TO old", None),
+    ("DROP SCHEMA public CASCADE", None),
+    ("DROP OWNED BY somebody", None),
     ("DO $$ BEGIN UPDATE testapp_item SET count = 1; END $$", None),
     ("CALL touch('testapp_item')", None),
     # What looks like a write to known rows, and is more.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -11,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from perfkit.caching import tokens
+from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.store.contract import Store, StoredRead, StoreError
 from perfkit.caching.store.server import Server, ServerChangedError
 
@@ -49,7 +49,7 @@ class RedisStore(Store):
             "health_check_interval": 0,
         }
         self._prefix = prefix
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
         self._server = self._unmet_server()
 
     def read(self, key: str, tags: Sequence[str]) -> StoredRead:

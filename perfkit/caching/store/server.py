@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, TypeVar
 
 import redis
+
+from perfkit.caching.locks import fork_safe_lock
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class Server:
         self._connection_class = connection_class
         self._settings = {**settings, "redis_connect_func": self._greet}
         self._namespace = prefix
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
         self._run_id = ""
         self._may_be_silent = True
         self._idle: deque[Any] = deque()
