@@ -18,15 +18,17 @@ from typing import Any, Final
 
 # The first of these sets Django up.
 from tests.caching.processes.child import configure  # isort: skip
-from django.db import connection
+from django.db import Error, connection
 
 from perfkit.caching import coherence
 from perfkit.signals import cache_read
 from tests.caching.processes.points import put_database_points, put_points
 from tests.soak.history import problems
 from tests.soak.looks import LOOKS
-from tests.soak.names import POINTS, REASONS
+from tests.soak.names import DOOMS, REASONS, SEVERED
 from tests.soak.plot import BOUND_SECONDS, Plot, Role
+
+SIGNALS: Final = {"die": signal.SIGKILL, "freeze": signal.SIGSTOP}
 
 MOST_DAWDLED_SECONDS: Final = 0.03
 DAWDLES: Final = 0.004
@@ -35,6 +37,7 @@ DAWDLES: Final = 0.004
 DAWDLES_IN_WINDOWS: Final = dict.fromkeys(
     (
         "after read",
+        "after tokens",
         "after statement",
         "before fill",
         "after mark",
@@ -101,12 +104,15 @@ class Actor:
         self.board.count(self.role.number, name)
 
     def passes(self, point: str) -> None:
-        """Take one's time here now and then; die, if that is what was asked for."""
+        """Take one's time here now and then; die or stand still, if that is what was asked for."""
         if point == "after put":
             self.count("outbox")
-        if self.board.dooms[self.role.number] == POINTS.get(point, -1):
-            self.board.dooms[self.role.number] = 0
-            os.kill(os.getpid(), signal.SIGKILL)
+        doom = self.board.dooms[self.role.number]
+        if doom:
+            for deed, number in SIGNALS.items():
+                if doom == DOOMS.get((deed, point)):
+                    self.board.dooms[self.role.number] = 0
+                    os.kill(os.getpid(), number)
         if self.random.random() < DAWDLES_IN_WINDOWS.get(point, DAWDLES):
             time.sleep(self.random.random() * MOST_DAWDLED_SECONDS)
 
@@ -194,7 +200,9 @@ class Actor:
     def _told_of_crashes(self) -> Iterator[None]:
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Error) and self.board.dooms[self.role.number] == SEVERED:
+                os._exit(1)  # it does not know how its last statement ended
             self.fault("crashed", trace=traceback.format_exc())
             raise
         finally:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from typing import Any, Final
 
+import psutil
 from django.db import connection, transaction
 
 from perfkit.models import PendingInvalidation
 from tests.caching.processes import CONTEXT
 from tests.soak import reader, writer
 from tests.soak.board import Board, Phase
-from tests.soak.names import POINTS
+from tests.soak.names import DOOMS, POINTS, SEVERED
 from tests.soak.plot import BOUND_SECONDS, Plot, Role
 from tests.testapp.soak import Dial, Gauge, Panel
 
@@ -24,11 +29,11 @@ DOOM_SECONDS: Final = 4.0
 """How long a process may take to come to the point at which it is to die, before it is killed where it is."""
 
 ANYWHERE: Final = "anywhere"
-KILLS: Final = (
-    *(f"reader {point}" for point in (ANYWHERE, "after read", "before fill")),
-    *(f"writer {point}" for point in (ANYWHERE, "after mark", "after COMMIT", "before done")),
+FROM_DATABASE: Final = "cut off from the database"
+KILLS: Final = tuple(
+    f"{kind} {fate}" for kind, points in POINTS.items() for fate in (ANYWHERE, *points, FROM_DATABASE)
 )
-"""Who is killed, and where."""
+"""Who is killed, and where; one that loses the database ends by itself, not knowing how its write has ended."""
 
 
 @dataclass
@@ -40,6 +45,7 @@ class Member:
 
     Attributes:
         killed: The kind of death that was sent to the present one, empty where none was.
+        is_spared: Whether none may be sent.
     """
 
     role: Role
@@ -49,6 +55,7 @@ class Member:
     generation: int = 0
     killed: str = ""
     killed_at: float = 0.0
+    is_spared: bool = False
 
     @property
     def kind(self) -> str:
@@ -70,6 +77,7 @@ class Crew:
     board: Board
     members: Sequence[Member]
     note: Callable[[str], None]
+    random: random.Random
     kills: Counter[str] = field(default_factory=Counter)
     crashes: list[str] = field(default_factory=list)
     _due: list[tuple[float, dict[int, int], int]] = field(default_factory=list)
@@ -83,12 +91,45 @@ class Crew:
     def kill(self, kind: str, member: Member) -> None:
         """Kill a process at once, or when it next comes to a point."""
         assert kind in KILLS
-        _, _, point = kind.partition(" ")
+        _, _, fate = kind.partition(" ")
         member.killed, member.killed_at = kind, time.monotonic()
-        if point == ANYWHERE:
+        if fate == ANYWHERE:
             member.process.kill()
+        elif fate == FROM_DATABASE:
+            self.board.dooms[member.role.number] = SEVERED
+            _asked(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", member
+            )
         else:
-            self.board.dooms[member.role.number] = POINTS[point]
+            self.board.dooms[member.role.number] = DOOMS["die", fate]
+
+    def freeze(self, member: Member) -> None:
+        """Have a process stand still when it next comes to one of its points."""
+        point = self.random.choice(POINTS[member.kind])
+        self.note(f"frozen {point}: {member.role.name}")
+        self.board.dooms[member.role.number] = DOOMS["freeze", point]
+
+    def is_frozen(self, member: Member) -> bool:
+        pid = member.process.pid
+        return member.process.exitcode is None and psutil.Process(pid).status() == psutil.STATUS_STOPPED
+
+    def thaw(self, member: Member) -> None:
+        """Let a process go on, or not stand still after all."""
+        self.board.dooms[member.role.number] = 0
+        if member.process.exitcode is None:
+            os.kill(member.process.pid, signal.SIGCONT)
+
+    @contextmanager
+    def writers_spared(self) -> Iterator[None]:
+        """Let no writer die at a point of its own meanwhile."""
+        spared = [each for each in self.members if each.kind == "writer" and each.killed]
+        dooms = [self.board.dooms[each.role.number] for each in spared]
+        for each in spared:
+            self.board.dooms[each.role.number] = 0
+        yield
+        for each, doom in zip(spared, dooms, strict=True):
+            if each.killed and each.process.exitcode is None:
+                self.board.dooms[each.role.number] = doom
 
     def tend(self) -> None:
         """Replace who was killed, tell of what they had committed, and take note of crashes."""
@@ -182,12 +223,7 @@ class Crew:
 
     def _has_left_the_database(self, member: Member) -> bool:
         """Say whether the server has ended the dead one's session: until then it may still commit."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s",
-                [f"soak {member.role.name}"],
-            )
-            return cursor.fetchone() is None
+        return not _asked("SELECT 1 FROM pg_stat_activity WHERE application_name = %s", member)
 
     def _start(self, member: Member) -> None:
         module = reader if member.role.station is None else writer
@@ -201,3 +237,10 @@ class Crew:
             },
         )
         member.process.start()
+
+
+def _asked(sql: str, member: Member) -> list[Any]:
+    """Ask the database about the sessions of a process."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{sql} AND datname = current_database()", [f"soak {member.role.name}"])
+        return list(cursor.fetchall())

@@ -35,7 +35,9 @@ def paused(soak: Soak) -> None:
 def flushed(soak: Soak) -> None:
     """Somebody empties the server, several times."""
     for _ in range(4):
-        soak.direct.flushall()
+        with soak.writers_spared():  # one that died before its DONE would be the second fault in one commit
+            soak.direct.flushall()
+            soak.hold(0.1, 0.1)
         soak.hold(0.02, 0.3)
 
 
@@ -76,6 +78,12 @@ def muted(soak: Soak) -> None:
     soak.proxy.heal()
 
 
+def frozen(soak: Soak) -> None:
+    """A process stands still at the worst moment, and goes on when its lease is over."""
+    soak.freeze_one()
+
+
 DISTURBANCES: Final[dict[str, Callable[[Soak], None]]] = {
-    function.__name__: function for function in (killed, paused, flushed, starved, dropped, cut, muted)
+    function.__name__: function
+    for function in (killed, paused, flushed, starved, dropped, cut, muted, frozen)
 }

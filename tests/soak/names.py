@@ -80,12 +80,22 @@ WRITES: Final = (
 )
 
 POINTS: Final = {
-    name: number
-    for number, name in enumerate(
-        ("after read", "before fill", "after mark", "after COMMIT", "before done"), start=1
+    "reader": ("after read", "before fill"),
+    "writer": ("after mark", "after COMMIT", "before done"),
+}
+"""Where a process may be made to end, or to stand still, at an exact point."""
+
+DOOMS: Final = {
+    fate: number
+    for number, fate in enumerate(
+        [(deed, point) for deed in ("die", "freeze") for points in POINTS.values() for point in points],
+        start=1,
     )
 }
-"""Points at which a process may be made to end, by their numbers on the board."""
+"""What a process is to do and at which point, by their numbers on the board."""
+
+SEVERED: Final = 100
+"""The number on the board of a process whose connections to the database are cut."""
 
 COUNTERS: Final = (
     "hit",

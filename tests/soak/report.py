@@ -114,10 +114,10 @@ class Report:
     def text(self) -> str:
         """Return the table for people."""
         lines = [
-            f"{'soak of':<28}{self.seconds:>8.0f} s   seed {self.plan.seed}, policy {self.plan.policy!r}"
+            f"{'soak of':<36}{self.seconds:>8.0f} s   seed {self.plan.seed}, policy {self.plan.policy!r}"
         ]
         for title, rows in self._tables():
-            lines += ["", title, *(f"  {name:<26}{value}" for name, value in rows)]
+            lines += ["", title, *(f"  {name:<34}{value}" for name, value in rows)]
         return "\n".join(lines)
 
     def _tables(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:

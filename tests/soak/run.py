@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import redis
 from project.services.state import LOOPBACK
 from tests.plugins.valkey import DisposableValkey
 from tests.soak.board import Phase
-from tests.soak.crew import Crew
+from tests.soak.crew import Crew, Member
 from tests.soak.disturbances import DISTURBANCES
 from tests.soak.layout import Layout
 from tests.soak.plot import BOUND_SECONDS, Plot
@@ -40,6 +40,9 @@ MEASURED_SECONDS: Final = 0.7
 
 OUTBOX_WRITES_OF_EACH: Final = 2
 """Of those that are cut off; many writes rely on each."""
+
+LEAST_CUT_SECONDS: Final = 1.5
+"""Longer than others may be stale where the policy is not to wait."""
 
 MOST_TIMES: Final = 3
 """How many times as long a run may take to prove what it must."""
@@ -136,6 +139,25 @@ class Soak:
         """Wait until reads have gone past the cache for an outage, and a write into the outbox."""
         self._wait("readers and writers noticed the outage", lambda: _shows(self.counts() - before))
 
+    def writers_spared(self) -> AbstractContextManager[None]:
+        """Let no writer die at an exact point meanwhile."""
+        return self._crew.writers_spared()
+
+    def freeze_one(self) -> None:
+        """Have one process stand still for longer than a lease, and see it go on."""
+        crew = self._crew
+        member = self._random.choice([each for each in crew.members if not each.killed])
+        member.is_spared = True  # a writer that died right after it would be the second fault in one commit
+        before = self._uses(member)
+        crew.freeze(member)
+        try:
+            self._wait(f"{member.role.name} stood still", lambda: crew.is_frozen(member))
+            self.hold(LEASE_MS / 1000, 2 * LEASE_MS / 1000)
+        finally:
+            crew.thaw(member)
+        self._wait(f"{member.role.name} went on", lambda: self._uses(member) > before)
+        member.is_spared = False
+
     def until_the_cut_off_has_written(self) -> None:
         """Wait until each writer behind the proxy has written into the outbox, and gone on."""
         numbers = [member.role.number for member in self._crew.members if member.is_cut_off]
@@ -147,6 +169,7 @@ class Soak:
                 for number, old in before.items()
             )
 
+        self.hold(LEAST_CUT_SECONDS, 2 * LEAST_CUT_SECONDS)
         self._wait("the writers that were cut off wrote", have_written)
 
     # The rest is its own.
@@ -171,7 +194,7 @@ class Soak:
             redis_url=self.server.url,
             cut_off_url=f"redis://{LOOPBACK}:{self.proxy.port}/0",
         )
-        return Crew(plot, self._board, all_of_them, self._note)
+        return Crew(plot, self._board, all_of_them, self._note, self._random)
 
     def _report(self, *, faults: Sequence[Mapping[str, Any]] = (), unproved: Sequence[str] = ()) -> Report:
         return Report(
@@ -228,6 +251,10 @@ class Soak:
             f"then {recovery.hit_rate:.0%} hits in {reads} reads"
         )
 
+    def _uses(self, member: Member) -> int:
+        """Return how often a writer has committed, or a reader has found something in the cache."""
+        return self._board.counted_by(member.role.number, "commits" if member.kind == "writer" else "hit")
+
     def _progress(self) -> tuple[list[int], list[int]]:
         """Return the hits of each process, and the commits of each writer."""
         roles = [member.role for member in self._crew.members]
@@ -260,7 +287,11 @@ class Soak:
     def _kill_one(self) -> None:
         self._next_kill = time.monotonic() + self._random.uniform(*self._plan.kill_every_seconds)
         kind = next(self._kinds_of_kills)
-        living = [each for each in self._crew.members if each.kind == kind.split()[0] and not each.killed]
+        living = [
+            each
+            for each in self._crew.members
+            if each.kind == kind.split()[0] and not each.killed and not each.is_spared
+        ]
         if living:
             self._crew.kill(kind, self._random.choice(living))
 

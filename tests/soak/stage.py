@@ -10,7 +10,7 @@ from tests.soak.layout import FIRST_VERSION, code_of, zone_of
 from tests.soak.plot import Role
 from tests.testapp.soak import Dial, Gauge, Panel
 
-THREADED: Final = ("writer 0", "reader 0")
+READER_WITH_THREADS: Final = "reader 0"
 THREADS: Final = 3
 
 
@@ -23,7 +23,12 @@ def members(*, writers: int, readers: int, redis_url: str, cut_off_url: str) -> 
         is_cut_off = number < (writers + 1) // 2
         found.append(
             Member(
-                Role(number, name, number if is_writer else None, THREADS if name in THREADED else 1),
+                Role(
+                    number,
+                    name,
+                    number if is_writer else None,
+                    THREADS if name == READER_WITH_THREADS else 2 if is_writer else 1,
+                ),
                 cut_off_url if is_cut_off else redis_url,
                 is_cut_off=is_cut_off,
             )

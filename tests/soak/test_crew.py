@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import time
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def crew(tmp_path: Path) -> Crew:
     plot = Plot(LAYOUT, 1, time.monotonic() + 60, "wait", "wait", "seed", tmp_path, "", 1000)
     board = plot.board()
     furnish(board)
-    return Crew(plot, board, [], lambda _: None)
+    return Crew(plot, board, [], lambda _: None, random.Random(0))
 
 
 def settled(crew: Crew) -> list[int]:

@@ -14,6 +14,9 @@ def test_it_counts_all_there_is() -> None:
 
 
 def test_it_kills_at_points_that_there_are() -> None:
-    assert {kill.partition(" ")[2] for kill in KILLS} == {"anywhere", *names.POINTS}
+    every = [point for points in names.POINTS.values() for point in points]
+    assert {kill.partition(" ")[2] for kill in KILLS} == {"anywhere", "cut off from the database", *every}
+    assert set(names.DOOMS) == {(deed, point) for deed in ("die", "freeze") for point in every}
+    assert names.SEVERED not in names.DOOMS.values()
     text = f"{points.put_points.__doc__} {points.put_database_points.__doc__}"
-    assert all(f"`{point.split()[1]}`" in text for point in names.POINTS)
+    assert all(f"`{point.split()[1]}`" in text for point in every)
