@@ -18,7 +18,7 @@ from project.services.__main__ import Server, needed
 from project.services.postgres import PostgresServer
 from project.services.state import ServiceError, make_folder, services_folder
 from project.services.valkey import ValkeyServer
-from tests.plugins import browser
+from tests.plugins import browser, redis_server
 
 pytest_plugins = ["tests.plugins.postgres", "tests.plugins.valkey"]
 
@@ -26,6 +26,7 @@ VARIABLES: dict[type[Server], str] = {PostgresServer: "DATABASE_URL", ValkeyServ
 LEFT_OUT = {
     "postgres": "need PostgreSQL and were left out of this run on SQLite",
     "redis": "need Redis or Valkey and were left out of this run on SQLite",
+    "redis_server": "need redis-server and were left out: install Debian's package of that name, or another",
     "browser": f"need a browser and were left out: install one of {', '.join(browser.NAMES)}, "
     "or name one in PERFKIT_CHROMIUM",
 }
@@ -74,6 +75,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     missing = set()
     if browser.is_done_without():
         missing.add("browser")
+    if redis_server.is_done_without():
+        missing.add("redis_server")
     if os.environ.get("PERFKIT_DB") == "sqlite":
         missing.add("postgres")
         if not os.environ.get("REDIS_URL"):

@@ -1,8 +1,7 @@
-"""Real servers of each kind that is installed; Valkey always is."""
+"""Real servers of each kind; Valkey is always there."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,10 @@ from project.services.processes import free_port
 from project.services.state import LOOPBACK
 from project.services.valkey import valkey_binary
 from tests.caching.conftest import wait_until
+from tests.plugins.redis_server import redis_server
 
-PROGRAMS = {"valkey": None, **({"redis": found} if (found := shutil.which("redis-server")) else {})}
+PROGRAMS = {"valkey": valkey_binary, "redis": redis_server}
+KINDS = ("valkey", pytest.param("redis", marks=pytest.mark.redis_server))
 
 
 def answers(client: redis.Redis) -> bool:
@@ -25,10 +26,11 @@ def answers(client: redis.Redis) -> bool:
         return False
 
 
-@pytest.fixture(scope="session", params=PROGRAMS)
+@pytest.fixture(scope="session", params=KINDS)
 def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server of its own, so that its counters count nothing else."""
-    program = PROGRAMS[request.param] or valkey_binary()
+    program = PROGRAMS[request.param]()
+    assert program is not None, "There is no redis-server on the path."
     port = free_port()
     command = [str(program), "--bind", LOOPBACK, "--port", str(port), "--save", "", "--appendonly", "no"]
     process = subprocess.Popen(
