@@ -124,7 +124,7 @@ class SilentWrite:
         self._tags = tags
         self._alias = alias
         self._lost_mark = lost_mark
-        self._tables = sorted(tables_of(tags))
+        self._tables = tuple(tables_of(tags))
         self._moment = silence.moment(alias)
         self._put = 0.0
         self._known_since = silence.rely(alias, self._tables)
@@ -188,11 +188,11 @@ def announce(alias: str, tags: Iterable[str]) -> Announcement | SilentWrite:
     store = current_store()
     sorted_tags = tuple(sorted(tags))
     forget_everywhere(sorted_tags)
-    writer = tokens.new_writer()
     if store is None:
-        return Announcement(sorted_tags, alias=alias, writer=writer, store=None)
+        return Announcement(sorted_tags, alias=alias, writer="", store=None)
     problem, lost_mark = "it has not answered lately", ""
     if breaker.allows():
+        writer = tokens.new_writer()
         try:
             store.mark(sorted_tags, writer=writer)
         except StoreError as error:
