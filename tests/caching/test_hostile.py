@@ -101,7 +101,7 @@ def write() -> None:
         item.save()
     Bundle.plain.update(title="written")
     Sample.plain.update(short="written")
-    Brand.objects.get(name="tea").save()
+    Brand.objects.uncached().get(name="tea").save()
 
 
 def right_answers(settings: LazySettings) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def test_it_answers_as_the_database_does(
     assert answers() == expected
     write()
     assert answers() == right_answers(settings)
-    assert caplog.messages == [], "what is spoilt is no outage"
+    assert not [line for line in caplog.messages if "does not answer" in line], "what is spoilt is no outage"
 
 
 def test_it_is_well_again_after_a_write(client: redis.Redis, mode: str, reads: list[Outcome]) -> None:
