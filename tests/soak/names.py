@@ -13,6 +13,7 @@ REASONS: Final = (
     "for writing",
     "outage",
     "outbox",
+    "outbox unreadable",
     "for another reason",
 )
 """Why reads go past the cache; what does not stand here is counted as another reason."""
