@@ -58,7 +58,9 @@ def register() -> None:
     """Register every check with Django; calling it again changes nothing."""
     for check in (check_settings, check_cache, check_models, check_databases):
         checks.register(check, TAG)
-    checks.register(check_relations, TAG, checks.Tags.database)
+    checks.register(
+        check_relations, checks.Tags.database
+    )  # not ours: from Django 6.1 on a tag may mean all databases
     checks.register(check_deployed_cache, TAG, deploy=True)
 
 

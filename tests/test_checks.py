@@ -41,7 +41,8 @@ def no_class() -> None:
 
 
 def found(*, deploy: bool = False, databases: list[str] | None = None) -> list[checks.CheckMessage]:
-    return checks.run_checks(tags=[TAG], include_deployment_checks=deploy, databases=databases)
+    tags = [TAG, *([checks.Tags.database] if databases else [])]
+    return checks.run_checks(tags=tags, include_deployment_checks=deploy, databases=databases)
 
 
 def only(messages: list[checks.CheckMessage]) -> checks.CheckMessage:
@@ -265,6 +266,7 @@ class TestRelations:
     def test_it_is_silent_where_databases_are_not_asked_for(self, relations: Any) -> None:
         relations(SUM)
         assert found() == []
+        assert [each for each in checks.run_checks() if each.id == "perfkit.W003"] == []
 
     def test_it_is_silent_of_a_view_whose_tables_are_named(self, relations: Any) -> None:
         assert relations("CREATE VIEW testapp_readingview AS SELECT * FROM testapp_reading") == []

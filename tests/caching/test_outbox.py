@@ -206,7 +206,6 @@ def test_it_lets_nobody_trust_the_cache_while_another_thread_looks(bench: Bench)
     assert bench.look() == []
 
 
-@pytest.mark.redis
 class EndingLooks(set[str]):
     """Looks under way, of which one fails in the moment in which it is asked for."""
 
@@ -226,6 +225,7 @@ def test_it_looks_where_the_look_of_another_thread_has_just_failed(bench: Bench)
     assert bench.look() == [["r:1"]]
 
 
+@pytest.mark.redis
 def test_it_makes_a_read_go_to_the_database_while_another_thread_looks(reads: list[Outcome]) -> None:
     item = Item.plain.create(name="old")
     Item.objects.get(pk=item.pk)
