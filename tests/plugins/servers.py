@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -50,24 +50,32 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
 def start_servers(config: pytest.Config, folder: Path) -> None:
     servers = needed([PostgresServer(folder, is_durable=False), ValkeyServer(folder)])
     if servers:
-        claim(config, folder)
+        config.add_cleanup(claim(folder).close)
     for server in servers:
         config.add_cleanup(server.stop)
         os.environ[VARIABLES[type(server)]] = server.start()
 
 
-def claim(config: pytest.Config, folder: Path) -> None:
-    """Keep a second run off these servers: it would use the same test database, and stop them at its end."""
+def claim(folder: Path) -> IO[str]:
+    """Keep a second run off these servers: it would use the same test database, and stop them at its end.
+
+    Returns:
+        What must stay open for so long.
+
+    Raises:
+        ServiceError: Another run uses them.
+    """
     make_folder(folder)
     file = (folder / "run.lock").open("w")
-    config.add_cleanup(file.close)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        file.close()
         problem = (
             f"Another test run uses {folder}: wait for its end, or set PERFKIT_SERVICES to another name."
         )
         raise ServiceError(problem) from error
+    return file
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

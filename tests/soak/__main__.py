@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from project.services.__main__ import needed
 from project.services.postgres import PostgresServer
 from project.services.state import ServiceError, services_folder
+from tests.plugins.servers import claim
 from tests.plugins.valkey import DisposableValkey
 
 DATABASE = "perfkit_soak"
@@ -46,14 +47,16 @@ def postgres() -> Iterator[None]:
     """Use the server that DATABASE_URL names, or else start one and stop it afterwards."""
     os.environ.pop("PERFKIT_DB", None)
     os.environ.setdefault("PERFKIT_SERVICES", "soak")
-    servers = needed([PostgresServer(services_folder(), is_durable=False)])
-    for server in servers:
-        os.environ["DATABASE_URL"] = server.start()
-    try:
-        yield
-    finally:
+    folder = services_folder()
+    with claim(folder):
+        servers = needed([PostgresServer(folder, is_durable=False)])
         for server in servers:
-            server.stop()
+            os.environ["DATABASE_URL"] = server.start()
+        try:
+            yield
+        finally:
+            for server in servers:
+                server.stop()
 
 
 @contextmanager

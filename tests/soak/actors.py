@@ -30,7 +30,8 @@ from tests.soak.plot import BOUND_SECONDS, Plot, Role
 
 SIGNALS: Final = {"die": signal.SIGKILL, "freeze": signal.SIGSTOP}
 
-MOST_DAWDLED_SECONDS: Final = 0.03
+USUAL_DAWDLE_SECONDS: Final = 0.015
+MOST_DAWDLED_SECONDS: Final = 0.2
 DAWDLES: Final = 0.004
 """How often a process takes its time at a point."""
 
@@ -114,7 +115,7 @@ class Actor:
                     self.board.dooms[self.role.number] = 0
                     os.kill(os.getpid(), number)
         if self.random.random() < DAWDLES_IN_WINDOWS.get(point, DAWDLES):
-            time.sleep(self.random.random() * MOST_DAWDLED_SECONDS)
+            time.sleep(min(self.random.expovariate(1 / USUAL_DAWDLE_SECONDS), MOST_DAWDLED_SECONDS))
 
     def floors(self) -> Sequence[int]:
         """Return the floors that a read which starts now must keep.

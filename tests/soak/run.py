@@ -15,25 +15,19 @@ from typing import Any, Final
 
 import redis
 
-from project.services.state import LOOPBACK
 from tests.plugins.valkey import DisposableValkey
 from tests.soak.board import Phase
 from tests.soak.crew import Crew, Member
 from tests.soak.disturbances import DISTURBANCES
-from tests.soak.layout import Layout
-from tests.soak.plot import BOUND_SECONDS, Plot
+from tests.soak.plot import BOUND_SECONDS
 from tests.soak.proxy import Proxy
+from tests.soak.recovery import Progress, reads_in
 from tests.soak.report import Plan, Recovery, Report
-from tests.soak.stage import furnish, members
+from tests.soak.stage import LEASE_MS, MOST_TIMES, furnish, members, plot_of
 
-LEASE_MS: Final = 1_000
 POLL_SECONDS: Final = 0.005
 PATIENCE_SECONDS: Final = 30
 """For anything that must happen: longer means that it does not."""
-
-HITS_WHEN_WELL: Final = 100
-COMMITS_WHEN_WELL: Final = 2
-"""Of each writer."""
 
 MEASURED_SECONDS: Final = 0.7
 """After a recovery, for the hit rate."""
@@ -43,9 +37,6 @@ OUTBOX_WRITES_OF_EACH: Final = 2
 
 LEAST_CUT_SECONDS: Final = 1.5
 """Longer than others may be stale where the policy is not to wait."""
-
-MOST_TIMES: Final = 3
-"""How many times as long a run may take to prove what it must."""
 
 FAULTS_SHOWN_AFTER_SECONDS: Final = 0.5
 """After the first one: what else goes wrong tells more."""
@@ -89,7 +80,10 @@ class Soak:
         with ExitStack() as stack:
             self.proxy = stack.enter_context(Proxy(self.server.port))
             self.direct = stack.enter_context(redis.Redis.from_url(self.server.url))
-            self._crew = self._enlisted(folder)
+            plot = plot_of(self._plan, database=self._database, folder=folder)
+            self._board = plot.board()
+            roles = members(self._plan, redis_url=self.server.url, cut_off_port=self.proxy.port)
+            self._crew = Crew(plot, self._board, roles, self._note, self._random)
             stack.callback(self._crew.end)
             furnish(self._board)
             self._crew.start()
@@ -146,6 +140,7 @@ class Soak:
     def freeze_one(self) -> None:
         """Have one process stand still for longer than a lease, and see it go on."""
         crew = self._crew
+        self._wait("somebody lived", lambda: not all(each.killed for each in crew.members))
         member = self._random.choice([each for each in crew.members if not each.killed])
         member.is_spared = True  # a writer that died right after it would be the second fault in one commit
         before = self._uses(member)
@@ -174,28 +169,6 @@ class Soak:
 
     # The rest is its own.
 
-    def _enlisted(self, folder: Path) -> Crew:
-        plan = self._plan
-        plot = Plot(
-            layout=Layout(plan.writers),
-            actors=plan.writers + plan.readers,
-            ends=time.monotonic() + MOST_TIMES * plan.seconds + 4 * PATIENCE_SECONDS,
-            policy=plan.policy,
-            held_to=plan.held_to or plan.policy,
-            seed=plan.seed,
-            folder=folder,
-            database=self._database,
-            lease_ms=LEASE_MS,
-        )
-        self._board = plot.board()
-        all_of_them = members(
-            writers=plan.writers,
-            readers=plan.readers,
-            redis_url=self.server.url,
-            cut_off_url=f"redis://{LOOPBACK}:{self.proxy.port}/0",
-        )
-        return Crew(plot, self._board, all_of_them, self._note, self._random)
-
     def _report(self, *, faults: Sequence[Mapping[str, Any]] = (), unproved: Sequence[str] = ()) -> Report:
         return Report(
             plan=self._plan,
@@ -223,26 +196,19 @@ class Soak:
                 return
 
     def _recover(self, kind: str) -> None:
-        """Wait until all are well again: readers hit, writers commit, each process uses the cache."""
+        """Wait until all are well again, and measure how many reads are hits then."""
         began = time.monotonic()
         before = self._progress()
 
         def is_well() -> bool:
-            hits, commits = self._progress()
-            return (
-                sum(hits) >= sum(before[0]) + HITS_WHEN_WELL
-                and all(now > old for now, old in zip(hits, before[0], strict=True))
-                and all(now >= old + COMMITS_WHEN_WELL for now, old in zip(commits, before[1], strict=True))
-            )
+            return self._progress().shows_health_since(before)
 
         self._wait(f"all processes were well again after '{kind}'", is_well)
         seconds = time.monotonic() - began
         counts = self.counts()
         self.hold(MEASURED_SECONDS, MEASURED_SECONDS)
         gained = self.counts() - counts
-        reads = sum(
-            number for name, number in gained.items() if name in {"hit", "miss"} or name.startswith("bypass ")
-        )
+        reads = reads_in(gained)
         recovery = Recovery(kind, seconds, gained["hit"] / max(reads, 1))
         self._recoveries.append(recovery)
         self._note(f"well again after {kind}")
@@ -255,13 +221,8 @@ class Soak:
         """Return how often a writer has committed, or a reader has found something in the cache."""
         return self._board.counted_by(member.role.number, "commits" if member.kind == "writer" else "hit")
 
-    def _progress(self) -> tuple[list[int], list[int]]:
-        """Return the hits of each process, and the commits of each writer."""
-        roles = [member.role for member in self._crew.members]
-        return (
-            [self._board.counted_by(role.number, "hit") for role in roles],
-            [self._board.counted_by(role.number, "commits") for role in roles if role.station is not None],
-        )
+    def _progress(self) -> Progress:
+        return Progress.of(self._board, [member.role for member in self._crew.members])
 
     def _sweep(self) -> None:
         """Once nobody writes, have each reader compare everything with what the database holds."""

@@ -21,7 +21,7 @@ MOST_REST_SECONDS: Final = 0.3
 OFTEN: Final = ("save", "save of a dial", "update by key", "atomic block", "savepoint rolled back")
 """Writes to rows by their keys: where one is missed, nothing but the next write to that row mends it."""
 
-LOOKS_OF_A_SCOPE: Final = 30
+LOOKS_OF_A_SCOPE: Final = 50
 MOST_PAUSE_SECONDS: Final = 0.02
 """Between two looks of a thread that watches."""
 
@@ -55,9 +55,10 @@ class Writer(Actor):
     def watch(self) -> None:
         """In another thread and in long scopes, see at once whatever the process has written."""
         while self.is_on and self.board.phase == Phase.RUN:
+            looks = [self._some_look() for _ in range(4)]  # few, so that each is looked at many times
             with token_scope():
                 for _ in range(LOOKS_OF_A_SCOPE):
-                    self.look_at_own(*self._some_look(), place="beside own writes")
+                    self.look_at_own(*self.random.choice(looks), place="beside own writes")
                     time.sleep(self.random.random() * MOST_PAUSE_SECONDS)
 
     def write_and_look(self, kind: str) -> None:
