@@ -9,7 +9,10 @@ import pytest
 
 import perfkit
 
-PUBLIC = {"CachedManager", "CachedQuerySet", "__version__", "bulk_insert", "eager", "warm", "warmer"}
+PUBLIC = {
+    *("CachedManager", "CachedQuerySet", "__version__", "bulk_insert"),
+    *("cached_query", "eager", "warm", "warmer"),
+}
 
 EVERYTHING = "import perfkit, perfkit.conf, perfkit.errors, perfkit.signals"
 
