@@ -95,13 +95,17 @@ def answers() -> dict[str, Any]:
 
 
 def write() -> None:
-    """Change what each of the reads depends on."""
+    """Change what each of the reads depends on, by every tag that it has."""
     for item in Item.plain.order_by("id"):
         item.count += 1
         item.save()
+    for row in (*Bundle.plain.all(), *Sample.plain.all(), *Brand.objects.uncached()):
+        row.save()
     Bundle.plain.update(title="written")
     Sample.plain.update(short="written")
-    Brand.objects.uncached().get(name="tea").save()
+    Item.plain.update(count=7)
+    Brand.objects.update(count=7)
+    Bundle.plain.get(pk=1).items.set(Item.plain.filter(pk__lte=2), clear=True)
 
 
 def right_answers(settings: LazySettings) -> dict[str, Any]:
