@@ -36,7 +36,7 @@ KILLS: Final = tuple(
 """Who is killed, and where; one that loses the database ends by itself, not knowing how its write has ended."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """One process after the other in one role.
 
@@ -121,15 +121,22 @@ class Crew:
 
     @contextmanager
     def writers_spared(self) -> Iterator[None]:
-        """Let no writer die at a point of its own meanwhile."""
-        spared = [each for each in self.members if each.kind == "writer" and each.killed]
-        dooms = [self.board.dooms[each.role.number] for each in spared]
+        """Let no writer die at a point of its own meanwhile.
+
+        One that is cut off from the database at this moment must go on knowing that it is.
+        """
+        dooms = self.board.dooms
+        spared = {
+            each: dooms[each.role.number]
+            for each in self.members
+            if each.kind == "writer" and each.killed and dooms[each.role.number] != SEVERED
+        }
         for each in spared:
-            self.board.dooms[each.role.number] = 0
+            dooms[each.role.number] = 0
         yield
-        for each, doom in zip(spared, dooms, strict=True):
+        for each, doom in spared.items():
             if each.killed and each.process.exitcode is None:
-                self.board.dooms[each.role.number] = doom
+                dooms[each.role.number] = doom
 
     def tend(self) -> None:
         """Replace who was killed, tell of what they had committed, and take note of crashes."""

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.crew import Crew
+from tests.caching.processes import CONTEXT
+from tests.soak.crew import Crew, Member
 from tests.soak.layout import Layout
-from tests.soak.plot import Plot
+from tests.soak.names import DOOMS, SEVERED
+from tests.soak.plot import Plot, Role
 from tests.soak.stage import furnish
 from tests.testapp.soak import Dial, Gauge, Panel
 
@@ -22,7 +24,7 @@ REGISTERS = (LAYOUT.gauge(KEY), LAYOUT.dial(KEY), LAYOUT.member(KEY))
 @pytest.fixture
 def crew(tmp_path: Path) -> Crew:
     """One without processes, in whose database are the rows of a beginning."""
-    plot = Plot(LAYOUT, 1, time.monotonic() + 60, "wait", "wait", "seed", tmp_path, "", 1000)
+    plot = Plot(LAYOUT, 2, time.monotonic() + 60, "wait", "wait", "seed", tmp_path, "", 1000)
     board = plot.board()
     furnish(board)
     return Crew(plot, board, [], lambda _: None, random.Random(0))
@@ -77,3 +79,15 @@ def test_it_finds_a_place_in_the_panel_that_was_given_up_in_vain(crew: Crew) -> 
     assert settled(crew)[2] == 2
     crew.settle_for_good()
     assert not crew.board.known(crew.board.floors).may_be_absent(member)
+
+
+def test_a_spared_writer_forgets_where_to_die_and_not_that_it_is_cut_off(crew: Crew) -> None:
+    doomed, severed = (
+        Member(Role(number, name, station=0), "", process=CONTEXT.Process(), killed="writer")
+        for number, name in enumerate(("doomed", "severed"))
+    )
+    crew.members = [doomed, severed]
+    crew.board.dooms[0], crew.board.dooms[1] = DOOMS["die", "after mark"], SEVERED
+    with crew.writers_spared():
+        assert list(crew.board.dooms)[:2] == [0, SEVERED]
+    assert list(crew.board.dooms)[:2] == [DOOMS["die", "after mark"], SEVERED]
