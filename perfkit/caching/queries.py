@@ -21,6 +21,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import MULTI
 
+from perfkit.caching.calls import Naming, Unbuilt, naming_of
 from perfkit.caching.databases import entry_scope, tag_scope
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.reads import Place, Rows
@@ -102,16 +103,24 @@ class PreparedRead:
 
     Args:
         parts: What makes its key, beside the database.
+        restricting: The values of the shape's restriction, where it has one.
         known: The compiled query, where only its SQL could name it.
     """
 
-    __slots__ = ("_query", "known", "parts", "shape")
+    __slots__ = ("_restricting", "known", "parts", "shape")
 
-    def __init__(self, query: Query, shape: Shape, parts: tuple[bytes, ...], known: Compiled | None) -> None:
-        self._query = query
+    def __init__(
+        self,
+        shape: Shape,
+        parts: tuple[bytes, ...],
+        *,
+        restricting: Sequence[object] = (),
+        known: Compiled | None = None,
+    ) -> None:
         self.shape = shape
         self.parts = parts
         self.known = known
+        self._restricting = restricting
 
     def place(self, connection: BaseDatabaseWrapper, ttl_seconds: int, *kind: str) -> Place:
         """Return where the answer is kept.
@@ -139,7 +148,7 @@ class PreparedRead:
         shape = self.shape
         restriction = shape.restriction
         if restriction is not None and (has_rows or restriction.column is not None):
-            own = restriction.tags(self._query, scope)
+            own = restriction.tags(self._restricting, scope)
             if own is not None:
                 others = [
                     any_write_tag(scope, table) for table in shape.tables if table != restriction.table.name
@@ -158,13 +167,41 @@ def prepared_read(query: Query, alias: str) -> PreparedRead:
     structure = structure_of(query)
     if structure is None:
         return _named_by_sql(query, alias)
-    shape = _shapes.get(structure.skeleton)
-    if shape is None:
-        name = hashlib.blake2b(repr(structure.skeleton).encode(), digest_size=16).digest()
-        reach = reach_of(query)
-        shape = _keep(structure.skeleton, Shape(name, reach, restriction_of(query, reach)))
+    shape = _shape_of(structure.skeleton, query)
     _require_allowed(shape.reach)
-    return PreparedRead(query, shape, (shape.name, _bytes_of(structure.values)), None)
+    restricting = () if shape.restriction is None else shape.restriction.values(query)
+    return PreparedRead(shape, (shape.name, _bytes_of(structure.values)), restricting=restricting)
+
+
+def prepared_unbuilt(unbuilt: Unbuilt) -> PreparedRead | None:
+    """Return what is known of the query that calls make, the same as when it is built; None where it must be.
+
+    Raises:
+        Bypass: Its answer may not be kept.
+    """
+    known: tuple[Shape, Naming] | bool | None = unbuilt.calls.kept
+    if known is None:
+        naming = naming_of(unbuilt)
+        known = naming is not None and (_shape_of(naming.skeleton, unbuilt.build()), naming)
+        unbuilt.calls.kept = known
+    if known is False:
+        return None
+    shape, naming = known  # type: ignore[misc]  # it is a pair
+    _require_allowed(shape.reach)
+    parts = (shape.name, _bytes_of(naming.parameters(unbuilt.values)))
+    if shape.restriction is None:
+        return PreparedRead(shape, parts)
+    place = naming.compared[shape.restriction.position]
+    return None if place is None else PreparedRead(shape, parts, restricting=[unbuilt.values[place]])
+
+
+def _shape_of(skeleton: tuple[Any, ...], query: Query) -> Shape:
+    shape = _shapes.get(skeleton)
+    if shape is None:
+        name = hashlib.blake2b(repr(skeleton).encode(), digest_size=16).digest()
+        reach = reach_of(query)
+        shape = _keep(skeleton, Shape(name, reach, restriction_of(query, reach)))
+    return shape
 
 
 def _named_by_sql(query: Query, alias: str) -> PreparedRead:
@@ -172,7 +209,8 @@ def _named_by_sql(query: Query, alias: str) -> PreparedRead:
     _require_allowed(reach)
     known = compiled(query, alias)
     name = hashlib.blake2b(known.sql.encode(), digest_size=16).digest()
-    return PreparedRead(query, Shape(name, reach), (name, _bytes_of(tuple(_told_apart(known.params)))), known)
+    parts = (name, _bytes_of(tuple(_told_apart(known.params))))
+    return PreparedRead(Shape(name, reach), parts, known=known)
 
 
 def _bytes_of(values: tuple[Any, ...]) -> bytes:

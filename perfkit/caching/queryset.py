@@ -12,9 +12,18 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.sql import Query
 
-from perfkit.caching.queries import Form, PreparedRead, UntrackedTableBypass, compiled, prepared_read
+from perfkit.caching.calls import Unbuilt
+from perfkit.caching.queries import (
+    Form,
+    PreparedRead,
+    UntrackedTableBypass,
+    compiled,
+    prepared_read,
+    prepared_unbuilt,
+)
 from perfkit.caching.reads import Place, Rows, read_rows
 from perfkit.caching.trust import Bypass, tell_bypass, warn_once
+from perfkit.caching.unbuilt import UnbuiltQuerySet
 from perfkit.conf import options
 
 M = TypeVar("M", bound=Model)
@@ -24,7 +33,7 @@ DEFAULT: Final = -1
 """Stands for `PERFKIT["CACHE_DEFAULT_TTL"]`, read at each use."""
 
 
-class CachedQuerySet(QuerySet[M]):
+class CachedQuerySet(UnbuiltQuerySet[M]):
     """Answers what it is asked from the cache: rows, `get`, `count`, `exists`, `aggregate`, `in_bulk`, slices.
 
     The answer depends on every table that the query looks into, and goes with any write to one of them.
@@ -38,6 +47,10 @@ class CachedQuerySet(QuerySet[M]):
 
     _whereabouts: tuple[Place, Form] | None = None
     """Where the answer was looked for, and what its rows become; None where that depends on more than them."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the rows and the query, without what belongs to this process alone."""
+        return {**super().__getstate__(), "_whereabouts": None}
 
     def cached(self, *, ttl: int | None = None) -> Self:
         """Return this queryset, answered from the cache.
@@ -95,8 +108,13 @@ class CachedQuerySet(QuerySet[M]):
         clone._ttl_seconds = ttl_seconds  # noqa: SLF001  # of this class
         return clone  # type: ignore[no-any-return]
 
+    def _standing_for(self, unbuilt: Unbuilt) -> Self:
+        clone: Any = super()._standing_for(unbuilt)
+        clone._ttl_seconds = self._ttl_seconds  # noqa: SLF001  # of this class
+        return clone  # type: ignore[no-any-return]
+
     def _clone(self) -> Self:
-        clone: Any = super()._clone()  # type: ignore[misc]  # missing in the stubs
+        clone: Any = super()._clone()
         clone._ttl_seconds = self._ttl_seconds  # noqa: SLF001  # likewise
         return clone  # type: ignore[no-any-return]
 
@@ -111,7 +129,7 @@ class CachedQuerySet(QuerySet[M]):
 
     def _cached_objects(self) -> list[M] | None:
         """Return what iterating yields, None where only Django may ask."""
-        prepared = self._prepared(self.query)
+        prepared = self._prepared(self._asked)
         if prepared is None:
             return None
 
@@ -130,10 +148,10 @@ class CachedQuerySet(QuerySet[M]):
         return form.objects(self, rows, connection)
 
     def _scalar(self, kind: str, ask: Callable[[], A]) -> A:
-        rows = self._read(self.query, kind, lambda: [(ask(),)]) if self._is_cached else None
+        rows = self._read(self._asked, kind, lambda: [(ask(),)]) if self._is_cached else None
         return ask() if rows is None else rows[0][0]
 
-    def _read(self, query: Query, kind: str, fetch: Callable[[], Rows]) -> Rows | None:
+    def _read(self, query: Query | Unbuilt, kind: str, fetch: Callable[[], Rows]) -> Rows | None:
         prepared = self._prepared(query)
         if prepared is None:
             return None
@@ -163,11 +181,18 @@ class CachedQuerySet(QuerySet[M]):
         assert self._ttl_seconds is not None  # noqa: S101  # asked only of what is kept
         return options.CACHE_DEFAULT_TTL if self._ttl_seconds == DEFAULT else self._ttl_seconds
 
-    def _prepared(self, query: Query) -> PreparedRead | None:
-        if self._for_write and not query.select_for_update:  # type: ignore[attr-defined]  # missing in the stubs
+    def _prepared(self, query: Query | Unbuilt) -> PreparedRead | None:
+        """Return what is known of a query, the own one or one made of it; None where only Django may ask."""
+        locks = not isinstance(query, Unbuilt) and query.select_for_update
+        if self._for_write and not locks:  # type: ignore[attr-defined]  # missing in the stubs
             tell_bypass(self.model, "for writing")
             return None
         try:
+            if isinstance(query, Unbuilt):
+                prepared = prepared_unbuilt(query)
+                if prepared is not None:
+                    return prepared
+                query = self.query
             return prepared_read(query, self.db)
         except EmptyResultSet:
             return None  # Django answers by itself
@@ -208,7 +233,7 @@ def as_cached(queryset: QuerySet[M], *, ttl: int | None) -> CachedQuerySet[M]:
 
 def place_of(queryset: CachedQuerySet[Any]) -> Place | None:
     """Return where the rows of a queryset are kept, None where they are not."""
-    prepared = queryset._prepared(queryset.query)  # noqa: SLF001  # of this room
+    prepared = queryset._prepared(queryset._asked)  # noqa: SLF001  # of this room
     seconds = queryset._seconds  # noqa: SLF001  # likewise
     return None if prepared is None else prepared.place(connections[queryset.db], seconds)
 

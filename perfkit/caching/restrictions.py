@@ -5,7 +5,7 @@ Its answer then depends on these rows instead of on all of the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,17 +41,21 @@ class Restriction:
     table: TrackedTable
     column: DeclaredColumn | None
 
-    def tags(self, query: Query, scope: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    def values(self, query: Query) -> Sequence[object]:
+        """Return the values that the condition leaves in a query, none where it leaves others too."""
+        return _values_of(query.where.children[self.position])
+
+    def tags(self, values: Sequence[object], scope: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
         """Return what an answer with rows depends on in the query's own table, and one without rows besides.
 
         None where the values name no rows: the answer depends on all of them.
 
         Args:
+            values: Those that the condition leaves.
             scope: What `databases.tag_scope` calls the database.
         """
         name = self.table.name
         whole = table_tag(scope, name)
-        values = _values_of(query.where.children[self.position])
         if self.column is None:
             key = self.table.to_pk(values[0]) if len(values) == 1 else None
             return (

@@ -56,6 +56,17 @@ def usable_store(model: type[Model], connection: BaseDatabaseWrapper, tags: tupl
     return store
 
 
+def is_at_rest(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether a read on `connection` may be shown what its scope knows to hold, whatever else is to be asked.
+
+    So it is with the usual database, outside of transactions, in a session like all others.
+    """
+    if connection.alias != DEFAULT_DB_ALIAS or router.routers:
+        return False
+    tracker = tracker_of(connection)
+    return tracker is not None and not tracker.in_transaction and not tracker.has_own_session
+
+
 def _require_tables(connection: BaseDatabaseWrapper, tags: Collection[str]) -> None:
     """Raise Bypass where what is read is a view, and nobody has said which tables stand behind it."""
     try:
