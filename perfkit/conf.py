@@ -17,6 +17,9 @@ T = TypeVar("T", bound="bool | int | float | str | tuple[str, ...]")
 
 SETTING: Final = "PERFKIT"
 
+_settings_asked: Final[dict[str, Any]] = object.__getattribute__(django_settings, "__dict__")
+"""Where Django keeps what was asked for since the settings last changed; it empties it, and never replaces it."""
+
 
 class Option(Generic[T]):
     """One option: its default and type, what it means, and which values are valid.
@@ -62,7 +65,8 @@ class Option(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> T | Option[T]:
         if instance is None:
             return self
-        given = configured().get(self.name, self.default)
+        known = _settings_asked.get(SETTING)  # as `configured` finds it, which most reads need not call
+        given = (known if type(known) is dict else configured()).get(self.name, self.default)
         seen = self._seen
         if given is seen[0]:
             return seen[1]
@@ -181,11 +185,6 @@ def configured() -> Mapping[str, object]:
     Raises:
         SettingsError: It is not a dict.
     """
-    # Asked for at each cached read. Django keeps in this dict what was asked for since the settings last changed.
-    known: dict[str, Any] = object.__getattribute__(django_settings, "__dict__")
-    value = known.get(SETTING)
-    if type(value) is dict:
-        return value
     value = getattr(django_settings, SETTING, {})
     if not isinstance(value, Mapping):
         raise SettingsError("…", f"cannot be read: {SETTING} must be a dict, not {type(value).__name__}.")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import ClassVar, Final
 
 from django.core.signals import setting_changed
@@ -29,10 +29,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from perfkit.caching import tokens
 from perfkit.caching.breaker import Breaker
 from perfkit.caching.outbox import LOOK_EVERY_SECONDS, Outbox, OutboxMissingError
-from perfkit.caching.scope import forget_everywhere
+from perfkit.caching.scope import forget_all_everywhere, forget_everywhere
 from perfkit.caching.silence import Silence
 from perfkit.caching.store import Store, StoreError, current_store
-from perfkit.caching.tags import tables_of
 from perfkit.conf import options
 from perfkit.errors import CacheUnavailableError
 from perfkit.signals import cache_outage
@@ -115,19 +114,21 @@ class SilentWrite:
     """A write that the server could not be told of. See Note [Writing in silence] in `silence`.
 
     Args:
-        tags: Of the rows it changes.
-        alias: Of the database it is written to.
+        tables: Their own tags, of all that it changes.
         lost_mark: The writer of a MARK that the server may yet hear of, empty where none was sent.
+        tags: Of that MARK.
     """
 
-    def __init__(self, tags: tuple[str, ...], *, alias: str, lost_mark: str) -> None:
-        self._tags = tags
+    def __init__(
+        self, tables: Collection[str], *, alias: str, lost_mark: str = "", tags: tuple[str, ...] = ()
+    ) -> None:
+        self._tables = tables
         self._alias = alias
         self._lost_mark = lost_mark
-        self._tables = tuple(tables_of(tags))
+        self._tags = tags
         self._moment = silence.moment(alias)
         self._put = 0.0
-        self._known_since = silence.rely(alias, self._tables)
+        self._known_since = silence.rely(alias, tables)
 
     @property
     def must_be_kept(self) -> bool:
@@ -158,9 +159,11 @@ class SilentWrite:
             silence.committed(self._alias, self._tables, put=self._put, moment=self._moment)
         outbox.look_again(self._alias)
         if options.CACHE_OUTAGE_WRITES == "wait":
-            since = silence.now() if self._known_since is None else self._known_since
-            time.sleep(max(0.0, since + LOOK_EVERY_SECONDS - silence.now()))
-        forget_everywhere(self._tags)
+            now = silence.now()
+            since = now if self._known_since is None else self._known_since
+            if now < since + LOOK_EVERY_SECONDS:  # a sleep of no time takes the tenth of a millisecond
+                time.sleep(since + LOOK_EVERY_SECONDS - now)
+        forget_all_everywhere()
         return True
 
     def was_kept(self) -> None:
@@ -170,28 +173,35 @@ class SilentWrite:
         """Note that the write has changed nothing, and that its notice is gone with it."""
         if self._known_since is not None:
             silence.let_go(self._alias)
-        forget_everywhere(self._tags)
+        forget_all_everywhere()
 
     def lost(self) -> None:
         """Leave it to the end of the notice: nobody knows how the write has ended."""
         silence.lose(self._alias, is_relying=self._known_since is not None)
 
 
-def announce(alias: str, tags: Iterable[str]) -> Announcement | SilentWrite:
-    """Tell readers that rows under `tags` are about to change.
+def announce(
+    alias: str, *, tags: Callable[[], Iterable[str]], tables: Callable[[], Collection[str]]
+) -> Announcement | SilentWrite:
+    """Tell readers that rows are about to change.
 
     Call it before COMMIT, or before a statement that commits by itself.
+
+    Args:
+        tags: Those of the rows.
+        tables: The own tags of their tables, which alone matter while the server cannot be told.
 
     Raises:
         CacheUnavailableError: The server was not told, and the setting refuses such writes.
     """
     store = current_store()
-    sorted_tags = tuple(sorted(tags))
-    forget_everywhere(sorted_tags)
-    if store is None:
-        return Announcement(sorted_tags, alias=alias, writer="", store=None)
     problem, lost_mark = "it has not answered lately", ""
-    if breaker.allows():
+    sorted_tags: tuple[str, ...] = ()
+    if store is None or breaker.allows():
+        sorted_tags = tuple(sorted(tags()))
+        forget_everywhere(sorted_tags)
+        if store is None:
+            return Announcement(sorted_tags, alias=alias, writer="", store=None)
         writer = tokens.new_writer()
         try:
             store.mark(sorted_tags, writer=writer)
@@ -203,7 +213,8 @@ def announce(alias: str, tags: Iterable[str]) -> Announcement | SilentWrite:
             return Announcement(sorted_tags, alias=alias, writer=writer, store=store)
     if options.CACHE_OUTAGE_WRITES == "refuse":
         raise CacheUnavailableError(problem)
-    return SilentWrite(sorted_tags, alias=alias, lost_mark=lost_mark)
+    forget_all_everywhere()
+    return SilentWrite(tables(), alias=alias, lost_mark=lost_mark, tags=sorted_tags)
 
 
 def leave_in_outbox(connection: BaseDatabaseWrapper, tags: Iterable[str]) -> None:

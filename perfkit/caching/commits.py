@@ -6,7 +6,7 @@ See Note [The order of a write] in `coherence`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.caching.coherence import Announcement, SilentWrite, announce, empty_outbox
 from perfkit.caching.statements import MOST_ROW_TAGS
-from perfkit.caching.tags import coarsened
+from perfkit.caching.tags import coarsened, tables_of
 from perfkit.errors import CacheUnavailableError
 
 logger: Final = logging.getLogger("perfkit.caching")
@@ -53,12 +53,21 @@ class Commits:
             return bool(connection.connection.in_transaction)
         return connection.connection.pgconn.transaction_status not in BETWEEN_TRANSACTIONS
 
-    def statement(self, tags: Iterable[str], execute: Callable[[], Any]) -> Any:
+    def statement(
+        self,
+        execute: Callable[[], Any],
+        *,
+        tags: Callable[[], Iterable[str]],
+        tables: Callable[[], Collection[str]],
+    ) -> Any:
         """Run a statement that commits by itself.
 
         Where the server cannot be told, the statement and the outbox's row commit together.
+
+        Args:
+            tags: As `announce` has them, and `tables` too.
         """
-        announcement = announce(self._connection.alias, tags)
+        announcement = announce(self._connection.alias, tags=tags, tables=tables)
         if not announcement.must_be_kept:
             return self._ended(announcement, execute)
 
@@ -75,9 +84,11 @@ class Commits:
         Raises:
             CacheUnavailableError: The setting refuses it; the transaction is rolled back.
         """
-        tags = coarsened(tags, most_rows=MOST_ROW_TAGS)
+        coarse = coarsened(tags, most_rows=MOST_ROW_TAGS)
         try:
-            announcement = announce(self._connection.alias, tags)
+            announcement = announce(
+                self._connection.alias, tags=lambda: coarse, tables=lambda: tables_of(coarse)
+            )
         except CacheUnavailableError:
             self._connection.rollback()
             raise
@@ -91,7 +102,7 @@ class Commits:
 
     def prepared(self, commit: Callable[[], Any]) -> Any:
         """Run COMMIT PREPARED, and tell what that transaction has left in the outbox before the caller goes on."""
-        announcement = announce(self._connection.alias, [ANY_PREPARED])
+        announcement = announce(self._connection.alias, tags=lambda: [ANY_PREPARED], tables=tuple)
         answer = self._ended(announcement, commit, is_depended_on=False)
         if isinstance(announcement, Announcement):
             empty_outbox(self._connection)

@@ -61,7 +61,7 @@ def _scopes(connection: BaseDatabaseWrapper) -> _Scopes:
         options.get("options"),
         options.get("service"),
         options.get("assume_role"),
-        f"{_START} {os.getpid()}" if _is_in_memory(connection) else None,
+        None if connection.vendor == "postgresql" else _own_name(connection),
     )
     known: _Scopes | None = getattr(connection, ATTRIBUTE, None)
     if known is None or known.settings != settings:
@@ -71,9 +71,13 @@ def _scopes(connection: BaseDatabaseWrapper) -> _Scopes:
     return known
 
 
-def _is_in_memory(connection: BaseDatabaseWrapper) -> bool:
-    """Say whether the database is this process's alone, though others have one of the same name, as tests do."""
-    return connection.vendor == "sqlite" and bool(connection.is_in_memory_db())  # type: ignore[attr-defined]  # SQLite's own
+def _own_name(connection: BaseDatabaseWrapper) -> str | None:
+    """Return what names a database that is this process's alone, though others have one of the same name.
+
+    So it is with those in memory, as tests have them; None of others.
+    """
+    is_in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()  # type: ignore[attr-defined]  # SQLite's own
+    return f"{_START} {os.getpid()}" if is_in_memory else None
 
 
 def _digest(*parts: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core import checks
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, models, router
 from django.db.models import Model, QuerySet
 
 from perfkit.caching.queryset import DEFAULT, CachedQuerySet, checked_ttl
@@ -118,7 +118,7 @@ class CachedManager(models.Manager[M]):
         if tracked is None:
             return self.get_queryset().get(*args, **kwargs)
         [(name, value)] = kwargs.items()
-        if name in {"pk", tracked.pk_name}:
+        if name == "pk" or name == tracked.pk_name:  # noqa: PLR1714  # a set would be made each time
             pk = tracked.to_pk(value)
             return self.get_queryset().get(pk=value) if pk is None else self._get_by_key(tracked, pk)
         column = tracked.unique.get(name)
@@ -128,7 +128,7 @@ class CachedManager(models.Manager[M]):
         return self._get_by_unique(tracked, column, key, kwargs)
 
     def _get_by_key(self, tracked: TrackedModel, pk: PrimaryKey) -> M:
-        row: M | None = read_one(tracked, pk, alias=self.db, ttl_seconds=self._seconds)
+        row: M | None = read_one(tracked, pk, alias=self._alias, ttl_seconds=self._seconds)
         if row is None:
             missing = f"{self.model._meta.object_name} matching query does not exist."
             raise self.model.DoesNotExist(missing)  # type: ignore[attr-defined]
@@ -137,7 +137,7 @@ class CachedManager(models.Manager[M]):
     def _get_by_unique(
         self, tracked: TrackedModel, column: UniqueColumn, key: PrimaryKey, asked: dict[str, Any]
     ) -> M:
-        alias = self.db
+        alias = self._alias
         row: M | None = read_by_unique(tracked, column, key, alias=alias, ttl_seconds=self._seconds)
         if row is None:
             row = self.get_queryset().get(**asked)
@@ -191,6 +191,12 @@ class CachedManager(models.Manager[M]):
         default: Any = self.model._default_manager  # a related manager is made without arguments
         ttl: int | None = getattr(default, "ttl", None) if isinstance(default, CachedManager) else None
         return DEFAULT if ttl is None else ttl
+
+    @property
+    def _alias(self) -> str:
+        """The database that is read, as `db` says; what nobody decides is not asked about."""
+        is_usual = self._db is None and not self._hints and not router.routers  # type: ignore[attr-defined]  # missing in the stubs
+        return DEFAULT_DB_ALIAS if is_usual else self.db
 
     @property
     def _seconds(self) -> int:

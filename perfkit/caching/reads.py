@@ -81,18 +81,38 @@ def read_rows(
         None on a hit (one round trip to the cache server), else those of `fetch`.
         Of many who miss a slow answer together one fetches, and the others wait for it.
     """
-    if _get_running_loop() is not None:
-        _refuse_in_event_loop()
-    known = _known_rows(place, connection)
+    known = known_rows(model, place, connection)
     if known is not None:
-        cache_read.send(sender=model, outcome="hit", reason="")
         return known
-    return _looked_up(
+    return look_up_rows(
         model, place, connection=connection, ttl_seconds=ttl_seconds, fetch=fetch, is_expected=is_expected
     )
 
 
-def _looked_up(
+def known_rows(model: type[Model], place: Place, connection: BaseDatabaseWrapper) -> Rows | None:
+    """Return rows of which the scope knows that they hold, None where more must be asked, by `look_up_rows`.
+
+    Then neither the server nor the outbox can say more: they tell of what was committed later.
+    See Note [The promise within a scope] in `scope`.
+
+    Queries: none, and no round trip.
+    """
+    if _get_running_loop() is not None:
+        _refuse_in_event_loop()
+    scope = current_scope()
+    if scope is None or scope.is_new:
+        return None
+    held = memory.get(place.key)
+    if held is None or not scope.knows(place.tags, held.tokens):
+        return None
+    if not options.CACHE_ENABLED or options.CACHE_MEMORY != "request" or not is_at_rest(connection):
+        return None
+    if cache_read.receivers:
+        cache_read.send(sender=model, outcome="hit", reason="")
+    return held.rows
+
+
+def look_up_rows(
     model: type[Model],
     place: Place,
     *,
@@ -101,7 +121,7 @@ def _looked_up(
     fetch: Callable[[], Rows],
     is_expected: Callable[[Rows], bool],
 ) -> Rows:
-    """Do for `read_rows` what takes more than this process knows."""
+    """Return rows as `read_rows` does, where `known_rows` has returned none."""
     lease = ""
     try:
         durations.require_keepable(place.key)
@@ -140,21 +160,6 @@ def _looked_up(
         if lease:
             _released(store, lease)
     return fetched
-
-
-def _known_rows(place: Place, connection: BaseDatabaseWrapper) -> Rows | None:
-    """Return rows of which the scope knows that they hold, None where more must be asked.
-
-    Then neither the server nor the outbox can say more: they tell of what was committed later.
-    See Note [The promise within a scope] in `scope`.
-    """
-    scope = current_scope()
-    if scope is None or scope.is_new or not options.CACHE_ENABLED or options.CACHE_MEMORY != "request":
-        return None
-    held = memory.get(place.key)
-    if held is None or scope.tokens(place.tags[: len(held.tokens)]) != held.tokens:
-        return None
-    return held.rows if is_at_rest(connection) else None
 
 
 @async_unsafe

@@ -48,6 +48,14 @@ class TokenScope:
         except KeyError:
             return None
 
+    def knows(self, tags: Sequence[str], tokens: Sequence[bytes | None]) -> bool:
+        """Say whether these are the tokens of the first of `tags`."""
+        known = self._tokens
+        for tag, token in zip(tags, tokens, strict=False):
+            if token is None or known.get(tag) != token:
+                return False
+        return True
+
     def remember(self, tags: Iterable[str], tokens: Iterable[bytes | None], *, moment: int) -> None:
         """Keep tokens that were asked for at `moment`; those with a writer in flight say nothing yet."""
         found = {
@@ -63,6 +71,12 @@ class TokenScope:
             self._forgotten += 1
             for tag in tags:
                 self._tokens.pop(tag, None)
+
+    def forget_all(self) -> None:
+        """Drop everything that is known or being asked for."""
+        with _lock:
+            self._forgotten += 1
+            self._tokens.clear()
 
 
 _current: Final[ContextVar[TokenScope | None]] = ContextVar("perfkit_token_scope", default=None)
@@ -116,6 +130,16 @@ def forget_everywhere(tags: Iterable[str]) -> None:
     written = tuple(tags)
     for scope in scopes:
         scope.forget(written)
+
+
+def forget_all_everywhere() -> None:
+    """Make every scope of the process forget all that it knows, for something was written."""
+    if not len(_open):
+        return
+    with _lock:
+        scopes = list(_open)
+    for scope in scopes:
+        scope.forget_all()
 
 
 def note_recent(tags: Sequence[str]) -> None:

@@ -84,6 +84,11 @@ class Settings(NamedTuple):
     temporary: frozenset[str]
 
 
+SETS_NOTHING: Final = Settings(
+    session=False, transaction=False, isolation=False, isolation_of_session=False, temporary=frozenset()
+)
+
+
 def may_set(sql: str) -> bool:
     """Say whether a SELECT may set anything."""
     lowered = sql.lower()

@@ -12,7 +12,13 @@ from typing import Final, NamedTuple
 
 from perfkit.caching.inserts import Insert, insert_of
 from perfkit.caching.registry import DeclaredColumn, TrackedTable, plain_table_name
-from perfkit.caching.sessions import commits_prepared, prepares_transaction, settings_in
+from perfkit.caching.sessions import (
+    SETS_NOTHING,
+    commits_prepared,
+    may_commit,
+    prepares_transaction,
+    settings_in,
+)
 from perfkit.caching.tags import any_write_tag, key_text, row_prefix, table_tag, value_tag
 
 MOST_ROW_TAGS: Final = 500
@@ -111,6 +117,8 @@ class Statement:
         changes_tables: Whether it may change a table, or who may read it.
         inserted: The table with declared columns whose new rows it gives values to, with quotes; else empty.
         by_key: How it names the rows it changes, where their former values are worth finding out.
+        concerns_nobody: Whether it may change rows, and neither those of a tracked table nor anything else that
+            matters: most writes are of this kind.
     """
 
     __slots__ = (
@@ -118,10 +126,13 @@ class Statement:
         "_is_divided",
         "_is_plain_insert",
         "_named",
+        "_row_names",
+        "_tables",
         "by_key",
         "changed",
         "changes_tables",
         "commits_prepared",
+        "concerns_nobody",
         "inserted",
         "is_read",
         "prepares",
@@ -143,15 +154,30 @@ class Statement:
         self._is_divided = False
         self._is_plain_insert = False
         self._insert: Insert | None = None
-        if self.is_read or not tracked:
+        self._tables: dict[str, tuple[str, ...]] = {}  # by database, as the next
+        self._row_names: dict[str, tuple[str, frozenset[str]]] = {}
+        self.concerns_nobody = False
+        if self.is_read:
             return
+        self._read_writes(sql, tracked)
+        self.concerns_nobody = not (
+            self.is_tracked
+            or self.changes_tables
+            or self.prepares
+            or self.commits_prepared
+            or self.sets != SETS_NOTHING
+            or may_commit(sql, by_release=True)
+        )
+
+    def _read_writes(self, sql: str, tracked: Mapping[str, TrackedTable]) -> None:
         self._named = _named_rows(sql, tracked)
         lowered = sql.lower()
         if TRUNCATE_CASCADE.search(sql) or CHANGES_SCHEMAS.search(sql):
             named = tuple(tracked.values())  # tables that the statement does not name are emptied too
         else:
             named = tuple(table for name, table in tracked.items() if _is_named(name, lowered))
-        self.written = tuple(table for table in named if table.is_read)
+        if self._named is None or self._named.table is not None:
+            self.written = tuple(table for table in named if table.is_read)
         self.changed = frozenset().union(*[table.changes for table in named])
         if any(table.cascades for table in named) and DELETES.search(sql):
             self.changed = self.changed.union(*[table.cascades for table in named])
@@ -164,6 +190,19 @@ class Statement:
             self._insert = insert_of(sql) if self._is_plain_insert else None
             if self._insert is not None:
                 self.inserted = f'"{self._insert.table}"'
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether it may change rows that cached reads depend on."""
+        return bool(self.written or self.changed)
+
+    def tables(self, database: str) -> tuple[str, ...]:
+        """Return the own tags of all tables whose rows it may change."""
+        tables = self._tables.get(database)
+        if tables is None:
+            names = {*self.changed, *[table.name for table in self.written]}
+            tables = self._tables[database] = tuple(table_tag(database, name) for name in names)
+        return tables
 
     def tags(self, database: str, params: object, *, many: bool) -> frozenset[str]:
         """Return the tags of the rows that the statement may change.
@@ -211,9 +250,12 @@ class Statement:
         keys = [table.to_pk(value) for value in params[len(params) - count :]]
         if None in keys:
             return None
-        prefix = row_prefix(database, table.name)
-        rows = [prefix + key_text(key) for key in keys if key is not None]
-        return frozenset((any_write_tag(database, table.name), *rows)) | self._changed_tags(database)
+        known = self._row_names.get(database)
+        if known is None:
+            always = self._changed_tags(database) | {any_write_tag(database, table.name)}
+            known = self._row_names[database] = (row_prefix(database, table.name), always)
+        prefix, always = known
+        return always.union([prefix + key_text(key) for key in keys if key is not None])
 
     def _changed_tags(self, database: str) -> frozenset[str]:
         kinds = (any_write_tag, table_tag)

@@ -66,6 +66,16 @@ class WriteTracker:
         return not connection.autocommit or self._commits.driver_is_in_transaction
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether no transaction is open, in a session that is like all others of its alias."""
+        connection = self._connection
+        if self._session_was_changed or connection.in_atomic_block:
+            return False
+        if connection.connection is None:
+            return bool(connection.settings_dict["AUTOCOMMIT"])
+        return connection.autocommit and not self._commits.driver_is_in_transaction
+
+    @property
     def keeps_snapshot(self) -> bool:
         """Whether the open transaction may see less than what others have committed since it began."""
         return self.in_transaction and (
@@ -105,8 +115,10 @@ class WriteTracker:
         if text.startswith("SELECT ") and ";" not in text and not may_set(text):
             return execute(sql, params, many, context)
         statement = statement_of(text, watched_tables())
+        if statement.concerns_nobody:
+            self._has_written |= self.in_transaction
+            return execute(sql, params, many, context)
         self._note_settings(statement.sets)
-        run = partial(execute, sql, params, many, context)
         if statement.changes_tables:
             forget_columns()
         cursor = context["cursor"].cursor
@@ -115,22 +127,32 @@ class WriteTracker:
                 self._observed, statement, lambda returning: execute(text + returning, params, many, context)
             )
             return observe(params=params, cursor=cursor)
+        run = partial(execute, sql, params, many, context)
         if not statement.is_read:
-            tags = statement.tags(tag_scope(self._connection), params, many=many)
-            if not self._keeps_values(statement):
-                tags |= statement.table_tags(tag_scope(self._connection))
-            if statement.prepares and (tags or self.pending):
+            tags = partial(self._tags_of, statement, params, many=many)
+            if statement.prepares and (self.pending or tags()):
                 return self._prepared(text, run)
-            if tags and not self.in_transaction:
-                answer = self._commits.statement(tags, run)
-                self._wrote_if_still_open(tags)
-                return answer
-            self.wrote(tags)
+            if statement.is_tracked and not self.in_transaction:
+                return self._committing(statement, run, tags)
+            self.wrote(tags())
+        return self._ended(statement, text, run)
+
+    def _committing(
+        self, statement: Statement, run: Callable[[], Any], tags: Callable[[], frozenset[str]]
+    ) -> Any:
+        """Run a write that commits by itself."""
+        tables = partial(statement.tables, tag_scope(self._connection))
+        answer = self._commits.statement(run, tags=tags, tables=tables)
+        if self.in_transaction:  # it has itself opened one, and left it open
+            self.wrote(tags())
+        return answer
+
+    def _ended(self, statement: Statement, text: str, run: Callable[[], Any]) -> Any:
+        """Run a statement that may end the open transaction."""
         if statement.commits_prepared:
             return self._commits.prepared(run)
-        answer = (
-            self._commits.transaction(self.pending, run) if self.pending and self._may_commit(text) else run()
-        )
+        ends = self.pending and self._may_commit(text)
+        answer = self._commits.transaction(self.pending, run) if ends else run()
         if not self.in_transaction:
             self._forget()
         return answer
@@ -157,6 +179,11 @@ class WriteTracker:
             self._forget()
         else:
             self._django_set_autocommit(autocommit)
+
+    def _tags_of(self, statement: Statement, params: Any, *, many: bool) -> frozenset[str]:
+        scope = tag_scope(self._connection)
+        tags = statement.tags(scope, params, many=many)
+        return tags if self._keeps_values(statement) else tags | statement.table_tags(scope)
 
     def _can_observe(self, statement: Statement, params: Any, cursor: Any, *, many: bool) -> bool:
         """Say whether the statement can tell which values of declared columns it changes."""
@@ -228,11 +255,6 @@ class WriteTracker:
         self._session_was_changed_locally |= sets.transaction
         self._isolation_was_set |= sets.isolation
         self._isolation_was_set_for_session |= sets.isolation_of_session
-
-    def _wrote_if_still_open(self, tags: frozenset[str]) -> None:
-        """Keep the tags of a statement that has itself opened a transaction and left it open."""
-        if self.in_transaction:
-            self.wrote(tags)
 
     def _forget(self) -> None:
         self.pending.clear()

@@ -31,6 +31,11 @@ class Converters:
             if isinstance(expression, ColPairs)
         ]
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether any value becomes another one."""
+        return bool(self._expressions or self._tuples)
+
     def __call__(self, rows: Iterable[Row], connection: BaseDatabaseWrapper) -> Iterable[Row]:
         """Return `rows` as Django shows them; the given ones are left as they are."""
         if self._expressions:

@@ -37,7 +37,8 @@ class Hydrator:
     """
 
     def __init__(self, compiler: SQLCompiler, iterable_class: type) -> None:
-        self._convert = Converters(compiler)
+        converters = Converters(compiler)
+        self._convert = converters if converters.is_needed else None
         self._assemble = ASSEMBLERS[iterable_class](compiler)
 
     def __call__(
@@ -50,7 +51,8 @@ class Hydrator:
             connection: Whose converters apply.
             alias: The database that instances say they come from; the connection's where left out.
         """
-        return self._assemble(alias or connection.alias, self._convert(rows, connection))
+        shown = rows if self._convert is None else self._convert(rows, connection)
+        return self._assemble(alias or connection.alias, shown)
 
 
 def hydrator_for(compiler: SQLCompiler, iterable_class: type) -> Hydrator | None:

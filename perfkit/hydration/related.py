@@ -23,7 +23,7 @@ Program = Callable[[str, Iterable[Row], dict[int, FromDb]], list[Model]]
 class Node:
     """One model of the tree: which columns of the row are its own, and how it hangs on its parent.
 
-    `positions` says where each of `attnames` stands in the row.
+    `positions` says where each of `attnames` stands in the row, which has `width` columns.
     `set_local(parent, child)` and `set_remote(child, parent)` are Django's; the root has neither.
     """
 
@@ -31,6 +31,7 @@ class Node:
     model: type[Model]
     attnames: list[str]
     positions: list[int]
+    width: int
     children: list[Node]
     set_local: Setter | None = None
     set_remote: Setter | None = None
@@ -44,6 +45,8 @@ class Node:
     def values(self) -> str:
         """The source of this model's values."""
         first = self.positions[0]
+        if self.positions == list(range(self.width)):
+            return "row"
         if self.positions == list(range(first, first + len(self.positions))):
             return f"row[{first}:{first + len(self.positions)}]"
         return f"pick_{self.number}(row)"
@@ -79,6 +82,7 @@ def _node(klass_info: dict[str, Any], attnames: Sequence[str], *, numbers: Itera
         model=model,
         attnames=[attnames[position] for position in positions],
         positions=positions,
+        width=len(attnames),
         children=[
             _node(info, attnames, numbers=numbers) for info in klass_info.get("related_klass_infos", ())
         ],
@@ -113,7 +117,8 @@ class ModelRows:
         program = self._programs.get(by_from_db)
         if program is None:
             program = self._programs[by_from_db] = self._compile(by_from_db)
-        return program(alias, rows, {number: _from_db(self._nodes[number].model) for number in by_from_db})
+        from_db = {number: _from_db(self._nodes[number].model) for number in by_from_db} if by_from_db else {}
+        return program(alias, rows, from_db)
 
     def _compile(self, by_from_db: frozenset[int]) -> Program:
         names: dict[str, Any] = {}
