@@ -28,6 +28,9 @@ Value = int | str | datetime.date | uuid.UUID
 Call = tuple[str, tuple[Any, ...]]
 """A method's name; then of a filter the keywords, each with the type of its value, of others the arguments."""
 
+UsedLookup = tuple[Any, str, type]
+"""A field, the name of a lookup, and the class that stands for it there."""
+
 MOST_CALLS: Final = 2_000
 """Sequences of calls known in a process; beyond, all are forgotten and learnt anew."""
 
@@ -77,14 +80,17 @@ class Unbuilt(NamedTuple):
 
     def learn(self, call: Call, values: tuple[Value, ...], query: Query) -> None:
         """Take note of the query that Django has made of one call more, unless it is known already."""
-        known = self.calls.known
-        if call in known:
+        calls = self.calls
+        if call in calls.known:
             return
-        made = (*self.calls.made, call)
-        is_plain = call[0] not in CONDITIONS or _is_plain(query, made, self.values + values)
-        with _lock:
-            _count()
-            known.setdefault(call, Calls(self.calls.model, made) if is_plain else None)
+        made = (*calls.made, call)
+        found = list(_conditions(query.where))
+        is_plain = call[0] not in CONDITIONS or _are_plain(found, made, self.values + values)
+        lookups = (
+            {(each.lhs.output_field, each.lookup_name, type(each)) for each in found} if is_plain else ()
+        )
+        following = Calls(calls.model, made, lookups)
+        calls.learn(call, following if is_plain and following.are_as_learnt else None)
 
     def after(self, call: Call, values: tuple[Value, ...]) -> Unbuilt | None:
         """Return this with one call more, None where that has to be carried out."""
@@ -103,13 +109,36 @@ class Calls:
         kept: What `queries` knows of them.
     """
 
-    __slots__ = ("kept", "known", "made", "model")
+    __slots__ = ("_generation", "_lookups", "kept", "known", "made", "model")
 
-    def __init__(self, model: type[Model], made: tuple[Call, ...] = ()) -> None:
+    def __init__(
+        self, model: type[Model], made: tuple[Call, ...] = (), lookups: Iterable[UsedLookup] = ()
+    ) -> None:
         self.model = model
         self.made = made
         self.known: dict[Call, Calls | None] = {}
         self.kept: Any = None
+        self._lookups = tuple(lookups)
+        self._generation = _generation
+
+    def learn(self, call: Call, following: Calls | None) -> None:
+        """Keep what one call more leads to, in the place of older things where there are too many."""
+        global _generation, _number  # noqa: PLW0603  # of all in the process
+        with _lock:
+            if _number >= MOST_CALLS:
+                _roots.clear()
+                _number = 0
+                _generation += 1
+            if self._generation != _generation:  # somebody has held it while all were forgotten
+                self.known.clear()
+                self._generation = _generation
+            _number += 1
+            self.known.setdefault(call, following)
+
+    @property
+    def are_as_learnt(self) -> bool:
+        """Whether Django would make the same conditions now: a project may register other lookups at any time."""
+        return all(field.get_lookup(name) is lookup for field, name, lookup in self._lookups)
 
     @property
     def is_sliced(self) -> bool:
@@ -170,9 +199,7 @@ def naming_of(unbuilt: Unbuilt) -> Naming | None:
 def root_of(model: type[Model]) -> Unbuilt:
     """Return what stands for all rows of a model."""
     root = _roots.get(model)
-    if root is None:
-        root = _keep(model, Unbuilt(Calls(model), ()))
-    return root
+    return _roots.setdefault(model, Unbuilt(Calls(model), ())) if root is None else root
 
 
 def conditions(kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Value, ...]] | None:
@@ -197,14 +224,13 @@ def _with_values(form: tuple[tuple[str, Any], ...], values: Iterator[Value]) -> 
     return {name: next(values) if kind in FIELDS else kind for name, kind in form}
 
 
-def _is_plain(query: Query, made: Iterable[Call], values: Iterable[Value]) -> bool:
+def _are_plain(found: Sequence[Any], made: Iterable[Call], values: Iterable[Value]) -> bool:
     """Say whether the calls make the same conditions with all values of these types, and these as they are."""
     given: list[Value] = []
     left = iter(values)
     for method, form in made:
         kept = _with_values(form, left) if method in CONDITIONS else {}
         given += [kept[name] for name in sorted(kept) if type(kept[name]) in FIELDS]  # as `Q` has them
-    found = list(_conditions(query.where))
     taken = [
         condition.rhs for condition in found if isinstance(condition, Lookup) and not _is_constant(condition)
     ]
@@ -225,7 +251,7 @@ def _has_one_form(condition: Any) -> bool:
         return False
     if not _is_djangos(condition) or type(condition.lhs) is not Col:
         return False
-    field: Any = condition.lhs.target
+    field: Any = condition.lhs.output_field
     while field.is_relation and _is_djangos(field):
         field = field.target_field
     is_taken = condition.lookup_name != "isnull" and field.get_internal_type() in FIELDS.get(
@@ -268,30 +294,17 @@ def _are_same(values: Sequence[object], others: Sequence[object]) -> bool:
 
 _roots: Final[dict[type[Model], Unbuilt]] = {}
 _number = 0
+_generation = 0
 _lock: Final = fork_safe_lock()
-
-
-def _keep(model: type[Model], root: Unbuilt) -> Unbuilt:
-    with _lock:
-        _count()
-        return _roots.setdefault(model, root)
-
-
-def _count() -> None:
-    """Count one sequence more; where there are too many, forget all."""
-    global _number  # noqa: PLW0603  # of all in the process
-    if _number >= MOST_CALLS:
-        _roots.clear()
-        _number = 0
-    _number += 1
 
 
 def forget_calls() -> None:
     """Forget all that was learnt, as a process that has just started."""
-    global _number  # noqa: PLW0603  # of all in the process
+    global _generation, _number  # noqa: PLW0603  # of all in the process
     with _lock:
         _roots.clear()
         _number = 0
+        _generation += 1
 
 
 def known_calls() -> int:

@@ -184,7 +184,7 @@ def prepared_unbuilt(unbuilt: Unbuilt) -> PreparedRead | None:
         naming = naming_of(unbuilt)
         known = naming is not None and (_shape_of(naming.skeleton, unbuilt.build()), naming)
         unbuilt.calls.kept = known
-    if known is False:
+    if known is False or not unbuilt.calls.are_as_learnt:
         return None
     shape, naming = known  # type: ignore[misc]  # it is a pair
     _require_allowed(shape.reach)

@@ -24,7 +24,7 @@ from perfkit.caching.coherence import breaker
 from perfkit.caching.entries import UnstorableError, decoded, encoded, shareable_until
 from perfkit.caching.flights import durations, pauses
 from perfkit.caching.memory import Tokens, memory
-from perfkit.caching.scope import TokenScope, current_scope, note_recent, recent_tags
+from perfkit.caching.scope import Question, begin_question, current_scope, note_recent, recent_tags
 from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import lease_name
 from perfkit.caching.trust import (
@@ -123,15 +123,18 @@ def look_up_rows(
 ) -> Rows:
     """Return rows as `read_rows` does, where `known_rows` has returned none."""
     lease = ""
+    question = begin_question()
     try:
         durations.require_keepable(place.key)
         store = usable_store(model, connection, place.tags[: place.lasting])
-        rows, found = _recalled(store, place, is_expected, connection, ttl_seconds)
+        rows, found = _recalled(store, place, question, is_expected, connection, ttl_seconds=ttl_seconds)
         if rows is None:
             require_committed_view(connection)
             taken = _usable_tokens(store, place, found)
             if durations.needs_flight(place.family) and not is_in_transaction(connection):
-                look = partial(_recalled, store, place, is_expected, connection, ttl_seconds)
+                look = partial(
+                    _recalled, store, place, question, is_expected, connection, ttl_seconds=ttl_seconds
+                )
                 rows, taken, lease = _waited(store, place, taken, look)
     except (Bypass, UnstorableError) as reason:
         tell_bypass(model, str(reason))
@@ -208,8 +211,10 @@ def _released(store: Store, lease: str) -> None:
 def _recalled(
     store: Store,
     place: Place,
+    question: Question | None,
     is_expected: Callable[[Rows], bool],
     connection: BaseDatabaseWrapper,
+    *,
     ttl_seconds: int,
 ) -> tuple[Rows | None, Tokens]:
     """Return what is kept at a place, None where nothing is that still holds, and the tokens of its tags.
@@ -219,13 +224,14 @@ def _recalled(
         and two where the memory holds what is void.
     """
     mode = options.CACHE_MEMORY if store.is_shared else "off"
-    scope = current_scope() if mode == "request" else None
+    if mode != "request":
+        question = None
     held = memory.get(place.key) if mode != "off" else None
     if held is not None and _may_show(held.rows, place, connection):
         tags = place.tags[: len(held.tokens)]
-        if scope is not None and scope.tokens(tags) == held.tokens:
+        if question is not None and question.scope.knows(tags, held.tokens):
             return held.rows, held.tokens
-        if _asked(scope, tags, store.tokens) == held.tokens:
+        if _asked(question, tags, store.tokens) == held.tokens:
             return held.rows, held.tokens
     entry = None
 
@@ -234,7 +240,7 @@ def _recalled(
         entry, found = store.read(place.key, tags)
         return found
 
-    found = _asked(scope, place.tags, read)
+    found = _asked(question, place.tags, read)
     if entry is None:
         return None, found
     rows, used = _rows_in(entry, place, found)
@@ -262,18 +268,19 @@ def _may_show(rows: Rows, place: Place, connection: BaseDatabaseWrapper) -> bool
     return bool(rows) or not has_written(connection, place.tags[place.lasting :])
 
 
-def _asked(scope: TokenScope | None, tags: tuple[str, ...], ask: Callable[[Sequence[str]], Tokens]) -> Tokens:
+def _asked(
+    question: Question | None, tags: tuple[str, ...], ask: Callable[[Sequence[str]], Tokens]
+) -> Tokens:
     """Ask for the tokens of `tags`; within a scope remember them, and at its first read ask for late ones too."""
-    moment = 0 if scope is None else scope.moment
     wanted = tags
-    if scope is not None and scope.is_new:
+    if question is not None and question.scope.is_new:
         wanted = (*tags, *(tag for tag in recent_tags() if tag not in tags))
     found = ask(wanted)
     if breaker.is_open:
         breaker.succeeded()
-    if scope is None:
+    if question is None:
         return found
-    scope.remember(wanted, found, moment=moment)
+    question.remember(wanted, found)
     note_recent(tags)
     return found[: len(tags)]
 

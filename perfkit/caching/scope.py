@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.tokens import is_in_flight
@@ -39,14 +39,6 @@ class TokenScope:
     def moment(self) -> int:
         """A number that changes when something is forgotten; what was asked for before is not remembered after."""
         return self._forgotten
-
-    def tokens(self, tags: Sequence[str]) -> tuple[bytes, ...] | None:
-        """Return the tokens of all `tags`, None where one is not known."""
-        known = self._tokens
-        try:
-            return tuple([known[tag] for tag in tags])
-        except KeyError:
-            return None
 
     def knows(self, tags: Sequence[str], tokens: Sequence[bytes | None]) -> bool:
         """Say whether these are the tokens of the first of `tags`."""
@@ -79,6 +71,21 @@ class TokenScope:
             self._tokens.clear()
 
 
+class Question(NamedTuple):
+    """One read of a scope, which may have to ask for tokens.
+
+    It is begun before the read looks whether the cache may be trusted:
+    what is written between that look and the answer is not remembered, whoever has told of it and how.
+    """
+
+    scope: TokenScope
+    moment: int
+
+    def remember(self, tags: Iterable[str], tokens: Iterable[bytes | None]) -> None:
+        """Have the scope keep the tokens that were answered."""
+        self.scope.remember(tags, tokens, moment=self.moment)
+
+
 _current: Final[ContextVar[TokenScope | None]] = ContextVar("perfkit_token_scope", default=None)
 _open: Final[weakref.WeakSet[TokenScope]] = weakref.WeakSet()
 _recent: Final[OrderedDict[str, None]] = OrderedDict()
@@ -89,6 +96,12 @@ def current_scope() -> TokenScope | None:
     """Return the scope that this code runs in, None outside of requests and tasks, and after their end."""
     scope = _current.get()
     return scope if scope is not None and scope.is_open else None
+
+
+def begin_question() -> Question | None:
+    """Return what may be remembered of the answer, None outside of scopes."""
+    scope = current_scope()
+    return None if scope is None else Question(scope, scope.moment)
 
 
 def begin_scope() -> TokenScope | None:

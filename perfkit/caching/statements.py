@@ -48,6 +48,9 @@ CHANGES_TABLES: Final = re.compile(r"\b(?:alter|drop|create|grant|revoke)\b", re
 CHANGES_SCHEMAS: Final = re.compile(r"\b(?:alter\s+schema|drop\s+(?:schema|owned))\b", re.IGNORECASE)
 """What may put other tables under the names of all."""
 
+ESCAPED_NAME: Final = 'u&"'
+"""Begins a name whose letters PostgreSQL lets stand as numbers."""
+
 HARMLESS_CREATE: Final = re.compile(
     r"\s*create\s+(?:(?:unique\s+)?index|extension|type|domain|sequence|schema|role|user|database|statistics"
     r"|collation|tablespace|publication|subscription)\b",
@@ -172,8 +175,10 @@ class Statement:
     def _read_writes(self, sql: str, tracked: Mapping[str, TrackedTable]) -> None:
         self._named = _named_rows(sql, tracked)
         lowered = sql.lower()
-        if TRUNCATE_CASCADE.search(sql) or CHANGES_SCHEMAS.search(sql):
-            named = tuple(tracked.values())  # tables that the statement does not name are emptied too
+        if TRUNCATE_CASCADE.search(sql) or CHANGES_SCHEMAS.search(sql) or ESCAPED_NAME in lowered:
+            named = tuple(
+                tracked.values()
+            )  # some of them that the statement does not name as they are named here
         else:
             named = tuple(table for name, table in tracked.items() if _is_named(name, lowered))
         if self._named is None or self._named.table is not None:

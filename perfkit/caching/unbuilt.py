@@ -12,6 +12,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.sql import Query
 
 from perfkit.caching.calls import SLICE, Call, Unbuilt, Value, conditions, root_of
+from perfkit.caching.locks import fork_safe_lock
 
 M = TypeVar("M", bound=Model)
 
@@ -26,11 +27,13 @@ CARRIED: Final = tuple(vars(QuerySet(None)).keys() - NOT_CARRIED)
 
 CALLS: Final = (
     *("__init__", "_clone", "_chain", "query", "filter", "exclude", "order_by", "select_related"),
-    *("__getitem__", "_filter_or_exclude", "_filter_or_exclude_inplace"),
+    *("__getitem__", "_filter_or_exclude", "_filter_or_exclude_inplace", "_not_support_combined_queries"),
 )
 """Where a class of the project's has one of these of its own, each call is carried out."""
 
 OWN: Final = "perfkit.caching."
+
+_lock: Final = fork_safe_lock()
 
 
 class UnbuiltQuerySet(QuerySet[M]):
@@ -80,7 +83,7 @@ class UnbuiltQuerySet(QuerySet[M]):
     def __getitem__(self, k: Any) -> Any:
         """Return a row, or those of a slice."""
         if type(k) is slice and k.step is None and self._result_cache is None:
-            low, high = k.start or 0, k.stop
+            low, high = 0 if k.start is None else k.start, k.stop
             if type(low) is int and type(high) is int and 0 <= low < high:
                 return self._called(SLICE, (low, high), (k,), {})
         return super().__getitem__(k)
@@ -99,7 +102,10 @@ class UnbuiltQuerySet(QuerySet[M]):
         """Have a query where anybody may change it from now on."""
         asked = self._query
         if type(asked) is Unbuilt:
-            self._query = asked.build()
+            query = asked.build()
+            with _lock:
+                if self._query is asked:  # else another thread's is the one that people have seen
+                    self._query = query
 
     def _conditioned(self, method: str, args: Any, kwargs: dict[str, Any]) -> Self:
         asked = None if args or self._defer_next_filter else conditions(kwargs)  # type: ignore[attr-defined]  # missing in the stubs
@@ -136,8 +142,9 @@ class UnbuiltQuerySet(QuerySet[M]):
         return clone  # type: ignore[no-any-return]
 
     def _clone(self) -> Self:
-        if type(self._query) is Unbuilt:
-            return self._standing_for(self._query)
+        asked = self._query  # once: another thread may have it built at any moment
+        if type(asked) is Unbuilt:
+            return self._standing_for(asked)
         return super()._clone()  # type: ignore[misc,no-any-return]  # missing in the stubs
 
 

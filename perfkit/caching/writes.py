@@ -68,12 +68,7 @@ class WriteTracker:
     @property
     def is_at_rest(self) -> bool:
         """Whether no transaction is open, in a session that is like all others of its alias."""
-        connection = self._connection
-        if self._session_was_changed or connection.in_atomic_block:
-            return False
-        if connection.connection is None:
-            return bool(connection.settings_dict["AUTOCOMMIT"])
-        return connection.autocommit and not self._commits.driver_is_in_transaction
+        return not self.in_transaction and not self.has_own_session
 
     @property
     def keeps_snapshot(self) -> bool:
@@ -116,8 +111,9 @@ class WriteTracker:
             return execute(sql, params, many, context)
         statement = statement_of(text, watched_tables())
         if statement.concerns_nobody:
-            self._has_written |= self.in_transaction
-            return execute(sql, params, many, context)
+            answer = execute(sql, params, many, context)
+            self._passed()
+            return answer
         self._note_settings(statement.sets)
         if statement.changes_tables:
             forget_columns()
@@ -156,6 +152,13 @@ class WriteTracker:
         if not self.in_transaction:
             self._forget()
         return answer
+
+    def _passed(self) -> None:
+        """Note that a write has run which concerns nobody; its text may have begun or ended a transaction."""
+        if self.in_transaction:
+            self._has_written = True
+        else:
+            self._forget()
 
     def commit(self) -> None:
         """Stand in for the connection's `_commit`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -13,10 +14,11 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
 
+from perfkit.caching import reads as reads_room
 from perfkit.caching import token_scope
 from perfkit.caching.memory import memory
 from perfkit.caching.scope import TokenScope, current_scope
-from perfkit.caching.store import current_store
+from perfkit.caching.store import StoreError, current_store
 from tests.caching.conftest import Outcome
 from tests.testapp.models import Bundle, Item
 
@@ -160,9 +162,39 @@ class TestPromise:
         moment = scope.moment
         scope.forget(["r:1"])
         scope.remember(["r:1", "r:2"], [b"g1", b"g2"], moment=moment)
-        assert scope.tokens(["r:2"]) is None
+        assert not scope.knows(["r:2"], [b"g2"])
         scope.remember(["r:1", "r:2"], [b"g1", b"g2"], moment=scope.moment)
-        assert scope.tokens(["r:1", "r:2"]) == (b"g1", b"g2")
+        assert scope.knows(["r:1", "r:2"], [b"g1", b"g2"])
+        assert not scope.knows(["r:1", "r:2"], [b"g1", b"g3"])
+        assert not scope.knows(["r:1", "r:3"], [b"g1", None])
+
+    def test_it_remembers_nothing_that_it_asks_for_after_a_write_of_which_the_server_does_not_know(
+        self, item: Item, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The write begins and returns between the look whether the cache may be trusted and the question."""
+        look = reads_room.usable_store
+
+        def unheard(*_: object, **__: object) -> None:
+            raise StoreError("a packet was lost")
+
+        def write() -> None:
+            with monkeypatch.context() as patched:
+                patched.setattr(type(current_store()), "mark", unheard)
+                Item.plain.filter(pk=item.pk).update(name="new")
+            connections.close_all()
+
+        def look_and_be_slow(*args: Any) -> Any:
+            monkeypatch.setattr(reads_room, "usable_store", look)
+            store = look(*args)
+            thread = threading.Thread(target=write)
+            thread.start()
+            thread.join()
+            return store
+
+        monkeypatch.setattr(reads_room, "usable_store", look_and_be_slow)
+        with token_scope():
+            assert name(item) == "old"  # began before the write
+            assert [name(item) for _ in range(3)] == ["new"] * 3
 
     def test_it_remembers_no_writer_in_flight(self) -> None:
         scope = TokenScope()

@@ -184,6 +184,10 @@ def test_it_names_every_tracked_table_that_a_cascade_may_empty() -> None:
     assert of("volume") <= tags('TRUNCATE "not_tracked" RESTART IDENTITY CASCADE;')
 
 
+def test_it_takes_a_name_with_escaped_letters_for_that_of_any_table() -> None:
+    assert of("item") <= tags('UPDATE U&"testapp\\005fitem" SET count = 1')
+
+
 def test_it_keeps_to_the_rows_though_the_tables_name_holds_that_of_another() -> None:
     assert (
         tags('UPDATE "testapp_itemnote" SET "text" = %s WHERE "testapp_itemnote"."id" = %s', ("x", 1))

@@ -166,6 +166,7 @@ REFUSED: dict[str, tuple[Chain, type[Exception]]] = {
     "filter of a slice": (lambda of: of.filter(whole=1)[:5].filter(whole=2), TypeError),
     "order of a slice": (lambda of: of.filter(whole=1)[:5].order_by("id"), TypeError),
     "negative slice": (lambda of: of.filter(whole=1)[-5:3], ValueError),
+    "slice from a text": (lambda of: of.filter(whole=1)["":5], TypeError),
 }
 
 
@@ -285,6 +286,13 @@ class LoudAndCached(CachedQuerySet[Any], Loud):
     """Its `filter` is that of this room, and calls another one."""
 
 
+class Combinable(CachedQuerySet[Any]):
+    """Has a say before each call."""
+
+    def _not_support_combined_queries(self, operation_name: str) -> None:
+        raise NotImplementedError(operation_name)
+
+
 class OwnWords(CachedQuerySet[Any]):
     def wholes(self, number: int) -> Any:
         return self.filter(whole=number)
@@ -294,6 +302,12 @@ class OwnWords(CachedQuerySet[Any]):
 def test_a_filter_of_the_project_is_always_called(queryset_class: type[QuerySet[Any]]) -> None:
     queryset = learnt(queryset_class(Sample), lambda of: of.filter(whole=1))
     assert "13" in str(queryset.query)
+
+
+def test_what_the_project_asks_before_each_call_is_asked() -> None:
+    for _ in range(3):
+        with pytest.raises(NotImplementedError, match="filter"):
+            Combinable(Sample).filter(whole=1)
 
 
 def test_methods_of_the_project_may_be_written_down() -> None:
@@ -307,8 +321,17 @@ def test_a_lookup_of_the_project_is_carried_out() -> None:
         def get_prep_lookup(self) -> Any:
             return str(super().get_prep_lookup()).upper()
 
+    def named_as_built(queryset: Any) -> bool:
+        prepared = prepared_unbuilt(asked(queryset))
+        return prepared is not None
+
     with register_lookup(type(Sample._meta.get_field("short")), Upper):
         assert not is_unbuilt(learnt(Sample.objects, lambda of: of.filter(short="a")))
+    calls.forget_calls()
+    assert named_as_built(learnt(Sample.objects, lambda of: of.filter(short="a")))
+    with register_lookup(type(Sample._meta.get_field("short")), Upper):
+        assert not named_as_built(Sample.objects.filter(short="a"))
+    assert named_as_built(Sample.objects.filter(short="a"))
 
 
 @pytest.mark.django_db
@@ -343,6 +366,51 @@ def test_there_are_never_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("whole", "big", "short", "text", "slug", "key", "day"):
         learnt(Sample.objects, lambda of, name=name: of.filter(**{name: None}))
     assert calls.known_calls() <= 5
+
+
+def test_nor_under_a_queryset_that_a_view_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "MOST_CALLS", 5)
+    held = Sample.objects.all()
+    for number in range(40):
+        held.select_related(f"nothing_{number}")  # Django refuses it later
+    assert len(asked(held).calls.known) <= 5
+
+
+class Hurried(CachedQuerySet[Any]):
+    """Is built by another thread as soon as somebody has looked at what stands for its query."""
+
+    is_watched = False
+
+    @property
+    def _query(self) -> Any:  # type: ignore[override]
+        there = vars(self)["there"]
+        if self.is_watched and type(there) is Unbuilt:
+            vars(self)["there"] = there.build()
+        return there
+
+    @_query.setter
+    def _query(self, value: Any) -> None:
+        vars(self)["there"] = value
+
+
+def test_a_clone_never_shares_its_query() -> None:
+    queryset = learnt(Hurried(Sample), lambda of: of.filter(whole=1))
+    queryset.is_watched = True
+    assert queryset.none().query.is_empty()
+    assert not queryset.query.is_empty()
+
+
+def test_there_is_one_query_whoever_builds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    queryset = learnt(Sample.objects, lambda of: of.filter(whole=1))
+    build, seen = Unbuilt.build, []
+
+    def build_slowly(unbuilt: Unbuilt) -> Any:
+        monkeypatch.setattr(Unbuilt, "build", build)
+        seen.append(queryset.query)  # as another thread would
+        return build(unbuilt)
+
+    monkeypatch.setattr(Unbuilt, "build", build_slowly)
+    assert queryset.query is seen[0]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -750,3 +750,28 @@ class TestRowsWritten:
     def test_it_refuses_a_signal_outside_a_transaction(self, item: Item) -> None:
         with pytest.raises(RuntimeError, match="outside the transaction"):
             self.send(operation="update", pks=[item.pk])
+
+
+@on_postgres
+@pytest.mark.parametrize(
+    ("sql", "is_open"),
+    [
+        ("BEGIN; INSERT INTO testapp_itemnote (item_id, text) VALUES (%s, 'a')", True),
+        ("INSERT INTO testapp_itemnote (item_id, text) VALUES (%s, 'a'); BEGIN", True),
+        ("INSERT INTO testapp_itemnote (item_id, text) VALUES (%s, 'a'); ROLLBACK", False),
+    ],
+)
+def test_a_write_to_another_table_may_begin_and_end_a_transaction(
+    item: Item, sql: str, is_open: bool
+) -> None:
+    tracker = tracker_of(connections["default"])
+    assert tracker is not None
+    with connection.cursor() as cursor:
+        if not is_open:
+            cursor.execute("BEGIN")
+            cursor.execute("UPDATE testapp_item SET name = 'new' WHERE id = %s", [item.pk])
+        cursor.execute(sql.replace("%s", str(item.pk)))
+        assert (tracker.in_transaction, tracker.has_written) == (is_open, is_open)
+        assert not tracker.pending
+        cursor.execute("ROLLBACK")
+    assert name(item.pk) == "old"
