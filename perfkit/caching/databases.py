@@ -42,11 +42,17 @@ def entry_scope(connection: BaseDatabaseWrapper) -> str:
 
 
 class _Scopes(NamedTuple):
-    """What names the database of a connection, as long as its settings are these."""
+    """What names the database of a connection, as long as its settings are these.
+
+    Args:
+        driver: The driver's connection that was open then; as long as it is, its database is this one.
+            None where a fork would make it another.
+    """
 
     settings: tuple[Any, ...]
     tags: str
     entries: str
+    driver: Any
 
 
 _settings: Final = itemgetter("ENGINE", "HOST", "PORT", "NAME", "USER", "TIME_ZONE")
@@ -54,21 +60,30 @@ _settings: Final = itemgetter("ENGINE", "HOST", "PORT", "NAME", "USER", "TIME_ZO
 
 def _scopes(connection: BaseDatabaseWrapper) -> _Scopes:
     """Return the names, made anew where settings have changed, as tests and tenants do."""
+    known: _Scopes | None = getattr(connection, ATTRIBUTE, None)
+    driver = connection.connection
+    if known is not None and driver is not None and known.driver is driver:
+        return known
+    settings = _settings_of(connection)
+    if known is None or known.settings != settings:
+        parts = ["" if part is None else str(part) for part in settings]
+        known = _Scopes(settings, _digest(parts[NAME]), _digest(*parts), None)
+        setattr(connection, ATTRIBUTE, known)
+    if connection.vendor == "postgresql":
+        setattr(connection, ATTRIBUTE, known._replace(driver=driver))
+    return known
+
+
+def _settings_of(connection: BaseDatabaseWrapper) -> tuple[Any, ...]:
     settings_dict = connection.settings_dict
     options = settings_dict["OPTIONS"]
-    settings = (
+    return (
         *_settings(settings_dict),
         options.get("options"),
         options.get("service"),
         options.get("assume_role"),
         None if connection.vendor == "postgresql" else _own_name(connection),
     )
-    known: _Scopes | None = getattr(connection, ATTRIBUTE, None)
-    if known is None or known.settings != settings:
-        parts = ["" if part is None else str(part) for part in settings]
-        known = _Scopes(settings, _digest(parts[NAME]), _digest(*parts))
-        setattr(connection, ATTRIBUTE, known)
-    return known
 
 
 def _own_name(connection: BaseDatabaseWrapper) -> str | None:

@@ -137,8 +137,9 @@ class WriteTracker:
         self, statement: Statement, run: Callable[[], Any], tags: Callable[[], frozenset[str]]
     ) -> Any:
         """Run a write that commits by itself."""
-        tables = partial(statement.tables, tag_scope(self._connection))
-        answer = self._commits.statement(run, tags=tags, tables=tables)
+        answer = self._commits.statement(
+            run, tags=tags, tables=lambda: statement.tables(tag_scope(self._connection))
+        )
         if self.in_transaction:  # it has itself opened one, and left it open
             self.wrote(tags())
         return answer

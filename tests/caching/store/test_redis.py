@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 from django.conf import LazySettings
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perfkit.caching.store import StoreError, current_store
 from perfkit.caching.store.redis import RedisStore
+from perfkit.caching.store.server import packed
 from perfkit.caching.tokens import is_in_flight, new_writer
 from project.services.state import LOOPBACK
 from tests.caching.conftest import wait_until
@@ -62,6 +65,12 @@ def test_it_needs_one_command_for_any_number_of_tags(
     told = client.info("commandstats")
     counted = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in told.items()}
     assert {name: calls for name, calls in counted.items() if name in ONLY_FROM_OUTSIDE} == {command: 1}
+
+
+@given(st.lists(st.text() | st.binary() | st.integers(), min_size=1))
+def test_it_writes_commands_down_as_redis_py_does(command: list[str | bytes | int]) -> None:
+    command = ["EVALSHA", *command]
+    assert packed(*command) == b"".join(redis.Connection().pack_command(*command))
 
 
 def test_it_needs_one_command_to_fill(store: RedisStore, client: redis.Redis) -> None:
