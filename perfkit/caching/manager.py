@@ -72,6 +72,9 @@ class CachedManager(models.Manager[M]):
 
     _queryset_class: type[QuerySet[Any]] = CachedQuerySet
 
+    _known: tuple[type[Model], TrackedModel | None] | None = None
+    """How rows of a model are cached by their keys, decided at the first `get`."""
+
     def __init__(
         self, *, ttl: int | None = None, by: Sequence[str] = (), tables: Sequence[str] | None = None
     ) -> None:
@@ -120,19 +123,18 @@ class CachedManager(models.Manager[M]):
         [(name, value)] = kwargs.items()
         if name == "pk" or name == tracked.pk_name:  # noqa: PLR1714  # a set would be made each time
             pk = tracked.to_pk(value)
-            return self.get_queryset().get(pk=value) if pk is None else self._get_by_key(tracked, pk)
+            if pk is None:
+                return self.get_queryset().get(pk=value)
+            row: M | None = read_one(tracked, pk, alias=self._alias, ttl_seconds=self._seconds)
+            if row is None:
+                missing = f"{self.model._meta.object_name} matching query does not exist."
+                raise self.model.DoesNotExist(missing)  # type: ignore[attr-defined]
+            return row
         column = tracked.unique.get(name)
         key = None if column is None else column.to_key(value)
         if column is None or key is None:
             return self.get_queryset().get(**kwargs)
         return self._get_by_unique(tracked, column, key, kwargs)
-
-    def _get_by_key(self, tracked: TrackedModel, pk: PrimaryKey) -> M:
-        row: M | None = read_one(tracked, pk, alias=self._alias, ttl_seconds=self._seconds)
-        if row is None:
-            missing = f"{self.model._meta.object_name} matching query does not exist."
-            raise self.model.DoesNotExist(missing)  # type: ignore[attr-defined]
-        return row
 
     def _get_by_unique(
         self, tracked: TrackedModel, column: UniqueColumn, key: PrimaryKey, asked: dict[str, Any]
@@ -204,11 +206,16 @@ class CachedManager(models.Manager[M]):
 
     def _tracked(self) -> TrackedModel | None:
         """Return how the model is tracked; None where it cannot be, or this manager has rows of its own."""
-        cls: Any = type(self)
-        if not _reads_all_rows(cls):
-            return None  # a related manager, or one with a filter: not every row is in its reach
-        tracked = track(self.model)
-        return tracked if isinstance(tracked, TrackedModel) else None
+        known = self._known
+        if known is None or known[0] is not self.model:  # Django copies managers for other models
+            cls: Any = type(self)
+            # A related manager, or one with a filter, has not every row in its reach.
+            tracked = track(self.model) if _reads_all_rows(cls) else None
+            known = self._known = (
+                self.model,
+                tracked if isinstance(tracked, TrackedModel) else None,
+            )
+        return known[1]
 
 
 def _why_not_by(model: type[Model], name: str) -> str:

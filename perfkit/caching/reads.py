@@ -100,7 +100,7 @@ def known_rows(model: type[Model], place: Place, connection: BaseDatabaseWrapper
     if _get_running_loop() is not None:
         _refuse_in_event_loop()
     scope = current_scope()
-    if scope is None or scope.is_new:
+    if scope is None:
         return None
     held = memory.get(place.key)
     if held is None or not scope.knows(place.tags, held.tokens):

@@ -18,6 +18,7 @@ from perfkit.caching.reads import Place, Rows, fill, known_rows, look_up_rows
 from perfkit.caching.registry import TrackedModel
 from perfkit.caching.store import Store
 from perfkit.caching.tags import PrimaryKey, any_write_tag, entry_prefix, key_text, row_prefix, table_tag
+from perfkit.caching.writes import opened_connection
 from perfkit.hydration import Hydrator
 
 Row = Sequence[Any]
@@ -33,6 +34,12 @@ def read_one(tracked: TrackedModel, pk: PrimaryKey, *, alias: str, ttl_seconds: 
     Queries:
         None on a hit (one round trip to the cache server), else one.
     """
+    opened = opened_connection(alias)
+    if opened is not None:
+        layout = layout_of(tracked, opened)
+        rows = known_rows(tracked.model, layout.place(pk), opened)
+        if rows is not None:
+            return layout.instances(rows, opened)[0] if rows else None
     connection = connections[alias]
     layout = layout_of(tracked, connection)
     row = layout.row(pk, connection=connection, ttl_seconds=ttl_seconds)
@@ -67,9 +74,13 @@ def fill_rows(
 
 
 class Layout:
-    """How rows of a model are kept that come from one database: what all their places have in common."""
+    """How rows of a model are kept that come from one database: what all their places have in common.
 
-    __slots__ = ("_any_write", "_entry", "_hydrator", "_places", "_row", "_tracked", "_whole")
+    Attributes:
+        instances: Makes the instances of rows with all columns of the model.
+    """
+
+    __slots__ = ("_any_write", "_entry", "_places", "_row", "_tracked", "_whole", "instances")
 
     def __init__(self, tracked: TrackedModel, connection: BaseDatabaseWrapper) -> None:
         scope = tag_scope(connection)
@@ -81,7 +92,7 @@ class Layout:
         self._entry = entry_prefix(entry_scope(connection), tracked.table, columns)
         self._places: dict[PrimaryKey, Place] = {}
         rows: QuerySet[Any] = QuerySet(tracked.model, using=connection.alias)
-        self._hydrator = Hydrator(compiled(rows.query, connection.alias).compiler, ModelIterable)
+        self.instances = Hydrator(compiled(rows.query, connection.alias).compiler, ModelIterable)
 
     def place(self, pk: PrimaryKey) -> Place:
         """Return where a row is kept: it depends on its own tag and on that of its whole table.
@@ -122,7 +133,7 @@ class Layout:
 
     def instance(self, row: Row, connection: BaseDatabaseWrapper) -> Any:
         """Return the instance that a row with all columns of the model makes."""
-        return self._hydrator([row], connection)[0]
+        return self.instances([row], connection)[0]
 
 
 _layouts: Final[dict[tuple[type[Model], str, str], Layout]] = {}

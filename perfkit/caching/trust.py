@@ -64,7 +64,7 @@ def is_at_rest(connection: BaseDatabaseWrapper) -> bool:
     if connection.alias != DEFAULT_DB_ALIAS or router.routers:
         return False
     tracker = tracker_of(connection)
-    return tracker is not None and tracker.is_at_rest
+    return tracker is not None and not tracker.in_transaction and not tracker.has_own_session
 
 
 def _require_tables(connection: BaseDatabaseWrapper, tags: Collection[str]) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from threading import local
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -66,11 +67,6 @@ class WriteTracker:
         return not connection.autocommit or self._commits.driver_is_in_transaction
 
     @property
-    def is_at_rest(self) -> bool:
-        """Whether no transaction is open, in a session that is like all others of its alias."""
-        return not self.in_transaction and not self.has_own_session
-
-    @property
     def keeps_snapshot(self) -> bool:
         """Whether the open transaction may see less than what others have committed since it began."""
         return self.in_transaction and (
@@ -111,9 +107,10 @@ class WriteTracker:
             return execute(sql, params, many, context)
         statement = statement_of(text, watched_tables())
         if statement.concerns_nobody:
-            answer = execute(sql, params, many, context)
-            self._passed()
-            return answer
+            try:
+                return execute(sql, params, many, context)
+            finally:
+                self._passed()
         self._note_settings(statement.sets)
         if statement.changes_tables:
             forget_columns()
@@ -155,7 +152,10 @@ class WriteTracker:
         return answer
 
     def _passed(self) -> None:
-        """Note that a write has run which concerns nobody; its text may have begun or ended a transaction."""
+        """Note that a write has run which concerns nobody, or a part of it.
+
+        Its text may have begun or ended a transaction.
+        """
         if self.in_transaction:
             self._has_written = True
         else:
@@ -279,6 +279,25 @@ class WriteTracker:
         return self._snapshot_by_default or (chosen is not None and int(chosen) > READ_COMMITTED)
 
 
+class _Opened(local):
+    """The connections that this thread has opened last, by alias."""
+
+    def __init__(self) -> None:
+        self.by_alias: dict[str, ref[BaseDatabaseWrapper]] = {}
+
+
+_opened: Final = _Opened()
+
+
+def opened_connection(alias: str) -> BaseDatabaseWrapper | None:
+    """Return the connection that tells whether this thread is in a transaction, None where it has opened none.
+
+    Asking Django for it takes longer than all else that a hit in the process needs.
+    """
+    found = _opened.by_alias.get(alias)
+    return None if found is None else found()
+
+
 def attach(*, connection: BaseDatabaseWrapper, **_: object) -> None:
     """Put a tracker onto a connection that was just opened; receiver of Django's `connection_created`."""
     if not is_watchable(connection):
@@ -291,6 +310,7 @@ def attach(*, connection: BaseDatabaseWrapper, **_: object) -> None:
         connection._rollback = tracker.rollback  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
         connection._set_autocommit = tracker.set_autocommit  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
     tracker.reconnected()
+    _opened.by_alias[connection.alias] = ref(connection)
     if tracker not in connection.execute_wrappers:
         # In front: `connection.execute_wrapper()` pops the last one at its end, which must not be this one.
         connection.execute_wrappers.insert(0, tracker)

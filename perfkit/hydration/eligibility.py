@@ -22,7 +22,7 @@ from django.db.models import base as django_base
 from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
-from django.db.models.signals import ModelSignal, post_init, pre_init
+from django.db.models.signals import post_init, pre_init
 
 PLAIN_SETTERS: Final = frozenset({ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor})
 """Descriptors whose `__set__`, on a new instance, does no more than write to `__dict__`."""
@@ -59,8 +59,9 @@ def is_untouched(model: type[Model]) -> bool:
         hooks == DJANGOS_HOOKS
         # A mixin that stands after Model: Django's `__init__` calls it.
         and super(Model, model).__init__ is object.__init__
-        and not _is_heard(pre_init, model)
-        and not _is_heard(post_init, model)
+        # Most projects have no receiver at all, and the list says so ten times faster.
+        and not (pre_init.receivers and pre_init.has_listeners(model))
+        and not (post_init.receivers and post_init.has_listeners(model))
     )
 
 
@@ -92,8 +93,3 @@ def _is_plain(attribute: Any) -> bool:
     if type(attribute) is ForeignKeyDeferredAttribute:
         return type(attribute.field).is_cached is FieldCacheMixin.is_cached
     return type(attribute) in PLAIN_SETTERS
-
-
-def _is_heard(signal: ModelSignal, model: type[Model]) -> bool:
-    # Most projects have no receiver at all, and the list says so ten times faster.
-    return bool(signal.receivers) and signal.has_listeners(model)

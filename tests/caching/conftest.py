@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
 from django.conf import LazySettings
 
 from perfkit.caching import coherence, trust
@@ -18,6 +19,7 @@ from perfkit.caching.store.redis import RedisStore
 from perfkit.caching.unique import forget_keys
 from perfkit.signals import cache_outage, cache_read
 from tests.caching.processes import Process
+from tests.plugins.valkey import DisposableValkey
 
 Outcome = tuple[str, str, str]
 
@@ -107,3 +109,19 @@ def start() -> Iterator[Callable[..., Process]]:
     yield start
     for process in processes:
         process.end()
+
+
+@pytest.fixture
+def server(valkey_server: Callable[[], DisposableValkey], settings: LazySettings) -> DisposableValkey:
+    """A cache server that may be killed, and is this process's."""
+    server = valkey_server()
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_TIMEOUT": 0.5, "CACHE_RETRY_AFTER": 0.1}
+    settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": server.url}}
+    return server
+
+
+@pytest.fixture
+def direct(server: DisposableValkey) -> Iterator[redis.Redis]:
+    """A way to the server past perfkit."""
+    with redis.Redis.from_url(server.url) as client:
+        yield client

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -18,20 +18,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest
 
 KINDS = ("get", "list", "aggregate")
 """See `child.READS`."""
-
-
-@pytest.fixture
-def server(valkey_server: Callable[[], DisposableValkey], settings: LazySettings) -> DisposableValkey:
-    server = valkey_server()
-    settings.PERFKIT = {**settings.PERFKIT, "CACHE_TIMEOUT": 0.5, "CACHE_RETRY_AFTER": 0.1}
-    settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": server.url}}
-    return server
-
-
-@pytest.fixture
-def direct(server: DisposableValkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url) as client:
-        yield client
 
 
 def name(pk: int) -> str:

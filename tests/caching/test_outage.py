@@ -23,20 +23,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest
 
 
 @pytest.fixture
-def server(valkey_server: Callable[[], DisposableValkey], settings: LazySettings) -> DisposableValkey:
-    server = valkey_server()
-    settings.PERFKIT = {**settings.PERFKIT, "CACHE_TIMEOUT": 0.5, "CACHE_RETRY_AFTER": 0.1}
-    settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": server.url}}
-    return server
-
-
-@pytest.fixture
-def direct(server: DisposableValkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url) as client:
-        yield client
-
-
-@pytest.fixture
 def item(server: DisposableValkey) -> Item:
     """A row that is in the cache."""
     made = Item.plain.create(name="old")

@@ -196,6 +196,23 @@ class TestPromise:
             assert name(item) == "old"  # began before the write
             assert [name(item) for _ in range(3)] == ["new"] * 3
 
+    def test_it_heeds_the_transaction_of_a_connection_that_took_the_place_of_another(
+        self, item: Item
+    ) -> None:
+        before = connections["default"]
+        with token_scope():
+            assert [name(item) for _ in range(3)] == ["old"] * 3
+            del connections["default"]
+            try:
+                with transaction.atomic():
+                    Item.plain.filter(pk=item.pk).update(name="new")
+                    assert name(item) == "new"
+                    transaction.set_rollback(True)
+            finally:
+                connections["default"].close()
+                connections["default"] = before
+            assert name(item) == "old"
+
     def test_it_remembers_no_writer_in_flight(self) -> None:
         scope = TokenScope()
         scope.remember(["r:1", "r:2"], [b"w0a@5", None], moment=scope.moment)

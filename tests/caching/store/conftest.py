@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from perfkit.caching.store.redis import RedisStore
 from project.services.processes import free_port
 from project.services.state import LOOPBACK
 from project.services.valkey import valkey_binary
@@ -41,3 +42,22 @@ def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     yield f"redis://{LOOPBACK}:{port}/0"
     process.terminate()
     process.wait(timeout=10)
+
+
+def opened(client: redis.Redis, *, prefix: str = "test", timeout_seconds: float = 5) -> RedisStore:
+    return RedisStore(client, prefix=prefix, timeout_seconds=timeout_seconds)
+
+
+@pytest.fixture
+def client(server_url: str) -> Iterator[redis.Redis]:
+    """A way to the server past the store; it is empty."""
+    with redis.Redis.from_url(server_url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def store(client: redis.Redis) -> Iterator[RedisStore]:
+    store = opened(client)
+    yield store
+    store.close()

@@ -6,8 +6,6 @@ keys had been moved the other way; so the tests move these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import redis
 
@@ -19,20 +17,6 @@ pytestmark = pytest.mark.redis
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 ROW = "r:default:t:1"
-
-
-@pytest.fixture
-def client(server_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server_url) as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture
-def store(client: redis.Redis) -> Iterator[RedisStore]:
-    store = RedisStore(client, prefix="test", timeout_seconds=5)
-    yield store
-    store.close()
 
 
 def set_clock(client: redis.Redis, *, ahead_ms: int) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -16,29 +16,12 @@ from perfkit.caching.store.server import packed
 from perfkit.caching.tokens import is_in_flight, new_writer
 from project.services.state import LOOPBACK
 from tests.caching.conftest import wait_until
+from tests.caching.store.conftest import opened
 from tests.plugins.valkey import DisposableValkey
 
 pytestmark = pytest.mark.redis
 
 TAGS = [f"r:default:t:{number}" for number in range(300)]
-
-
-@pytest.fixture
-def client(server_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server_url) as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture
-def store(client: redis.Redis) -> Iterator[RedisStore]:
-    store = opened(client)
-    yield store
-    store.close()
-
-
-def opened(client: redis.Redis, *, prefix: str = "test", timeout_seconds: float = 5) -> RedisStore:
-    return RedisStore(client, prefix=prefix, timeout_seconds=timeout_seconds)
 
 
 ONLY_FROM_OUTSIDE = {"evalsha", "eval", "ping", "script|load"}
