@@ -62,6 +62,7 @@ COMMIT: Final = Opening(r"(?:commit|end)\b")
 RELEASE: Final = Opening(r"release\b")
 PREPARE_TRANSACTION: Final = Opening(rf"prepare\b{GAP}transaction\b")
 TEXT_LITERAL: Final = re.compile(r"'[^']*'")
+EXECUTE: Final = Opening(r"execute\b(?!\s+(?:function|procedure)\b)")
 COMMIT_PREPARED: Final = Opening(rf"commit\b{GAP}prepared\b")
 
 
@@ -127,6 +128,11 @@ def prepares_transaction(sql: str) -> bool:
 def stands_alone(sql: str) -> bool:
     """Say whether a text is surely one statement."""
     return ";" not in TEXT_LITERAL.sub("", sql).rstrip("; \n\t")
+
+
+def executes_prepared(sql: str) -> bool:
+    """Say whether a text may run a statement that was prepared by name, and so not say what it writes."""
+    return EXECUTE.may_stand_in(sql.lower())
 
 
 def commits_prepared(sql: str) -> bool:

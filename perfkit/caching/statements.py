@@ -15,6 +15,7 @@ from perfkit.caching.registry import DeclaredColumn, TrackedTable, plain_table_n
 from perfkit.caching.sessions import (
     SETS_NOTHING,
     commits_prepared,
+    executes_prepared,
     may_commit,
     prepares_transaction,
     settings_in,
@@ -175,10 +176,8 @@ class Statement:
     def _read_writes(self, sql: str, tracked: Mapping[str, TrackedTable]) -> None:
         self._named = _named_rows(sql, tracked)
         lowered = sql.lower()
-        if TRUNCATE_CASCADE.search(sql) or CHANGES_SCHEMAS.search(sql) or ESCAPED_NAME in lowered:
-            named = tuple(
-                tracked.values()
-            )  # some of them that the statement does not name as they are named here
+        if _may_write_any(sql, lowered):
+            named = tuple(tracked.values())
         else:
             named = tuple(table for name, table in tracked.items() if _is_named(name, lowered))
         if self._named is None or self._named.table is not None:
@@ -309,6 +308,13 @@ def statement_of(sql: str, tracked: Mapping[str, TrackedTable]) -> Statement:
         if len(sql) <= LONGEST_KEPT:
             statements[sql] = statement
     return statement
+
+
+def _may_write_any(sql: str, lowered: str) -> bool:
+    """Say whether a statement may write tables that it does not name, or not as they are named here."""
+    if TRUNCATE_CASCADE.search(sql) or CHANGES_SCHEMAS.search(sql):
+        return True
+    return ESCAPED_NAME in lowered or executes_prepared(sql)
 
 
 def _is_named(name: str, lowered: str) -> bool:

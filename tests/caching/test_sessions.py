@@ -286,12 +286,16 @@ def test_it_neither_reads_nor_fills_where_a_temporary_table_hides_the_other(read
     assert reads[-1][1] != "bypass"
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     "part", [{"USER": "x"}, {"TIME_ZONE": "Asia/Tokyo"}, {"OPTIONS": {"options": "-c a=b"}}]
 )
 def test_it_keeps_ways_into_a_database_apart(part: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.ensure_connection()
     before = entry_scope(connection)
     for key, value in part.items():
         monkeypatch.setitem(connection.settings_dict, key, value)
+    if connection.vendor == "postgresql":
+        assert entry_scope(connection) == before  # the session that is open is the one that was asked for
+    connection.close()
     assert entry_scope(connection) != before

@@ -188,6 +188,11 @@ def test_it_takes_a_name_with_escaped_letters_for_that_of_any_table() -> None:
     assert of("item") <= tags('UPDATE U&"testapp\\005fitem" SET count = 1')
 
 
+@pytest.mark.parametrize("sql", ["EXECUTE change(1)", "SELECT 1; execute change", "/* why */ EXECUTE change"])
+def test_it_does_not_know_what_a_prepared_statement_writes(sql: str) -> None:
+    assert of("item") | of("volume") <= tags(sql)
+
+
 def test_it_keeps_to_the_rows_though_the_tables_name_holds_that_of_another() -> None:
     assert (
         tags('UPDATE "testapp_itemnote" SET "text" = %s WHERE "testapp_itemnote"."id" = %s', ("x", 1))

@@ -775,3 +775,14 @@ def test_a_write_to_another_table_may_begin_and_end_a_transaction(
         assert not tracker.pending
         cursor.execute("ROLLBACK")
     assert name(item.pk) == "old"
+
+
+@on_postgres
+def test_it_sees_what_a_statement_writes_that_was_prepared_by_name(item: Item) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("PREPARE change(text) AS UPDATE testapp_item SET name = $1")
+        for value in ("first", "second"):
+            assert name(item.pk) != value
+            cursor.execute(f"EXECUTE change('{value}')")
+            assert name(item.pk) == value
+        cursor.execute("DEALLOCATE change")
