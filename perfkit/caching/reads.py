@@ -24,7 +24,7 @@ from perfkit.caching.coherence import breaker
 from perfkit.caching.entries import UnstorableError, decoded, encoded, shareable_until
 from perfkit.caching.flights import durations, pauses
 from perfkit.caching.memory import Tokens, memory
-from perfkit.caching.scope import Question, begin_question, current_scope, note_recent, recent_tags
+from perfkit.caching.scope import Question, begin_question, current_scope, note_recent
 from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import lease_name
 from perfkit.caching.trust import (
@@ -33,6 +33,7 @@ from perfkit.caching.trust import (
     has_written,
     is_at_rest,
     is_in_transaction,
+    late_tags,
     require_committed_view,
     tell_bypass,
     usable_store,
@@ -231,7 +232,7 @@ def _recalled(
         tags = place.tags[: len(held.tokens)]
         if question is not None and question.scope.knows(tags, held.tokens):
             return held.rows, held.tokens
-        if _asked(question, tags, store.tokens) == held.tokens:
+        if _asked(question, connection, tags, store.tokens) == held.tokens:
             return held.rows, held.tokens
     entry = None
 
@@ -240,7 +241,7 @@ def _recalled(
         entry, found = store.read(place.key, tags)
         return found
 
-    found = _asked(question, place.tags, read)
+    found = _asked(question, connection, place.tags, read)
     if entry is None:
         return None, found
     rows, used = _rows_in(entry, place, found)
@@ -269,12 +270,15 @@ def _may_show(rows: Rows, place: Place, connection: BaseDatabaseWrapper) -> bool
 
 
 def _asked(
-    question: Question | None, tags: tuple[str, ...], ask: Callable[[Sequence[str]], Tokens]
+    question: Question | None,
+    connection: BaseDatabaseWrapper,
+    tags: tuple[str, ...],
+    ask: Callable[[Sequence[str]], Tokens],
 ) -> Tokens:
     """Ask for the tokens of `tags`; within a scope remember them, and at its first read ask for late ones too."""
     wanted = tags
     if question is not None and question.scope.is_new:
-        wanted = (*tags, *(tag for tag in recent_tags() if tag not in tags))
+        wanted = (*tags, *late_tags(connection, tags))
     found = ask(wanted)
     if breaker.is_open:
         breaker.succeeded()

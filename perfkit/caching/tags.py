@@ -44,6 +44,11 @@ def any_write_tag(database: str, table: str) -> str:
     return f"a:{database}:{_part(table)}"
 
 
+def database_of(tag: str) -> str:
+    """Return the name of a tag's database, as `databases.tag_scope` gives it."""
+    return tag.split(":", 2)[1]
+
+
 def table_of(tag: str) -> str:
     """Return the name of a tag's table, as tags have it."""
     return tag.split(":", 3)[2]

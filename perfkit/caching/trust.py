@@ -14,8 +14,9 @@ from perfkit.caching.coherence import breaker, outbox
 from perfkit.caching.databases import is_watchable
 from perfkit.caching.outbox import LookUnderWayError, OutboxMissingError
 from perfkit.caching.relations import unnamed_relations
+from perfkit.caching.scope import recent_tags
 from perfkit.caching.store import Store, current_store
-from perfkit.caching.tags import table_of
+from perfkit.caching.tags import database_of, table_of
 from perfkit.caching.writes import WriteTracker, tracker_of
 from perfkit.conf import options
 from perfkit.signals import cache_read
@@ -54,6 +55,22 @@ def usable_store(model: type[Model], connection: BaseDatabaseWrapper, tags: tupl
     if store.is_shared:
         _drain_outbox(store, connection, tags, in_transaction=in_transaction)
     return store
+
+
+def late_tags(connection: BaseDatabaseWrapper, tags: Collection[str]) -> list[str]:
+    """Return tags of other late reads whose tokens a scope may ask for along with those of `tags`.
+
+    The scope shows what it knows without looking again, so they must be such that the look which was for `tags`
+    was one for them too: of the same database, and of no table that somebody writes in silence.
+    """
+    databases = {database_of(tag) for tag in tags}
+    return [
+        tag
+        for tag in recent_tags()
+        if tag not in tags
+        and database_of(tag) in databases
+        and not outbox.distrusts(connection.alias, (tag,))
+    ]
 
 
 def is_at_rest(connection: BaseDatabaseWrapper) -> bool:
