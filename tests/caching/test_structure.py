@@ -92,6 +92,8 @@ def sent(value: Any) -> tuple[type, str]:
         return type(value.value), repr(value.value)
     if isinstance(value, datetime.datetime | datetime.time):
         return type(value), f"{value.isoformat()} {value.fold} {value.tzinfo is None}"
+    if isinstance(value, memoryview):  # SQLite's form of bytes, which shows where it is and not what
+        return type(value), repr(bytes(value))
     if isinstance(value, list | tuple):
         return type(value), repr([sent(item) for item in value])
     if type(value).__repr__ is object.__repr__:
