@@ -233,7 +233,8 @@ class TestAsRoot:
         assert value(server.start(), "SELECT 1") == 1
         data = server.cluster.data
         assert closed not in data.parents
-        assert {process.uids().real for process in server.cluster.servers()} != {0}
+        first, *_ = server.cluster.servers()  # the one that starts all others, which come and go
+        assert first.uids().real != 0
         assert PostgresServer(closed, is_durable=False).start() == server.start()
         server.remove()
         assert not data.parent.exists()
