@@ -20,7 +20,7 @@ DJANGOS_QUERY: Final[Any] = QuerySet.query
 
 NOT_CARRIED: Final = frozenset(
     {"model", "_query", "_db", "_hints", "_result_cache", "_prefetch_done", "_deferred_filter"}
-    | {"_defer_next_filter"}
+    | {"_defer_next_filter", "_cloning_enabled"}
 )
 CARRIED: Final = tuple(vars(QuerySet(None)).keys() - NOT_CARRIED)
 """What a clone of a queryset has of it, besides what it is made with."""
@@ -41,6 +41,9 @@ class UnbuiltQuerySet(QuerySet[M]):
 
     _query: Any
     """A `Query`, as Django has it, or what stands for one: `Unbuilt`."""
+
+    _cloning_enabled = True
+    """Where Django, from 6.1 on, sets it to False, a call changes this queryset instead of a clone."""
 
     def __init__(
         self, model: type[M] | None = None, query: Any = None, using: str | None = None, hints: Any = None
@@ -124,7 +127,8 @@ class UnbuiltQuerySet(QuerySet[M]):
     ) -> Self:
         """Write a call down, or have Django carry it out. See Note [Querysets that are not built] in `calls`."""
         unbuilt = self._query
-        if type(unbuilt) is not Unbuilt or unbuilt.calls.is_sliced or self._sticky_filter:  # type: ignore[attr-defined]  # missing in the stubs
+        is_unbuilt = type(unbuilt) is Unbuilt and self._cloning_enabled
+        if not is_unbuilt or unbuilt.calls.is_sliced or self._sticky_filter:  # type: ignore[attr-defined]  # missing in the stubs
             return _djangos(self, call[0])(*args, **kwargs)  # type: ignore[no-any-return]
         known = unbuilt.after(call, values)
         if known is not None:

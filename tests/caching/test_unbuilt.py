@@ -345,6 +345,17 @@ def test_a_many_to_many_manager_keeps_its_joins() -> None:
         assert list(bundle.items.filter(bundles__title="b")) == []
 
 
+@pytest.mark.skipif(not hasattr(QuerySet, "_avoid_cloning"), reason="Django changes none in place before 6.1")
+def test_one_that_django_changes_in_place_is_changed_in_place() -> None:
+    learnt(Sample.objects, lambda of: of.filter(whole=1).order_by("id")[:5])
+    queryset: Any = Sample.objects.all()
+    with queryset._avoid_cloning():
+        for changed in (queryset.filter(whole=1), queryset.order_by("id"), queryset[:5]):
+            assert changed is queryset
+    assert str(queryset.query) == str(Sample.plain.filter(whole=1).order_by("id")[:5].query)
+    assert learnt(Sample.objects, lambda of: of.filter(whole=1)).all() is not queryset
+
+
 def test_a_clone_has_what_djangos_clone_has() -> None:
     """Where this fails, this Django gives its querysets something new; say in `NOT_CARRIED` what becomes of it."""
     built: Any = QuerySet(Sample)
