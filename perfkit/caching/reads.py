@@ -85,13 +85,13 @@ def read_rows(
     known = known_rows(model, place, connection)
     if known is not None:
         return known
-    return look_up_rows(
+    return _looked_up(
         model, place, connection=connection, ttl_seconds=ttl_seconds, fetch=fetch, is_expected=is_expected
     )
 
 
 def known_rows(model: type[Model], place: Place, connection: BaseDatabaseWrapper) -> Rows | None:
-    """Return rows of which the scope knows that they hold, None where more must be asked, by `look_up_rows`.
+    """Return rows of which the scope knows that they hold, None where more must be asked.
 
     Then neither the server nor the outbox can say more: they tell of what was committed later.
     See Note [The promise within a scope] in `scope`.
@@ -113,7 +113,7 @@ def known_rows(model: type[Model], place: Place, connection: BaseDatabaseWrapper
     return held.rows
 
 
-def look_up_rows(
+def _looked_up(
     model: type[Model],
     place: Place,
     *,

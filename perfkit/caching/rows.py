@@ -14,7 +14,7 @@ from django.db.models.query import ModelIterable
 
 from perfkit.caching.databases import entry_scope, tag_scope
 from perfkit.caching.queries import compiled, model_fingerprint, rows_of
-from perfkit.caching.reads import Place, Rows, fill, known_rows, look_up_rows
+from perfkit.caching.reads import Place, Rows, fill, known_rows, read_rows
 from perfkit.caching.registry import TrackedModel
 from perfkit.caching.store import Store
 from perfkit.caching.tags import PrimaryKey, any_write_tag, entry_prefix, key_text, row_prefix, table_tag
@@ -116,19 +116,16 @@ class Layout:
             As `read_one`.
         """
         tracked = self._tracked
-        place = self.place(pk)
-        rows = known_rows(tracked.model, place, connection)
-        if rows is None:
-            rows = look_up_rows(
-                tracked.model,
-                place,
-                connection=connection,
-                ttl_seconds=ttl_seconds,
-                fetch=lambda: _selected_by_key(tracked, pk, connection),
-                is_expected=lambda rows: (
-                    not rows or (len(rows) == 1 and tracked.to_pk(rows[0][tracked.pk_index]) == pk)
-                ),
-            )
+        rows = read_rows(
+            tracked.model,
+            self.place(pk),
+            connection=connection,
+            ttl_seconds=ttl_seconds,
+            fetch=lambda: _selected_by_key(tracked, pk, connection),
+            is_expected=lambda rows: (
+                not rows or (len(rows) == 1 and tracked.to_pk(rows[0][tracked.pk_index]) == pk)
+            ),
+        )
         return rows[0] if rows else None
 
     def instance(self, row: Row, connection: BaseDatabaseWrapper) -> Any:
