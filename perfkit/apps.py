@@ -18,7 +18,7 @@ class PerfkitConfig(AppConfig):
     def ready(self) -> None:
         """Put what watches writes and slow queries onto every connection, and register the checks."""
         from perfkit import checks
-        from perfkit.caching import scope, writes
+        from perfkit.caching import scope, told_writes, writes
         from perfkit.monitoring import install
         from perfkit.signals import rows_written
 
@@ -26,7 +26,7 @@ class PerfkitConfig(AppConfig):
         install()
         connection_created.connect(writes.attach, dispatch_uid="perfkit.caching.writes.attach")
         rows_written.connect(
-            writes.rows_were_written, dispatch_uid="perfkit.caching.writes.rows_were_written"
+            told_writes.rows_were_written, dispatch_uid="perfkit.caching.told_writes.rows_were_written"
         )
         request_started.connect(scope.request_began, dispatch_uid="perfkit.caching.scope.request_began")
         request_finished.connect(scope.request_ended, dispatch_uid="perfkit.caching.scope.request_ended")

@@ -11,6 +11,9 @@ from perfkit.caching.locks import fork_safe_lock
 class Breaker:
     """Closed while the cache answers; open for a time after it did not.
 
+    Attributes:
+        is_open: Whether the last thing known of the cache is that it failed.
+
     Args:
         retry_after_seconds: How long it stays open before one caller may try.
         on_change: Told once when it opens (with the problem) and once when it closes (with an empty text).
@@ -25,20 +28,20 @@ class Breaker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = fork_safe_lock()
-        self._is_open = False
+        self.is_open = False
         self._next_try = 0.0
         self._retry_after_seconds = retry_after_seconds
         self._on_change = on_change
         self._clock = clock
 
     @property
-    def is_open(self) -> bool:
-        """Whether the last thing known of the cache is that it failed."""
-        return self._is_open
+    def rests(self) -> bool:
+        """Whether nobody is to ask the cache at this moment."""
+        return self.is_open and self._clock() < self._next_try
 
     def allows(self) -> bool:
         """Say whether the caller may ask the cache; while open, one caller per period may."""
-        if not self._is_open:
+        if not self.is_open:
             return True
         with self._lock:
             now = self._clock()
@@ -50,16 +53,16 @@ class Breaker:
     def failed(self, problem: str) -> None:
         """Open, for the cache did not answer."""
         with self._lock:
-            was_open, self._is_open = self._is_open, True
+            was_open, self.is_open = self.is_open, True
             self._next_try = self._clock() + self._retry_after_seconds()
         if not was_open:
             self._on_change(True, problem)
 
     def succeeded(self) -> None:
         """Close, for the cache answered."""
-        if not self._is_open:
+        if not self.is_open:
             return
         with self._lock:
-            was_open, self._is_open = self._is_open, False
+            was_open, self.is_open = self.is_open, False
         if was_open:
             self._on_change(False, "")

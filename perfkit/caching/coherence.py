@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 from django.core.signals import setting_changed
 from django.db import Error
@@ -110,59 +110,50 @@ class Announcement:
         """Leave it to the lease: nobody knows how the write has ended."""
 
 
+class LostMark(NamedTuple):
+    """A MARK that was not answered: the server may yet hear of it."""
+
+    tags: tuple[str, ...]
+    writer: str
+
+
 class SilentWrite:
-    """A write that the server could not be told of. See Note [Writing in silence] in `silence`.
+    """A write that the server could not be told of, and that relies on the notice of an earlier one.
+
+    See Note [Writing in silence] in `silence`.
 
     Args:
-        tables: Their own tags, of all that it changes.
-        lost_mark: The writer of a MARK that the server may yet hear of, empty where none was sent.
-        tags: Of that MARK.
+        known_since: When that notice was committed, on the monotonic clock.
     """
 
-    def __init__(
-        self, tables: Collection[str], *, alias: str, lost_mark: str = "", tags: tuple[str, ...] = ()
-    ) -> None:
-        self._tables = tables
+    __slots__ = ("_alias", "_known_since", "_lost_mark")
+
+    def __init__(self, alias: str, known_since: float, *, lost_mark: LostMark | None = None) -> None:
         self._alias = alias
+        self._known_since = known_since
         self._lost_mark = lost_mark
-        self._tags = tags
-        self._moment = silence.moment(alias)
-        self._put = 0.0
-        self._known_since = silence.rely(alias, tables)
 
     @property
     def must_be_kept(self) -> bool:
         """Whether something has to go into the outbox before COMMIT, in the same transaction."""
-        return bool(self._tables) and (self._known_since is None or bool(self._lost_mark))
+        return self._lost_mark is not None
 
     def keep(self, connection: BaseDatabaseWrapper) -> None:
-        """Put a notice into the outbox, in the transaction that is open on `connection`; and what a MARK was of.
+        """Put into the outbox what others must find there, in the transaction that is open on `connection`.
 
         Where there is no outbox yet (its migration has not run) no reader trusts the cache, so none need be told.
         """
-        put = silence.now()
         try:
-            if self._lost_mark:
-                outbox.put(connection, self._tags, writer=self._lost_mark)
-            if self._known_since is None:
-                outbox.put_notice(connection, self._tables, writer=silence.writer(self._alias))
+            if self._lost_mark is not None:
+                outbox.put(connection, self._lost_mark.tags, writer=self._lost_mark.writer)
+            self._put_notice(connection)
         except OutboxMissingError as error:
             logger.info("A write is told to nobody: %s", error)
-        else:
-            self._put = put
 
     def committed(self) -> bool:
-        """Note that others will know, and return True; where the setting wants it so, go on when they do."""
-        if self._known_since is not None:
-            silence.let_go(self._alias)
-        elif self._put:
-            silence.committed(self._alias, self._tables, put=self._put, moment=self._moment)
-        outbox.look_again(self._alias)
-        if options.CACHE_OUTAGE_WRITES == "wait":
-            now = silence.now()
-            since = now if self._known_since is None else self._known_since
-            if now < since + LOOK_EVERY_SECONDS:  # a sleep of no time takes the tenth of a millisecond
-                time.sleep(since + LOOK_EVERY_SECONDS - now)
+        """Rely on the notice no longer, and return True; where the setting wants it so, go on when others know."""
+        silence.let_go(self._alias)
+        _await_others(self._known_since)
         forget_all_everywhere()
         return True
 
@@ -170,14 +161,82 @@ class SilentWrite:
         """Do nothing: that has been waited for."""
 
     def failed(self) -> None:
-        """Note that the write has changed nothing, and that its notice is gone with it."""
-        if self._known_since is not None:
-            silence.let_go(self._alias)
+        """Note that the write has changed nothing."""
+        silence.let_go(self._alias)
         forget_all_everywhere()
 
     def lost(self) -> None:
         """Leave it to the end of the notice: nobody knows how the write has ended."""
-        silence.lose(self._alias, is_relying=self._known_since is not None)
+        silence.lose(self._alias, is_relying=True)
+        forget_all_everywhere()
+
+    def _put_notice(self, connection: BaseDatabaseWrapper) -> None:
+        """Do nothing: the notice stands."""
+
+
+class FirstSilentWrite(SilentWrite):
+    """One that leaves the notice itself.
+
+    Args:
+        tables: Their own tags, of all that it changes.
+    """
+
+    __slots__ = ("_moment", "_put", "_tables")
+
+    def __init__(self, alias: str, tables: Collection[str], *, lost_mark: LostMark | None = None) -> None:
+        super().__init__(alias, 0.0, lost_mark=lost_mark)
+        self._tables = tables
+        self._moment = silence.moment(alias)
+        self._put = 0.0
+
+    @property
+    def must_be_kept(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self._tables)
+
+    def committed(self) -> bool:
+        """Note that others will know, and return True; where the setting wants it so, go on when they do."""
+        if self._put:
+            silence.committed(self._alias, self._tables, put=self._put, moment=self._moment)
+        outbox.look_again(self._alias)
+        _await_others(silence.now())
+        forget_all_everywhere()
+        return True
+
+    def failed(self) -> None:
+        """Note that the write has changed nothing, and that its notice is gone with it."""
+        forget_all_everywhere()
+
+    def lost(self) -> None:
+        """Leave it to the end of the notice, if that was committed."""
+        silence.lose(self._alias, is_relying=False)
+        forget_all_everywhere()
+
+    def _put_notice(self, connection: BaseDatabaseWrapper) -> None:
+        put = silence.now()
+        outbox.put_notice(connection, self._tables, writer=silence.writer(self._alias))
+        self._put = put
+
+
+def _await_others(known_since: float) -> None:
+    """Wait, where the setting wants it so, until each process must have found a notice in the outbox."""
+    left_seconds = known_since + LOOK_EVERY_SECONDS - silence.now()
+    if left_seconds > 0 and options.CACHE_OUTAGE_WRITES == "wait":
+        time.sleep(left_seconds)
+
+
+def silent_write(alias: str, tables: Collection[str]) -> SilentWrite | None:
+    """Return the write where the server cannot be told, and others know already that its tables are written.
+
+    It is to be ended in one of its three ways. In an outage most writes are of this kind.
+
+    Args:
+        tables: The own tags of all tables that it may change.
+    """
+    if not breaker.rests:
+        return None
+    known_since = silence.rely(alias, tables)
+    return None if known_since is None else SilentWrite(alias, known_since)
 
 
 def announce(
@@ -195,8 +254,8 @@ def announce(
         CacheUnavailableError: The server was not told, and the setting refuses such writes.
     """
     store = current_store()
-    problem, lost_mark = "it has not answered lately", ""
-    sorted_tags: tuple[str, ...] = ()
+    problem = "it has not answered lately"
+    lost_mark = None
     if store is None or breaker.allows():
         sorted_tags = tuple(sorted(tags()))
         forget_everywhere(sorted_tags)
@@ -206,15 +265,19 @@ def announce(
         try:
             store.mark(sorted_tags, writer=writer)
         except StoreError as error:
-            problem, lost_mark = str(error), writer
+            problem = str(error)
+            lost_mark = LostMark(sorted_tags, writer)
             breaker.failed(problem)
         else:
             breaker.succeeded()  # reads look into the outbox before they trust the cache again
             return Announcement(sorted_tags, alias=alias, writer=writer, store=store)
     if options.CACHE_OUTAGE_WRITES == "refuse":
         raise CacheUnavailableError(problem)
-    forget_all_everywhere()
-    return SilentWrite(tables(), alias=alias, lost_mark=lost_mark, tags=sorted_tags)
+    changed = tables()
+    known_since = silence.rely(alias, changed)
+    if known_since is None:
+        return FirstSilentWrite(alias, changed, lost_mark=lost_mark)
+    return SilentWrite(alias, known_since, lost_mark=lost_mark)
 
 
 def leave_in_outbox(connection: BaseDatabaseWrapper, tags: Iterable[str]) -> None:

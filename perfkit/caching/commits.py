@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from perfkit.caching.coherence import Announcement, SilentWrite, announce, empty_outbox
 from perfkit.caching.statements import MOST_ROW_TAGS
 from perfkit.caching.tags import coarsened, tables_of
+from perfkit.caching.visibility import driver_is_in_transaction
 from perfkit.errors import CacheUnavailableError
 
 logger: Final = logging.getLogger("perfkit.caching")
@@ -25,9 +26,6 @@ CONNECTION_TROUBLE: Final = ("08", "57P", "58", "XX")
 
 ANY_PREPARED: Final = "p:prepared"
 """A tag that nothing depends on: COMMIT PREPARED, too, asks first whether the server can be told."""
-
-BETWEEN_TRANSACTIONS: Final = frozenset({0, 4})
-"""`psycopg.pq.TransactionStatus.IDLE` and `UNKNOWN` (the connection is lost)."""
 
 
 class Commits:
@@ -45,14 +43,6 @@ class Commits:
         self._django_commit = commit
         self._django_rollback = rollback
 
-    @property
-    def driver_is_in_transaction(self) -> bool:
-        """Whether the driver has one open, whoever began it."""
-        connection: Any = self._connection
-        if connection.vendor == "sqlite":
-            return bool(connection.connection.in_transaction)
-        return connection.connection.pgconn.transaction_status not in BETWEEN_TRANSACTIONS
-
     def statement(
         self,
         execute: Callable[[], Any],
@@ -69,14 +59,14 @@ class Commits:
         """
         announcement = announce(self._connection.alias, tags=tags, tables=tables)
         if not announcement.must_be_kept:
-            return self._ended(announcement, execute)
+            return self.ended(announcement, execute)
 
         def keep_and_execute() -> Any:
             with transaction.atomic(using=self._connection.alias):
                 announcement.keep(self._connection)
                 return execute()
 
-        return self._ended(announcement, keep_and_execute)
+        return self.ended(announcement, keep_and_execute)
 
     def transaction(self, tags: Iterable[str], commit: Callable[[], Any]) -> Any:
         """Run what commits the open transaction.
@@ -98,17 +88,17 @@ class Commits:
                 announcement.keep(self._connection)
             return commit()
 
-        return self._ended(announcement, keep_and_commit)
+        return self.ended(announcement, keep_and_commit)
 
     def prepared(self, commit: Callable[[], Any]) -> Any:
         """Run COMMIT PREPARED, and tell what that transaction has left in the outbox before the caller goes on."""
         announcement = announce(self._connection.alias, tags=lambda: [ANY_PREPARED], tables=tuple)
-        answer = self._ended(announcement, commit, is_depended_on=False)
+        answer = self.ended(announcement, commit, is_depended_on=False)
         if isinstance(announcement, Announcement):
             empty_outbox(self._connection)
         return answer
 
-    def _ended(
+    def ended(
         self,
         announcement: Announcement | SilentWrite,
         write: Callable[[], Any],
@@ -118,6 +108,7 @@ class Commits:
         """Run what ends the write, and say how it did, unless nobody knows whether it was committed.
 
         Args:
+            write: Runs it.
             is_depended_on: Whether any answer depends on its tags.
         """
         try:
@@ -134,7 +125,7 @@ class Commits:
 
     def _keep_late(self, announcement: Announcement | SilentWrite) -> None:
         """Put into the outbox what is committed already. See Note [A DONE that is not heard] in `coherence`."""
-        if self.driver_is_in_transaction:
+        if driver_is_in_transaction(self._connection):
             return  # after COMMIT AND CHAIN; the next transaction is not ours to commit
         try:
             announcement.keep(self._connection)

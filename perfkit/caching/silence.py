@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
@@ -49,8 +49,8 @@ class Silence:
         self.now = clock
         self._lock = fork_safe_lock()
         self._notices: dict[tuple[str, str], Notice] = {}
-        self._relying: Counter[str] = Counter()
-        self._ends: Counter[str] = Counter()
+        self._relying: defaultdict[str, int] = defaultdict(int)
+        self._ends: defaultdict[str, int] = defaultdict(int)
         self._writers: dict[str, str] = {}
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_anew)

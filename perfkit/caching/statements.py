@@ -19,6 +19,7 @@ from perfkit.caching.sessions import (
     may_commit,
     prepares_transaction,
     settings_in,
+    stands_alone,
 )
 from perfkit.caching.tags import any_write_tag, key_text, row_prefix, table_tag, value_tag
 
@@ -123,6 +124,7 @@ class Statement:
         by_key: How it names the rows it changes, where their former values are worth finding out.
         concerns_nobody: Whether it may change rows, and neither those of a tracked table nor anything else that
             matters: most writes are of this kind.
+        only_writes: Whether it is one statement that may change rows of tracked tables, and nothing else.
     """
 
     __slots__ = (
@@ -139,6 +141,7 @@ class Statement:
         "concerns_nobody",
         "inserted",
         "is_read",
+        "only_writes",
         "prepares",
         "sets",
         "written",
@@ -161,17 +164,19 @@ class Statement:
         self._tables: dict[str, tuple[str, ...]] = {}  # by database, as the next
         self._row_names: dict[str, tuple[str, frozenset[str]]] = {}
         self.concerns_nobody = False
+        self.only_writes = False
         if self.is_read:
             return
         self._read_writes(sql, tracked)
-        self.concerns_nobody = not (
-            self.is_tracked
-            or self.changes_tables
+        is_mere_write = not (
+            self.changes_tables
             or self.prepares
             or self.commits_prepared
             or self.sets != SETS_NOTHING
             or may_commit(sql, by_release=True)
         )
+        self.concerns_nobody = is_mere_write and not self.is_tracked
+        self.only_writes = is_mere_write and self.is_tracked and stands_alone(sql)
 
     def _read_writes(self, sql: str, tracked: Mapping[str, TrackedTable]) -> None:
         self._named = _named_rows(sql, tracked)
@@ -247,7 +252,7 @@ class Statement:
         if table is None:
             return self._changed_tags(database)
         count = named.keys
-        if not isinstance(params, Sequence) or isinstance(params, str):
+        if not isinstance(params, list | tuple):
             return None
         if count > MOST_ROW_TAGS or count > len(params):
             return None

@@ -81,7 +81,9 @@ def is_at_rest(connection: BaseDatabaseWrapper) -> bool:
     if connection.alias != DEFAULT_DB_ALIAS or router.routers:
         return False
     tracker = tracker_of(connection)
-    return tracker is not None and not tracker.in_transaction and not tracker.has_own_session
+    if tracker is None:
+        return False
+    return not tracker.visibility.in_transaction and not tracker.visibility.has_own_session
 
 
 def _require_tables(connection: BaseDatabaseWrapper, tags: Collection[str]) -> None:
@@ -106,13 +108,13 @@ def _is_in_transaction(tracker: WriteTracker, tags: tuple[str, ...]) -> bool:
     Raises:
         Bypass: It may not.
     """
-    if tracker.has_own_session:
+    if tracker.visibility.has_own_session:
         raise Bypass("session setting")
-    if not tracker.in_transaction:
+    if not tracker.visibility.in_transaction:
         return False
     if not tracker.pending.isdisjoint(tags):
         raise Bypass("written in this transaction")
-    if tracker.keeps_snapshot:
+    if tracker.visibility.keeps_snapshot:
         raise Bypass("snapshot")
     return True
 
@@ -140,19 +142,19 @@ def _drain_outbox(
 def has_own_session(connection: BaseDatabaseWrapper) -> bool:
     """Say whether this connection may see other rows or values than others of its alias do."""
     tracker = tracker_of(connection)
-    return tracker is not None and tracker.has_own_session
+    return tracker is not None and tracker.visibility.has_own_session
 
 
 def has_written(connection: BaseDatabaseWrapper, tags: Collection[str]) -> bool:
     """Say whether the open transaction has written what an answer under one of `tags` depends on."""
     tracker = tracker_of(connection)
-    return tracker is not None and tracker.in_transaction and not tracker.pending.isdisjoint(tags)
+    return tracker is not None and tracker.visibility.in_transaction and not tracker.pending.isdisjoint(tags)
 
 
 def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Say whether others may wait for locks of this reader, who must not wait for them in turn."""
     tracker = tracker_of(connection)
-    return tracker is not None and tracker.in_transaction
+    return tracker is not None and tracker.visibility.in_transaction
 
 
 def require_committed_view(connection: BaseDatabaseWrapper) -> None:

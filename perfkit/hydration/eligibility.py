@@ -82,11 +82,6 @@ def has_setter(model: type[Model], attname: str) -> bool:
     return hasattr(type(getattr_static(model, attname, None)), "__set__")
 
 
-def holds_relation(model: type[Model], attname: str) -> bool:
-    """Return whether `attname` is the column of a foreign key: setting it looks into the cache of relations."""
-    return isinstance(getattr_static(model, attname, None), ForeignKeyDeferredAttribute)
-
-
 def _is_plain(attribute: Any) -> bool:
     if not hasattr(type(attribute), "__set__"):
         return True

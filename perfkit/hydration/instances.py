@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.db.models import Model, query
 from django.db.models.base import ModelState
 
-from perfkit.hydration.eligibility import has_plain_columns, has_setter, holds_relation, is_untouched
+from perfkit.hydration.eligibility import has_plain_columns, has_setter, is_untouched
 
 Build = Callable[[str, Sequence[Any]], Model]
 
@@ -36,7 +36,7 @@ def instance_builder(model: type[Model], attnames: tuple[str, ...]) -> Build:
     if not has_plain_columns(model, attnames):
         return lambda alias, values: model.from_db(alias, attnames, values)
     lines = ["def create(alias, values):"]
-    lines += indented(creation_lines(model, attnames, number=0, values="values", fetch_mode=False))
+    lines += indented(creation_lines(model, attnames, number=0, values="values"))
     lines += [f"{INDENT}return object_0"]
     create: Build = compiled(lines, {"model_0": model})["create"]
 
@@ -49,15 +49,24 @@ def instance_builder(model: type[Model], attnames: tuple[str, ...]) -> Build:
 
 
 def creation_lines(
-    model: type[Model], attnames: Sequence[str], *, number: int, values: str, fetch_mode: bool
+    model: type[Model],
+    attnames: Sequence[str],
+    *,
+    number: int,
+    values: str,
+    gets_relations: bool = False,
+    fetch_mode: bool = False,
 ) -> Iterator[str]:
     """Yield the source that makes `object_<number>` and its `state_<number>`, as `from_db` leaves them.
 
+    But for an empty cache of relations: Django's `ModelState` makes it when it is first asked for.
     Only for what `has_plain_columns` lets pass; the source uses `model_<number>`, `alias` and `values`.
+
+    Args:
+        gets_relations: Whether related objects are put into that cache next.
     """
     yield f"object_{number} = new(model_{number})"
     yield f"object_{number}._state = state_{number} = State()"
-    relations = [attname for attname in attnames if holds_relation(model, attname)]
     if any(has_setter(model, attname) for attname in attnames):
         yield f"columns = object_{number}.__dict__"
         targets = [f"columns[{attname!r}]" for attname in attnames]
@@ -65,10 +74,8 @@ def creation_lines(
         # A dict of its own for each instance would be one object more for the garbage collector.
         targets = [f"object_{number}.{attname}" for attname in attnames]
     yield f"{', '.join(targets)}, = {values}"
-    if relations:
-        # Setting a foreign key looks for a cached object to drop, unless the value is None as before.
-        yield f"if {' or '.join(f'columns[{name!r}] is not None' for name in relations)}:"
-        yield f"{INDENT}state_{number}.fields_cache = {{}}"
+    if gets_relations:
+        yield f"state_{number}.fields_cache = {{}}"
     yield f"state_{number}.adding = False"
     yield f"state_{number}.db = alias"
     if fetch_mode and FETCH_MODE is not None:

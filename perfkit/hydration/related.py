@@ -144,7 +144,12 @@ def _object_lines(node: Node, by_from_db: frozenset[int]) -> Iterator[str]:
         yield f"object_{number} = from_db[{number}](alias, names_{number}, {node.values})"
     else:
         yield from creation_lines(
-            node.model, node.attnames, number=number, values=node.values, fetch_mode=True
+            node.model,
+            node.attnames,
+            number=number,
+            values=node.values,
+            gets_relations=bool(node.children),
+            fetch_mode=True,
         )
     for child in node.children:
         yield f"if row[{child.key_position}] is None:"

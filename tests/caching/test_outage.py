@@ -307,7 +307,9 @@ class TestDone:
 
         def run_and_go(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
             answer = execute(sql, *rest)
-            if sql.startswith("COMMIT") or (sql.startswith("UPDATE") and not tracker.in_transaction):
+            if sql.startswith("COMMIT") or (
+                sql.startswith("UPDATE") and not tracker.visibility.in_transaction
+            ):
                 go()
             return answer
 

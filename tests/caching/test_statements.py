@@ -165,7 +165,7 @@ def test_it_takes_the_whole_table_where_one_statement_is_sent_for_many_rows() ->
 def test_it_takes_the_whole_table_where_too_many_rows_are_named() -> None:
     def delete(rows: int) -> set[str]:
         marks = ", ".join(["%s"] * rows)
-        return tags(f'DELETE FROM "testapp_item" WHERE "testapp_item"."id" IN ({marks})', range(rows))
+        return tags(f'DELETE FROM "testapp_item" WHERE "testapp_item"."id" IN ({marks})', tuple(range(rows)))
 
     assert delete(MOST_ROW_TAGS) == {ANY, *map(row, range(MOST_ROW_TAGS))}
     assert delete(MOST_ROW_TAGS + 1) == {TABLE, ANY}

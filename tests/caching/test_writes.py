@@ -524,9 +524,9 @@ class TestWithoutAtomic:
         raw(commit)
         assert elsewhere(lambda: name(item.pk)) == "new"
         assert name(item.pk) == "new"
-        if tracker_of(connection).in_transaction:  # type: ignore[union-attr]
+        if tracker_of(connection).visibility.in_transaction:  # type: ignore[union-attr]
             raw("ROLLBACK")
-        assert not tracker_of(connection).in_transaction  # type: ignore[union-attr]
+        assert not tracker_of(connection).visibility.in_transaction  # type: ignore[union-attr]
         assert not tracker_of(connection).pending  # type: ignore[union-attr]
         assert name(item.pk) == "new"
 
@@ -771,7 +771,7 @@ def test_a_write_to_another_table_may_begin_and_end_a_transaction(
             cursor.execute("BEGIN")
             cursor.execute("UPDATE testapp_item SET name = 'new' WHERE id = %s", [item.pk])
         cursor.execute(sql.replace("%s", str(item.pk)))
-        assert (tracker.in_transaction, tracker.has_written) == (is_open, is_open)
+        assert (tracker.visibility.in_transaction, tracker.has_written) == (is_open, is_open)
         assert not tracker.pending
         cursor.execute("ROLLBACK")
     assert name(item.pk) == "old"

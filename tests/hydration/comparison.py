@@ -32,7 +32,10 @@ def hydrated(queryset: QuerySet[Any]) -> list[Any]:
 
 
 def portrait(value: Any, seen: dict[int, int] | None = None) -> Any:
-    """Return all that can be seen of a value; of an instance, also how its relations are tied together."""
+    """Return all that can be seen of a value; of an instance, also how its relations are tied together.
+
+    A cache of relations that nobody has asked for is an empty one: Django makes it when it is asked for.
+    """
     seen = {} if seen is None else seen
     if isinstance(value, list):
         return [portrait(each, seen) for each in value]
@@ -41,15 +44,10 @@ def portrait(value: Any, seen: dict[int, int] | None = None) -> Any:
     if id(value) in seen:
         return ("seen as", seen[id(value)])
     seen[id(value)] = len(seen)
-    state = [
-        (
-            name,
-            [(key, portrait(each, seen)) for key, each in held.items()] if name == "fields_cache" else held,
-        )
-        for name, held in vars(value._state).items()
-    ]
+    state = [(name, held) for name, held in vars(value._state).items() if name != "fields_cache"]
+    relations = [(name, portrait(held, seen)) for name, held in value._state.fields_cache.items()]
     columns = [(name, portrait(held, seen)) for name, held in vars(value).items() if name != "_state"]
-    return (type(value), list(vars(value)), columns, state, sorted(value.get_deferred_fields()))
+    return (type(value), list(vars(value)), columns, relations, state, sorted(value.get_deferred_fields()))
 
 
 def models_initialised(action: Callable[[], Any]) -> list[type[Model]]:
