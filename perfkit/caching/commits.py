@@ -101,18 +101,18 @@ class Commits:
     def ended(
         self,
         announcement: Announcement | SilentWrite,
-        write: Callable[[], Any],
-        *,
+        write: Callable[..., Any],
+        *arguments: Any,
         is_depended_on: bool = True,
     ) -> Any:
         """Run what ends the write, and say how it did, unless nobody knows whether it was committed.
 
         Args:
-            write: Runs it.
+            write: Is called with `arguments`.
             is_depended_on: Whether any answer depends on its tags.
         """
         try:
-            answer = write()
+            answer = write(*arguments)
         except BaseException as error:
             if isinstance(error, DatabaseError) and _is_known_to_have_failed(error):
                 announcement.failed()

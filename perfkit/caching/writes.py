@@ -15,7 +15,7 @@ from weakref import ref
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from perfkit.caching.coherence import SilentWrite, breaker, leave_in_outbox, silent_write
+from perfkit.caching.coherence import breaker, leave_in_outbox, silent_write
 from perfkit.caching.commits import Commits
 from perfkit.caching.databases import is_watchable, tag_scope
 from perfkit.caching.observed import facts_of, forget_columns, observed
@@ -81,9 +81,10 @@ class WriteTracker:
             finally:
                 self._passed()
         if statement.only_writes:
-            write = self._silent_write(statement) if breaker.is_open else None
-            if write is not None:
-                return self._commits.ended(write, partial(execute, sql, params, many, context))
+            if breaker.is_open and not self.visibility.in_transaction:
+                write = silent_write(self._connection.alias, statement.tables(tag_scope(self._connection)))
+                if write is not None:
+                    return self._commits.ended(write, execute, sql, params, many, context)
         else:
             self.visibility.note(statement.sets)
             if statement.changes_tables:
@@ -111,12 +112,6 @@ class WriteTracker:
             return self._committing(statement, run, tags)
         self.wrote(tags())
         return self._ended(statement, text, run)
-
-    def _silent_write(self, statement: Statement) -> SilentWrite | None:
-        """Return what a write that commits by itself is in an outage, None where it has more to say."""
-        if self.visibility.in_transaction:
-            return None
-        return silent_write(self._connection.alias, statement.tables(tag_scope(self._connection)))
 
     def _committing(
         self, statement: Statement, run: Callable[[], Any], tags: Callable[[], frozenset[str]]
