@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.caching.databases import entry_scope
-from perfkit.caching.statements import WriteByKey
+from perfkit.caching.named_rows import WriteByKey
 from perfkit.postgres.capabilities import Capabilities
 
 Values = list[list[Any]]

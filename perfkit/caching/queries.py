@@ -21,10 +21,11 @@ from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import MULTI
 
-from perfkit.caching.calls import Naming, Unbuilt, naming_of
+from perfkit.caching.calls import Unbuilt
 from perfkit.caching.databases import entry_scope, tag_scope
 from perfkit.caching.locks import fork_safe_lock
-from perfkit.caching.reads import Place, Rows
+from perfkit.caching.naming import Naming, naming_of
+from perfkit.caching.places import Place, Rows
 from perfkit.caching.registry import tracked_tables
 from perfkit.caching.restrictions import Restriction, restriction_of
 from perfkit.caching.structure import Reach, reach_of, structure_of

@@ -15,10 +15,11 @@ from django.utils import timezone
 
 from perfkit.caching.databases import entry_scope
 from perfkit.caching.locks import fork_safe_lock
+from perfkit.caching.places import Place, Rows
 from perfkit.caching.plain_values import UnknownShapeError, marked
 from perfkit.caching.queries import Form, rows_of
 from perfkit.caching.queryset import CachedQuerySet, as_cached, checked_ttl, place_of, whereabouts_of
-from perfkit.caching.reads import Place, Rows, read_rows
+from perfkit.caching.reads import read_rows
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=Model)

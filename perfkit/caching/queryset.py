@@ -13,6 +13,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.sql import Query
 
 from perfkit.caching.calls import Unbuilt
+from perfkit.caching.places import Place, Rows
 from perfkit.caching.queries import (
     Form,
     PreparedRead,
@@ -21,7 +22,7 @@ from perfkit.caching.queries import (
     prepared_read,
     prepared_unbuilt,
 )
-from perfkit.caching.reads import Place, Rows, read_rows
+from perfkit.caching.reads import read_rows
 from perfkit.caching.trust import Bypass, tell_bypass, warn_once
 from perfkit.caching.unbuilt import UnbuiltQuerySet
 from perfkit.conf import options

@@ -1,29 +1,24 @@
-"""One cached read, whatever it reads: from its key to the server and back.
-
-# Note [Why a fill cannot be stale]
-The tokens are taken before the rows are read and stored inside the entry.
-A write that commits later changes a token, so that the entry no longer equals what the server holds:
-it is dead, even if it arrives after the write is done.
-"""
+"""One cached read, whatever it reads: from its key to the server and back."""
 
 from __future__ import annotations
 
 import time
 from asyncio import _get_running_loop
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.utils.asyncio import async_unsafe
 
-from perfkit.caching import tokens
 from perfkit.caching.coherence import breaker
-from perfkit.caching.entries import UnstorableError, decoded, encoded, shareable_until
+from perfkit.caching.entries import UnstorableError, decoded, shareable_until
+from perfkit.caching.fills import offer, usable_tokens
 from perfkit.caching.flights import durations, pauses
 from perfkit.caching.memory import Tokens, memory
+from perfkit.caching.places import Place, Rows, stamp
 from perfkit.caching.scope import Question, begin_question, current_scope, note_recent
 from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import lease_name
@@ -37,28 +32,9 @@ from perfkit.caching.trust import (
     require_committed_view,
     tell_bypass,
     usable_store,
-    warn_once,
 )
 from perfkit.conf import options
 from perfkit.signals import cache_read
-
-Rows = Sequence[Sequence[Any]]
-
-
-class Place(NamedTuple):
-    """Where an answer is in the cache, and what it depends on.
-
-    Args:
-        key: Of its entry.
-        tags: What an answer without rows depends on: a row that is made later would be in it.
-        lasting: How many of the tags, from the first, an answer with rows depends on.
-        family: What takes about as long to compute.
-    """
-
-    key: str
-    tags: tuple[str, ...]
-    lasting: int
-    family: Hashable
 
 
 def read_rows(
@@ -131,7 +107,7 @@ def _looked_up(
         rows, found = _recalled(store, place, question, is_expected, connection, ttl_seconds=ttl_seconds)
         if rows is None:
             require_committed_view(connection)
-            taken = _usable_tokens(store, place, found)
+            taken = usable_tokens(store, place, found)
             if durations.needs_flight(place.family) and not is_in_transaction(connection):
                 look = partial(
                     _recalled, store, place, question, is_expected, connection, ttl_seconds=ttl_seconds
@@ -157,7 +133,7 @@ def _looked_up(
                 model, "session setting"
             )  # its pool has lent the connection just now, and to others before
         elif is_expected(fetched):
-            _offer(store, model, place, fetched, taken, ttl_seconds=ttl_seconds, is_awaited=bool(lease))
+            offer(store, model, place, fetched, taken, ttl_seconds=ttl_seconds, is_awaited=bool(lease))
         else:
             durations.cannot_keep(place.key, UnstorableError("unexpected answer"))
     finally:
@@ -186,7 +162,7 @@ def _waited(
         is_mine = store.lease(name, lease_ms=int(seconds * 1000))
         try:
             rows, found = look()  # the one before may have filled it just now
-            taken = _usable_tokens(store, place, found) if rows is None else taken
+            taken = usable_tokens(store, place, found) if rows is None else taken
         except Bypass:
             if is_mine:
                 store.release(name)
@@ -258,10 +234,10 @@ def _rows_in(entry: bytes, place: Place, found: Tokens) -> tuple[list[tuple[Any,
     lasting = found[: place.lasting]
     if None in lasting:
         return None, found
-    rows = decoded(entry, _stamp(place.key, lasting))
+    rows = decoded(entry, stamp(place.key, lasting))
     if rows or place.lasting == len(found):
         return rows, lasting
-    return (None if None in found else decoded(entry, _stamp(place.key, found))), found
+    return (None if None in found else decoded(entry, stamp(place.key, found))), found
 
 
 def _may_show(rows: Rows, place: Place, connection: BaseDatabaseWrapper) -> bool:
@@ -287,75 +263,3 @@ def _asked(
     question.remember(wanted, found)
     note_recent(tags)
     return found[: len(tags)]
-
-
-def _offer(
-    store: Store,
-    model: type[Model],
-    place: Place,
-    rows: Rows,
-    taken: tuple[bytes, ...],
-    *,
-    ttl_seconds: int,
-    is_awaited: bool,
-) -> None:
-    """Store what a miss has fetched; nobody who does not wait for it need know whether that went well."""
-    used = taken[: place.lasting] if rows else taken
-    if any(map(tokens.is_in_flight, used)):
-        return  # somebody writes the table; of an answer with rows nobody would get so far
-    try:
-        entry = _entry(place.key, rows, used, ttl_seconds)
-    except UnstorableError as error:
-        durations.cannot_keep(place.key, error)
-        tell_bypass(model, error.reason)
-        reason = "it is larger than a megabyte" if error.reason == "size" else error.reason
-        warn_once(f"an answer about {model._meta.label} cannot be kept: {reason}.")
-        return
-    try:
-        if is_awaited:
-            store.fill({place.key: entry}, ttl_seconds=ttl_seconds)
-        else:
-            store.offer(place.key, entry, ttl_seconds=ttl_seconds)
-    except StoreError as error:
-        breaker.failed(str(error))
-
-
-def fill(
-    store: Store,
-    model: type[Model],
-    answers: Mapping[str, tuple[Rows, tuple[bytes, ...]]],
-    *,
-    ttl_seconds: int,
-) -> int:
-    """Store answers by key, each with the tokens taken before its rows were read; return how many were stored."""
-    entries = {}
-    for key, (rows, taken) in answers.items():
-        try:
-            entries[key] = _entry(key, rows, taken, ttl_seconds)
-        except UnstorableError as error:
-            tell_bypass(model, error.reason)
-    if entries:
-        try:
-            store.fill(entries, ttl_seconds=ttl_seconds)
-        except StoreError as error:
-            breaker.failed(str(error))
-            return 0
-    return len(entries)
-
-
-def _entry(key: str, rows: Rows, taken: tuple[bytes, ...], ttl_seconds: int) -> bytes:
-    return encoded(rows, _stamp(key, taken), ends=time.time() + ttl_seconds)
-
-
-def _stamp(key: str, found: Tokens) -> Tokens:
-    """Return what an entry must hold to be trusted: its own key, for it may have been copied, and the tokens."""
-    return (key.encode(), *found)
-
-
-def _usable_tokens(store: Store, place: Place, found: Tokens) -> tuple[bytes, ...]:
-    """Return the tokens a fill may use: those just read, or newly taken where some are missing."""
-    complete = tuple(token for token in found if token is not None)
-    taken = complete if len(complete) == len(place.tags) else store.take(place.tags)
-    if any(map(tokens.is_in_flight, taken[: place.lasting])):
-        raise Bypass("write in flight")
-    return taken

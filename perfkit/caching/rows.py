@@ -13,8 +13,10 @@ from django.db.models import IntegerField, Model, QuerySet, UUIDField
 from django.db.models.query import ModelIterable
 
 from perfkit.caching.databases import entry_scope, tag_scope
+from perfkit.caching.fills import fill
+from perfkit.caching.places import Place, Rows
 from perfkit.caching.queries import compiled, model_fingerprint, rows_of
-from perfkit.caching.reads import Place, Rows, fill, known_rows, read_rows
+from perfkit.caching.reads import known_rows, read_rows
 from perfkit.caching.registry import TrackedModel
 from perfkit.caching.store import Store
 from perfkit.caching.tags import PrimaryKey, any_write_tag, entry_prefix, key_text, row_prefix, table_tag

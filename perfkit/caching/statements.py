@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from perfkit.caching.inserts import Insert, insert_of
+from perfkit.caching.named_rows import NamedRows, WriteByKey, named_rows, write_by_key
 from perfkit.caching.registry import DeclaredColumn, TrackedTable, plain_table_name
 from perfkit.caching.sessions import (
     SETS_NOTHING,
@@ -63,46 +64,6 @@ BEYOND_INSERT: Final = re.compile(r"\b(?:conflict|update|delete|merge|replace)\b
 TRUNCATE_CASCADE: Final = re.compile(r"\btruncate\b.*\bcascade\b", re.IGNORECASE | re.DOTALL)
 DELETES: Final = re.compile(r"\b(?:delete|replace|merge|do|call|execute)\b", re.IGNORECASE)
 """What may delete rows so that the database cascades: TRUNCATE does not."""
-
-BY_KEY: Final = re.compile(
-    r"""(?P<verb>UPDATE|DELETE\ FROM)\ "(?P<table>[^"]+)"
-        (?P<set>\ SET\ .*)?
-        \ WHERE\ (?:"(?P=table)"\.)?"(?P<column>[^"]+)"\ (?:=\ %s|IN\ \((?P<marks>%s(?:,\ %s)*)\))
-        (?:\ RETURNING\ [^%]*)?""",
-    re.VERBOSE | re.DOTALL,
-)
-"""The form in which Django writes rows it knows: `UPDATE "t" SET … WHERE "t"."id" = %s`."""
-
-
-class NamedRows(NamedTuple):
-    """The rows that a statement names by primary key, as its last parameters.
-
-    Args:
-        quoted: The table, as the statement has it.
-        table: None where it is not tracked.
-        keys: How many.
-    """
-
-    quoted: str
-    table: TrackedTable | None
-    is_update: bool
-    keys: int
-
-
-class WriteByKey(NamedTuple):
-    """A statement that changes rows it names by primary key, of a table with declared columns.
-
-    Args:
-        table: As the statement has it, with quotes.
-        columns: The declared ones.
-        where: With placeholders, `keys` of them: the last parameters.
-    """
-
-    table: str
-    columns: tuple[DeclaredColumn, ...]
-    is_update: bool
-    where: str
-    keys: int
 
 
 class Statement:
@@ -179,7 +140,7 @@ class Statement:
         self.only_writes = is_mere_write and self.is_tracked and stands_alone(sql)
 
     def _read_writes(self, sql: str, tracked: Mapping[str, TrackedTable]) -> None:
-        self._named = _named_rows(sql, tracked)
+        self._named = named_rows(sql, tracked)
         lowered = sql.lower()
         if _may_write_any(sql, lowered):
             named = tuple(tracked.values())
@@ -195,7 +156,7 @@ class Statement:
         )
         self._is_divided = any(table.declared for table in self.written)
         if self._is_divided:
-            self.by_key = _write_by_key(sql, self._named)
+            self.by_key = write_by_key(sql, self._named)
             self._insert = insert_of(sql) if self._is_plain_insert else None
             if self._insert is not None:
                 self.inserted = f'"{self._insert.table}"'
@@ -345,24 +306,3 @@ def is_read(sql: str) -> bool:
         return False  # of a name that others had dropped, or that shows other rows from now on
     may_hold_a_write = word in {"with", "explain"} or ";" in sql.rstrip("; \n\t")
     return not (may_hold_a_write and WRITING_WORD.search(sql))
-
-
-def _named_rows(sql: str, tracked: Mapping[str, TrackedTable]) -> NamedRows | None:
-    """Return whose rows a statement names in its WHERE by primary key and by nothing else."""
-    match = BY_KEY.fullmatch(sql) if sql.count(" WHERE ") == 1 and ";" not in sql else None
-    if match is None or (match["verb"] == "UPDATE") != (match["set"] is not None):
-        return None
-    table = tracked.get(plain_table_name(match["table"]))
-    if table is not None and not table.is_read:
-        table = None
-    if table is not None and match["column"] != table.pk_column:
-        return None
-    count = match["marks"].count("%s") if match["marks"] else 1
-    return NamedRows(f'"{match["table"]}"', table, match["verb"] == "UPDATE", count)
-
-
-def _write_by_key(sql: str, named: NamedRows | None) -> WriteByKey | None:
-    if named is None or named.table is None or not named.table.declared or " RETURNING " in sql:
-        return None
-    where = sql[sql.index(" WHERE ") :]
-    return WriteByKey(named.quoted, named.table.declared, named.is_update, where, named.keys)
