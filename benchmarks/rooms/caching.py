@@ -147,11 +147,11 @@ def _writes(played: Stage) -> list[Figure]:
         beside={ROUND_TRIP: ("round trip", 0), BETWEEN_GETS: ("save between two GETs", FEW_KEYS)},
     )
     own = saved[IN_REQUEST.name]
-    added = own.beyond(saved[PLAIN.name]) - 2 * saved[ROUND_TRIP].median
     among = own.beyond(saved[BETWEEN_GETS])
+    in_a_row = own.beyond(saved[PLAIN.name]) - 2 * saved[ROUND_TRIP].median
     return [
-        Figure(f"{title}: beyond plain and two round trips", added * 1e6, "us", 100.0, "lower"),
-        Figure(f"{title}: beyond plain between two GETs", among * 1e6, "us", None, "lower"),
+        Figure(f"{title}: beyond plain between two GETs", among * 1e6, "us", 100.0, "lower"),
+        Figure(f"{title}: beyond plain and two GETs of many in a row", in_a_row * 1e6, "us", None, "lower"),
         _slower(title, saved, IN_REQUEST, None),
         _slower(title, saved, CACHEOPS, None),
         _slower(title, saved, CACHALOT, None),

@@ -28,9 +28,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.caching import tokens
 from perfkit.caching.breaker import Breaker
-from perfkit.caching.outbox import LOOK_EVERY_SECONDS, Outbox, OutboxMissingError
+from perfkit.caching.outbox import Outbox, OutboxMissingError
 from perfkit.caching.scope import forget_all_everywhere, forget_everywhere
-from perfkit.caching.silence import Silence
+from perfkit.caching.silence import LOOK_EVERY_SECONDS, Silence
 from perfkit.caching.store import Store, StoreError, current_store
 from perfkit.conf import options
 from perfkit.errors import CacheUnavailableError
@@ -108,6 +108,7 @@ class Announcement:
 
     def lost(self) -> None:
         """Leave it to the lease: nobody knows how the write has ended."""
+        forget_everywhere(self._tags)
 
 
 class LostMark(NamedTuple):
@@ -123,14 +124,14 @@ class SilentWrite:
     See Note [Writing in silence] in `silence`.
 
     Args:
-        known_since: When that notice was committed, on the monotonic clock.
+        unknown_seconds: How long it takes until others must have found that notice.
     """
 
-    __slots__ = ("_alias", "_known_since", "_lost_mark")
+    __slots__ = ("_alias", "_lost_mark", "_unknown_seconds")
 
-    def __init__(self, alias: str, known_since: float, *, lost_mark: LostMark | None = None) -> None:
+    def __init__(self, alias: str, unknown_seconds: float, *, lost_mark: LostMark | None = None) -> None:
         self._alias = alias
-        self._known_since = known_since
+        self._unknown_seconds = unknown_seconds
         self._lost_mark = lost_mark
 
     @property
@@ -153,7 +154,8 @@ class SilentWrite:
     def committed(self) -> bool:
         """Rely on the notice no longer, and return True; where the setting wants it so, go on when others know."""
         silence.let_go(self._alias)
-        _await_others(self._known_since)
+        if self._unknown_seconds and options.CACHE_OUTAGE_WRITES == "wait":
+            time.sleep(self._unknown_seconds)
         forget_all_everywhere()
         return True
 
@@ -184,7 +186,7 @@ class FirstSilentWrite(SilentWrite):
     __slots__ = ("_moment", "_put", "_tables")
 
     def __init__(self, alias: str, tables: Collection[str], *, lost_mark: LostMark | None = None) -> None:
-        super().__init__(alias, 0.0, lost_mark=lost_mark)
+        super().__init__(alias, LOOK_EVERY_SECONDS, lost_mark=lost_mark)
         self._tables = tables
         self._moment = silence.moment(alias)
         self._put = 0.0
@@ -199,7 +201,8 @@ class FirstSilentWrite(SilentWrite):
         if self._put:
             silence.committed(self._alias, self._tables, put=self._put, moment=self._moment)
         outbox.look_again(self._alias)
-        _await_others(silence.now())
+        if options.CACHE_OUTAGE_WRITES == "wait":
+            time.sleep(self._unknown_seconds)
         forget_all_everywhere()
         return True
 
@@ -218,13 +221,6 @@ class FirstSilentWrite(SilentWrite):
         self._put = put
 
 
-def _await_others(known_since: float) -> None:
-    """Wait, where the setting wants it so, until each process must have found a notice in the outbox."""
-    left_seconds = known_since + LOOK_EVERY_SECONDS - silence.now()
-    if left_seconds > 0 and options.CACHE_OUTAGE_WRITES == "wait":
-        time.sleep(left_seconds)
-
-
 def silent_write(alias: str, tables: Collection[str]) -> SilentWrite | None:
     """Return the write where the server cannot be told, and others know already that its tables are written.
 
@@ -235,8 +231,8 @@ def silent_write(alias: str, tables: Collection[str]) -> SilentWrite | None:
     """
     if not breaker.rests:
         return None
-    known_since = silence.rely(alias, tables)
-    return None if known_since is None else SilentWrite(alias, known_since)
+    unknown_seconds = silence.rely(alias, tables)
+    return None if unknown_seconds is None else SilentWrite(alias, unknown_seconds)
 
 
 def announce(
@@ -258,7 +254,6 @@ def announce(
     lost_mark = None
     if store is None or breaker.allows():
         sorted_tags = tuple(sorted(tags()))
-        forget_everywhere(sorted_tags)
         if store is None:
             return Announcement(sorted_tags, alias=alias, writer="", store=None)
         writer = tokens.new_writer()
@@ -274,10 +269,10 @@ def announce(
     if options.CACHE_OUTAGE_WRITES == "refuse":
         raise CacheUnavailableError(problem)
     changed = tables()
-    known_since = silence.rely(alias, changed)
-    if known_since is None:
+    unknown_seconds = silence.rely(alias, changed)
+    if unknown_seconds is None:
         return FirstSilentWrite(alias, changed, lost_mark=lost_mark)
-    return SilentWrite(alias, known_since, lost_mark=lost_mark)
+    return SilentWrite(alias, unknown_seconds, lost_mark=lost_mark)
 
 
 def leave_in_outbox(connection: BaseDatabaseWrapper, tags: Iterable[str]) -> None:

@@ -23,13 +23,10 @@ from django.db.models.functions import Now
 
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.scope import forget_everywhere
-from perfkit.caching.silence import Silence
+from perfkit.caching.silence import LOOK_EVERY_SECONDS, Silence
 from perfkit.caching.store import Store
 from perfkit.caching.tags import with_any_write
 from perfkit.models import PendingInvalidation
-
-LOOK_EVERY_SECONDS: Final = 1.0
-"""The bound on staleness elsewhere after a write during an outage."""
 
 LONGEST_WAIT_SECONDS: Final = 0.1
 """For another thread's look, which is a short query; a read that would wait longer goes to the database."""

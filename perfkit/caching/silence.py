@@ -20,6 +20,9 @@ from typing import Final, NamedTuple
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.tokens import new_writer
 
+LOOK_EVERY_SECONDS: Final = 1.0
+"""How often a process looks for notices at most: the bound on staleness elsewhere after a write in an outage."""
+
 NOTICE_SECONDS: Final = 60.0
 """How long a notice holds, on the database's clock.
 
@@ -67,21 +70,23 @@ class Silence:
         return self._ends[alias]
 
     def rely(self, alias: str, tables: Collection[str]) -> float | None:
-        """Let a write to these tables say nothing; return since when others may know.
+        """Let a write to these tables say nothing; return the seconds until all others must know of its notices.
 
         It is to be followed by `let_go`, or `lose`. None where the write must leave a notice.
         """
         with self._lock:
-            earliest = self.now() - self.notice_seconds / 2
-            since = None
+            now = self.now()
+            earliest = now - self.notice_seconds / 2
+            newest = None
             for table in tables:
                 notice = self._notices.get((alias, table))
                 if notice is None or notice.put <= earliest:
                     return None
-                since = notice.committed if since is None else max(since, notice.committed)
-            if since is not None:
-                self._relying[alias] += 1
-            return since
+                newest = notice.committed if newest is None else max(newest, notice.committed)
+            if newest is None:
+                return None
+            self._relying[alias] += 1
+            return max(newest + LOOK_EVERY_SECONDS - now, 0.0)
 
     def let_go(self, alias: str) -> None:
         """Note that a write which relied on notices has ended."""

@@ -217,15 +217,18 @@ class Statement:
             return None
         if count > MOST_ROW_TAGS or count > len(params):
             return None
-        keys = [table.to_pk(value) for value in params[len(params) - count :]]
-        if None in keys:
-            return None
         known = self._row_names.get(database)
         if known is None:
             always = self._changed_tags(database) | {any_write_tag(database, table.name)}
             known = self._row_names[database] = (row_prefix(database, table.name), always)
         prefix, always = known
-        return always.union([prefix + key_text(key) for key in keys if key is not None])
+        rows = []
+        for value in params[len(params) - count :]:
+            key = table.to_pk(value)
+            if key is None:
+                return None
+            rows.append(prefix + key_text(key))
+        return always.union(rows)
 
     def _changed_tags(self, database: str) -> frozenset[str]:
         kinds = (any_write_tag, table_tag)

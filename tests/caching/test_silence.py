@@ -12,7 +12,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from perfkit.caching import coherence
 from perfkit.caching.outbox import Outbox
-from perfkit.caching.silence import Silence
+from perfkit.caching.silence import LOOK_EVERY_SECONDS, Silence
 from perfkit.caching.store import current_store
 from perfkit.caching.store.local import LocalStore
 from perfkit.models import PendingInvalidation
@@ -89,7 +89,7 @@ class TestNotices:
 
     def test_it_stays_while_a_write_relies_on_it(self, writer: Peer) -> None:
         writer.put(TABLE)
-        assert writer.silence.rely("default", [TABLE]) == 100.0
+        assert writer.silence.rely("default", [TABLE]) == LOOK_EVERY_SECONDS
         assert writer.look() == []
         assert writer.distrusts(TABLE)
         writer.silence.let_go("default")

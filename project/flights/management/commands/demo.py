@@ -22,7 +22,7 @@ from project.services import report_path
 NEXT: Final = """
 What to try next:
   make serve    the site: the API and its documentation at /api/docs, the admin at /admin/
-  make bench    bulk_insert() against its peers
+  make bench    bulk_insert() against its peers; ROOM=caching for the cache
   make stop     stop the servers"""
 
 
@@ -88,4 +88,4 @@ def _figure(value: float, unit: str) -> str:
 
 
 def _line(work: str, before: str, after: str, ratio: str) -> str:
-    return f"{work:<34}  {before:<40}  {after:<44}  {ratio:>8}"
+    return f"{work:<38}  {before:<37}  {after:<34}  {ratio:>8}"
