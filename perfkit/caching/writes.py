@@ -79,7 +79,7 @@ class WriteTracker:
             try:
                 return execute(sql, params, many, context)
             finally:
-                self._passed()
+                self._passed(statement)
         if statement.only_writes:
             if breaker.is_open and not self.visibility.in_transaction:
                 write = silent_write(self._connection.alias, statement.tables(tag_scope(self._connection)))
@@ -134,14 +134,14 @@ class WriteTracker:
             self._forget()
         return answer
 
-    def _passed(self) -> None:
+    def _passed(self, statement: Statement) -> None:
         """Note that a write has run which concerns nobody, or a part of it.
 
-        Its text may have begun or ended a transaction.
+        A text of several statements may have begun or ended a transaction.
         """
         if self.visibility.in_transaction:
             self._has_written = True
-        else:
+        elif not statement.is_alone:
             self._forget()
 
     def commit(self) -> None:

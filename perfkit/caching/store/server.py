@@ -25,6 +25,19 @@ T = TypeVar("T")
 # what was filled before that write.
 
 
+_forks = 0
+"""How many times this process is the child of one that had begun. Asking for its number takes a system call."""
+
+
+def _forked() -> None:
+    global _forks  # noqa: PLW0603  # of the process
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 class ServerChangedError(redis.ConnectionError):
     """A new connection reached another server, or the same one restarted: older keys mean nothing there."""
 
@@ -78,7 +91,7 @@ class Server:
         self._run_id = ""
         self._may_be_silent = True
         self._idle: deque[Any] = deque()
-        self._pid = os.getpid()
+        self._forks = _forks
 
     @property
     def prefix(self) -> str:
@@ -185,9 +198,9 @@ class Server:
 
     def _taken(self) -> Any:
         """Return a connection that nobody else uses, the one used last before others."""
-        if self._pid != os.getpid():
+        if self._forks != _forks:
             self._idle.clear()  # they are the parent's
-            self._pid = os.getpid()
+            self._forks = _forks
         try:
             return self._idle.pop()
         except IndexError:
