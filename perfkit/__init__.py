@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from perfkit.bulk import bulk_insert
+    from perfkit.bulk import bulk_insert, bulk_update
     from perfkit.caching import CachedManager, CachedQuerySet, cached_query, warm, warmer
     from perfkit.loading import eager
 
@@ -20,6 +20,7 @@ __all__ = [
     "CachedQuerySet",
     "__version__",
     "bulk_insert",
+    "bulk_update",
     "cached_query",
     "eager",
     "warm",
@@ -32,6 +33,7 @@ _ROOMS: Final = {
     "CachedManager": "perfkit.caching",
     "CachedQuerySet": "perfkit.caching",
     "bulk_insert": "perfkit.bulk",
+    "bulk_update": "perfkit.bulk",
     "cached_query": "perfkit.caching",
     "eager": "perfkit.loading",
     "warm": "perfkit.caching",

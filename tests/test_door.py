@@ -10,7 +10,7 @@ import pytest
 import perfkit
 
 PUBLIC = {
-    *("CachedManager", "CachedQuerySet", "__version__", "bulk_insert"),
+    *("CachedManager", "CachedQuerySet", "__version__", "bulk_insert", "bulk_update"),
     *("cached_query", "eager", "warm", "warmer"),
 }
 

@@ -2,5 +2,6 @@
 
 from perfkit.bulk.insert import InsertResult, bulk_insert
 from perfkit.bulk.refusals import RowDataError, RowIntegrityError
+from perfkit.bulk.update import UpdateResult, bulk_update
 
-__all__ = ["InsertResult", "RowDataError", "RowIntegrityError", "bulk_insert"]
+__all__ = ["InsertResult", "RowDataError", "RowIntegrityError", "UpdateResult", "bulk_insert", "bulk_update"]

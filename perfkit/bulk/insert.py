@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from django.db import connections, models, router, transaction
+from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from perfkit.bulk.chunks import checked_size, chunks, is_own, one_transaction
 from perfkit.bulk.copy import CopyWriter
 from perfkit.bulk.foreign_keys import ForeignKeys
-from perfkit.bulk.plan import RowPlan, compile_plan
+from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statements import InstanceWriter, ParameterWriter
 from perfkit.conf import options
-from perfkit.errors import UnsupportedModelError, UsageError
-
-T = TypeVar("T")
+from perfkit.errors import UnsupportedModelError
 
 
 @dataclass(frozen=True)
@@ -99,21 +96,20 @@ def bulk_insert(
         1
     """
     started = time.perf_counter()
-    size = options.BULK_INSERT_CHUNK_SIZE if chunk_rows is None else chunk_rows
-    if size < 1:
-        raise UsageError(f"chunk_rows must be at least 1, not {size}.")
+    size = checked_size(chunk_rows)
+    require_own_table(model, "bulk_insert")
     plan = compile_plan(model)
     if return_ids and plan.pk is None:
         raise UnsupportedModelError(
             plan.label, "bulk_insert(return_ids=True)", "its primary key is composite."
         )
     connection = connections[using or router.db_for_write(model)]
-    is_own = connection.get_autocommit() and not connection.in_atomic_block
-    writer = _writer(plan, connection, return_ids=return_ids, is_own=is_own)
+    has_own_transaction = is_own(connection)
+    writer = _writer(plan, connection, return_ids=return_ids, is_own=has_own_transaction)
     ids: list[Any] = []
     written = 0
-    with _transaction(plan, connection, is_own=is_own):
-        for chunk in _chunks(rows, size):
+    with one_transaction(plan, connection, is_own=has_own_transaction):
+        for chunk in chunks(rows, size):
             ids += writer.write(chunk, first_row=written)
             written += len(chunk)
             if progress is not None:
@@ -138,24 +134,3 @@ def _writer(plan: RowPlan, connection: BaseDatabaseWrapper, *, return_ids: bool,
     if connection.vendor == "sqlite" and not return_ids:
         return ParameterWriter(plan, connection)
     return InstanceWriter(plan, connection)
-
-
-@contextmanager
-def _transaction(plan: RowPlan, connection: BaseDatabaseWrapper, *, is_own: bool) -> Iterator[None]:
-    """Open a transaction, or a savepoint in the caller's where it is not this call's own.
-
-    Django declares foreign keys to be checked at COMMIT, when no row is at hand any more.
-    In a transaction that is this call's alone they are checked with each chunk,
-    unless the table refers to itself, and a later row may be what an earlier one needs.
-    """
-    with transaction.atomic(using=connection.alias):
-        if is_own and connection.vendor == "postgresql" and not plan.refers_to_itself:
-            with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        yield
-
-
-def _chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

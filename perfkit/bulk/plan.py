@@ -40,14 +40,9 @@ class Batch:
 
 
 class RowPlan:
-    """What is known of a model before any row is read.
-
-    Raises:
-        UnsupportedModelError: The model is abstract, or its rows are spread over several tables.
-    """
+    """What is known of a model before any row is read; see `require_own_table` for which."""
 
     def __init__(self, model: type[models.Model]) -> None:
-        _check_supported(model)
         self.model = model
         self.label = model._meta.label
         fields = model._meta.concrete_fields
@@ -61,7 +56,7 @@ class RowPlan:
         self.needs_instances = any(each.saves_itself for each in self.columns)
         self.instances = InstanceShape(self.columns)
         self._omittable = [place for place, each in enumerate(self.columns) if each.is_omittable]
-        self._places = self._places_by_key()
+        self.places = self._places_by_key()
         self._shapes: dict[tuple[str, ...], DictShape] = {}
 
     def batches(self, rows: Sequence[Row], *, first_row: int) -> list[Batch]:
@@ -204,11 +199,11 @@ class RowPlan:
     def _dict_shape(self, keys: tuple[str, ...], number: int) -> DictShape:
         places: dict[str, int | None] = {}
         for key in keys:
-            if key not in self._places:
+            if key not in self.places:
                 raise RowShapeError(
-                    self.label, number, f"has the unknown key {key!r}.{nearest(str(key), list(self._places))}"
+                    self.label, number, f"has the unknown key {key!r}.{nearest(str(key), list(self.places))}"
                 )
-            place = self._places[key]
+            place = self.places[key]
             if place is not None and place in places.values():
                 raise RowShapeError(self.label, number, f"gives {self.columns[place].field.name!r} twice.")
             places[key] = place
@@ -250,13 +245,21 @@ def _column(model: type[models.Model], field: models.Field[object, object]) -> C
     )
 
 
-def _check_supported(model: type[models.Model]) -> None:
+def require_own_table(model: type[models.Model], function: str) -> None:
+    """Raise where the rows of a model are not those of one table.
+
+    Args:
+        function: Who asks, for the message.
+
+    Raises:
+        UnsupportedModelError: The model is abstract, or its rows are spread over several tables.
+    """
     meta = model._meta
     if meta.abstract or meta.swapped:
-        raise UnsupportedModelError(meta.label, "bulk_insert", "it has no table of its own.")
+        raise UnsupportedModelError(meta.label, function, "it has no table of its own.")
     if any(parent._meta.concrete_model is not meta.concrete_model for parent in meta.all_parents):
         raise UnsupportedModelError(
             meta.label,
-            "bulk_insert",
+            function,
             "its rows are spread over several tables (multi-table inheritance). Save them one by one.",
         )

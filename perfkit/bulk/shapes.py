@@ -104,18 +104,7 @@ class DictShape:
 
     def _ids(self, place: int, values: Values, numbers: Sequence[int]) -> Values:
         field = self.columns[place].field
-        assert isinstance(field, models.ForeignKey)  # noqa: S101  # the plan names only these
-        related = field.target_field.model
-        ids: list[Any] = []
-        for number, value in zip(numbers, values, strict=True):
-            if value is not None and not isinstance(value, related):
-                problem = f"{summary(value)} is not an instance of {related._meta.label}; an id goes under"
-                raise RowDataError(number, field.name, f"{problem} {field.attname!r}.")
-            related_id = None if value is None else getattr(value, field.target_field.attname)
-            if value is not None and related_id is None:
-                raise RowDataError(number, field.name, "the related instance is not saved.")
-            ids.append(related_id)
-        return ids
+        return [related_id(field, value, number) for number, value in zip(numbers, values, strict=True)]
 
 
 class InstanceShape:
@@ -163,6 +152,23 @@ class InstanceShape:
                 instance._prepare_related_fields_for_save(operation_name="bulk_insert")  # type: ignore[attr-defined]  # noqa: SLF001  # as bulk_create does
             except ValueError as error:  # Django's text names the relation, no value
                 raise RowDataError(number, None, str(error)) from None
+
+
+def related_id(field: ModelField, value: Any, number: int) -> Any:
+    """Return the id that a foreign key stores for an instance, None for None.
+
+    Raises:
+        RowDataError: The value is no instance of the related model, or not a saved one.
+    """
+    assert isinstance(field, models.ForeignKey)  # noqa: S101  # the plan names only these
+    related = field.target_field.model
+    if value is not None and not isinstance(value, related):
+        problem = f"{summary(value)} is not an instance of {related._meta.label}; an id goes under"
+        raise RowDataError(number, field.name, f"{problem} {field.attname!r}.")
+    stored = None if value is None else getattr(value, field.target_field.attname)
+    if value is not None and stored is None:
+        raise RowDataError(number, field.name, "the related instance is not saved.")
+    return stored
 
 
 def _places_of_pk_defaults(columns: Sequence[Column]) -> list[int]:

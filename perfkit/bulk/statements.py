@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from django.db import DataError, IntegrityError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,7 +14,7 @@ from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared
 from perfkit.bulk.refusals import RowDataError, summary
-from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
+from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row, Values
 from perfkit.bulk.translate import field_of, refusal
 
 SENT_AS_THEY_ARE: Final[Mapping[str, Kind]] = {
@@ -83,7 +83,7 @@ class ParameterWriter:
         self.connection = connection
         self.methods: set[str] = set()
         self._inserts = InstanceWriter(plan, connection)
-        self._kinds = {column: self._kind(column) for column in plan.columns}
+        self._kinds = {column: kind_for_driver(column) for column in plan.columns}
         self._is_served = not any(has_placeholder(column.field) for column in plan.columns)
 
     def write(self, rows: Sequence[Row], *, first_row: int) -> list[Any]:
@@ -129,7 +129,7 @@ class ParameterWriter:
         names = ", ".join(quote(column.name) for column in batch.columns)
         marks = ", ".join(["%s"] * len(batch.columns))
         statement = f"INSERT INTO {quote(self.plan.model._meta.db_table)} ({names}) VALUES ({marks})"  # noqa: S608  # quoted names
-        sent = _Counted(zip(*batch.values, strict=True))
+        sent = Counted(zip(*batch.values, strict=True))
         try:
             with self.connection.cursor() as cursor:
                 cursor.executemany(statement, sent)  # type: ignore[arg-type]  # any iterable will do
@@ -137,35 +137,51 @@ class ParameterWriter:
             number = batch.numbers[sent.position]
             raise refusal(error, number, field_of(error, self.plan.model)) from error
         except REFUSED_VALUE as error:  # a value that the driver cannot bind
-            field, value = _unbindable(batch, sent.position)
-            problem = f"{summary(value)} cannot be sent ({type(error).__name__})."
-            raise RowDataError(batch.numbers[sent.position], field, problem) from None
-
-    @staticmethod
-    def _kind(column: Column) -> Kind:
-        family = family_of(column.field) if column.is_plain else None
-        if family == "text":
-            return kinds.TextKind(column.field.max_length)
-        return SENT_AS_THEY_ARE.get(family or "", PREPARED_BY_DJANGO)
+            raise unbindable(batch, sent.position, error) from None
 
 
-def _unbindable(batch: Batch, position: int) -> tuple[str | None, object]:
-    """Return the field and the value of a row that hold text which is not Unicode."""
-    for column, values in zip(batch.columns, batch.values, strict=True):
+def kind_for_driver(column: Column) -> Kind:
+    """Return how values of a column are sent where the driver binds them one by one."""
+    family = family_of(column.field) if column.is_plain else None
+    if family == "text":
+        return kinds.TextKind(column.field.max_length)
+    return SENT_AS_THEY_ARE.get(family or "", PREPARED_BY_DJANGO)
+
+
+class Sent(Protocol):
+    """Rows that fill or change the same columns."""
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Each row's position in the input."""
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """What is filled or changed."""
+
+    @property
+    def values(self) -> Sequence[Values]:
+        """One sequence per column."""
+
+
+def unbindable(rows: Sent, position: int, error: Exception) -> RowDataError:
+    """Return the error about a row that the driver cannot bind: text that is not Unicode."""
+    for column, values in zip(rows.columns, rows.values, strict=True):
         value = values[position]
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            return column.field.name, value
-    return None, None
+            problem = f"{summary(value)} cannot be sent ({type(error).__name__})."
+            return RowDataError(rows.numbers[position], column.field.name, problem)
+    return RowDataError(rows.numbers[position], None, f"a value cannot be sent ({type(error).__name__}).")
 
 
-class _Counted:
+class Counted:
     """Yields rows and remembers the position of the one that was asked for last."""
 
     def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
         self.rows = rows
         self.position = -1
 
-    def __iter__(self) -> _Counted:
+    def __iter__(self) -> Counted:
         return self
 
     def __next__(self) -> tuple[Any, ...]:

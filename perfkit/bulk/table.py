@@ -14,7 +14,7 @@ from perfkit.bulk import kinds
 from perfkit.bulk.kinds import Kind
 
 COLUMNS_SQL: Final = """
-    SELECT a.attname, a.atttypid::int8, a.atttypmod,
+    SELECT a.attname, a.atttypid::int8, a.atttypmod, pg_catalog.format_type(a.atttypid, NULL),
            c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND NOT c.relhasrules
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
@@ -29,10 +29,11 @@ VARCHAR_HEADER: Final = 4
 
 @dataclass(frozen=True)
 class CopyTarget:
-    """How one column is sent: the type that the server has, by its number, and what fits it."""
+    """How one column is sent: the type that the server has, by its number and its name, and what fits it."""
 
     oid: int
     kind: Kind
+    type_name: str
 
 
 def copy_targets(connection: BaseDatabaseWrapper, model: type[models.Model]) -> Mapping[str, CopyTarget]:
@@ -48,14 +49,14 @@ def copy_targets(connection: BaseDatabaseWrapper, model: type[models.Model]) -> 
         rows = cursor.fetchall()
     kind_by_oid = _kinds(connection)
     targets = {}
-    for name, oid, modifier, is_served in rows:
+    for name, oid, modifier, type_name, is_served in rows:
         kind = (
             kinds.TextKind(modifier - VARCHAR_HEADER)
             if oid == VARCHAR_OID and modifier > 0
             else kind_by_oid.get(oid)
         )
         if is_served and kind is not None:
-            targets[name] = CopyTarget(oid, kind)
+            targets[name] = CopyTarget(oid, kind, type_name)
     return targets
 
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from perfkit.bulk import bulk_insert
+from perfkit.bulk import bulk_insert, bulk_update
 from perfkit.caching import CachedManager, observed
 from perfkit.caching.inserts import Insert, insert_of
 from perfkit.caching.queries import prepared_read
@@ -239,6 +239,7 @@ class TestReads:
                 *("x", False, "north"),
             ),
             lambda: bulk_insert(Booking, [{"name": "bulk", "zone": "north"}]),
+            lambda: bulk_update(Booking, [(Booking.plain.get(name="south 1").pk, {"zone": "north"})]),
             lambda: Booking.plain.bulk_create(
                 [Booking(pk=Booking.plain.get(name="south 1").pk, name="moved", zone="north")],
                 update_conflicts=True,

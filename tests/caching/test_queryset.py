@@ -34,7 +34,7 @@ from django.db.models import (
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now, Rank, TruncMonth, Upper
 
-from perfkit.bulk import bulk_insert
+from perfkit.bulk import bulk_insert, bulk_update
 from perfkit.caching import CachedManager, CachedQuerySet
 from tests.caching.conftest import Outcome
 from tests.testapp.models import Bundle, Item, ItemNote, Loan, Page, ProxyItem, Shelf, Tower, Volume
@@ -264,6 +264,7 @@ WRITES: dict[str, Callable[[], Any]] = {
         "WITH x AS (SELECT id FROM testapp_item) UPDATE testapp_item SET count = 5 WHERE id IN (SELECT id FROM x)"
     ),
     "bulk_insert": lambda: bulk_insert(Item, [{"name": "bulk", "count": n} for n in range(3)]),
+    "perfkit bulk_update": lambda: bulk_update(Item, [(item.pk, {"name": "bulk"}) for item in Item.plain.all()]),
     "proxy": lambda: ProxyItem.objects.filter(name="one").update(name="by proxy"),
     "child": lambda: Tower.objects.update(height=4, bells=5),
     "fixture": _fixture,

@@ -1,0 +1,229 @@
+"""UPDATE statements: of a whole chunk at once, of a row at a time inside the driver, or by Django's queryset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from django.db import DataError, IntegrityError, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from perfkit.bulk.changes import Change, Changes, grouped, merged
+from perfkit.bulk.fields import has_placeholder
+from perfkit.bulk.kinds import Kind
+from perfkit.bulk.plan import RowPlan
+from perfkit.bulk.prepare import NeedsStatementError, prepared
+from perfkit.bulk.refusals import RowDataError
+from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
+from perfkit.bulk.statements import Counted, kind_for_driver, unbindable
+from perfkit.bulk.table import CopyTarget, copy_targets
+from perfkit.bulk.translate import field_of, refusal
+
+REFUSALS = (DataError, IntegrityError, *REFUSED_VALUE)
+"""What the database, or the driver before it, raises over a value that it does not take."""
+
+Outcome = tuple[int, int]
+"""How many different keys a chunk had, and how many of them the table has."""
+
+
+class Updater(Protocol):
+    """Writes chunks of changes."""
+
+    methods: set[str]
+
+    def write(self, changes: list[Change]) -> Outcome:
+        """Write one chunk, whose later changes of a key hold."""
+
+
+class QuerySetUpdater:
+    """Updates row by row with Django's `update`, which takes every field, expression and database."""
+
+    def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
+        self.plan = plan
+        self.methods: set[str] = set()
+        self._rows: models.QuerySet[Any] = models.QuerySet(plan.model, using=connection.alias)
+        self._using = connection.alias
+
+    def write(self, changes: list[Change]) -> Outcome:
+        """Write one chunk.
+
+        Raises:
+            RowDataError: A value does not fit.
+            RowIntegrityError: A row breaks a constraint.
+        """
+        self.methods.add("update")
+        found = {change.key for change in changes if self._update(change)}
+        return len({change.key for change in changes}), len(found)
+
+    def _update(self, change: Change) -> int:
+        columns = self.plan.columns
+        values = {columns[place].attname: value for place, value in change.values.items()}
+        try:
+            with transaction.atomic(using=self._using):
+                return self._rows.filter(pk=change.key).update(**values)
+        except (DataError, IntegrityError) as error:
+            raise refusal(error, change.number, field_of(error, self.plan.model)) from error
+        except REFUSED_VALUE as error:
+            if any(hasattr(value, "resolve_expression") for value in values.values()):
+                raise  # Django says which expression it does not take
+            problem = f"a value is refused ({type(error).__name__})."
+            raise RowDataError(change.number, None, problem) from None
+
+
+class PreparingUpdater:
+    """What the two fast ways share: values are prepared by column, and equal keys merged.
+
+    What neither can send goes to `QuerySetUpdater`.
+    """
+
+    method: str
+
+    def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
+        assert plan.pk is not None  # noqa: S101  # `bulk_update` refuses other models
+        self.plan = plan
+        self.pk = plan.pk
+        self.connection = connection
+        self.methods: set[str] = set()
+        self._singly = QuerySetUpdater(plan, connection)
+
+    def write(self, changes: list[Change]) -> Outcome:
+        """Write one chunk.
+
+        Raises:
+            RowDataError: A value does not fit.
+            RowIntegrityError: A row breaks a constraint.
+        """
+        try:
+            numbers = [change.number for change in changes]
+            keys = self._prepared(self.pk, [change.key for change in changes], numbers)
+            different = merged(changes, keys)
+            ready = [self._ready(each) for each in grouped(self.plan, different)]
+        except NeedsStatementError:
+            outcome = self._singly.write(changes)
+            self.methods |= self._singly.methods
+            return outcome
+        self.methods.add(self.method)
+        return len(different), sum(map(self._update, ready))
+
+    def _ready(self, changes: Changes) -> Changes:
+        pairs = zip(changes.columns, changes.values, strict=True)
+        values = [self._prepared(column, given, changes.numbers) for column, given in pairs]
+        return replace(changes, values=values)
+
+    def _prepared(self, column: Column, values: Values, numbers: Sequence[int]) -> Values:
+        kind = self._kind(column)
+        if kind is None or has_placeholder(column.field):
+            raise NeedsStatementError
+        return prepared(column, kind, values, numbers=numbers, connection=self.connection)
+
+    def _kind(self, column: Column) -> Kind | None:
+        """Return how values of a column are sent, None where they cannot be."""
+        raise NotImplementedError
+
+    def _update(self, changes: Changes) -> int:
+        """Send the changes; return how many rows there were to change."""
+        raise NotImplementedError
+
+
+class ArrayUpdater(PreparingUpdater):
+    """Sends each column as one array: `UPDATE … FROM unnest(…)` (PostgreSQL).
+
+    Queries: one about the table at the first chunk, then one per chunk and set of changed columns.
+    """
+
+    method = "unnest"
+
+    def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
+        super().__init__(plan, connection)
+        self._targets: Mapping[str, CopyTarget] | None = None
+
+    def _kind(self, column: Column) -> Kind | None:
+        if self._targets is None:
+            self._targets = copy_targets(self.connection, self.plan.model)
+        target = self._targets.get(column.name)
+        return None if target is None else target.kind
+
+    def _update(self, changes: Changes) -> int:
+        try:
+            with transaction.atomic(using=self.connection.alias):
+                return self._sent(changes)
+        except REFUSALS as error:
+            raise self._refusal(changes, error) from error
+
+    def _sent(self, changes: Changes) -> int:
+        quote = self.connection.ops.quote_name
+        columns = [self.pk, *changes.columns]
+        assert self._targets is not None  # noqa: S101  # `_kind` has looked
+        arrays = ", ".join(f"%s::{self._targets[column.name].type_name}[]" for column in columns)
+        names = ", ".join(f"c{place}" for place in range(len(columns)))
+        changed = enumerate(changes.columns, 1)
+        sets = ", ".join(f"{quote(column.name)} = new.c{place}" for place, column in changed)
+        statement = (
+            f"UPDATE {quote(self.plan.model._meta.db_table)} AS t SET {sets} "  # noqa: S608  # quoted names
+            f"FROM unnest({arrays}) AS new ({names}) WHERE t.{quote(self.pk.name)} = new.c0"
+        )
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement, [list(values) for values in (changes.keys, *changes.values)])
+            return int(cursor.rowcount)
+
+    def _refusal(self, changes: Changes, error: Exception) -> Exception:
+        """Return the error about the row at fault, of no row where they fail only together.
+
+        It is found by halves: each that succeeds stays written, for all is undone in the end.
+        """
+        while len(changes.numbers) > 1:
+            half = len(changes.numbers) // 2
+            first = _part(changes, slice(half))
+            is_first = self._failure(first) is not None
+            changes = first if is_first else _part(changes, slice(half, None))
+        found = self._failure(changes)
+        number = None if found is None else changes.numbers[0]
+        cause = error if found is None else found
+        if isinstance(cause, DataError | IntegrityError):
+            return refusal(cause, number, field_of(cause, self.plan.model))
+        return unbindable(changes, 0, cause)
+
+    def _failure(self, changes: Changes) -> Exception | None:
+        try:
+            with transaction.atomic(using=self.connection.alias):
+                self._sent(changes)
+        except REFUSALS as error:
+            return error
+        return None
+
+
+class ParameterUpdater(PreparingUpdater):
+    """Runs one prepared UPDATE per row inside the driver (SQLite)."""
+
+    method = "update"
+
+    def _kind(self, column: Column) -> Kind | None:
+        return kind_for_driver(column)
+
+    def _update(self, changes: Changes) -> int:
+        quote = self.connection.ops.quote_name
+        sets = ", ".join(f"{quote(column.name)} = %s" for column in changes.columns)
+        statement = (
+            f"UPDATE {quote(self.plan.model._meta.db_table)} SET {sets} "  # noqa: S608  # quoted names
+            f"WHERE {quote(self.pk.name)} = %s"
+        )
+        sent = Counted(zip(*changes.values, changes.keys, strict=True))
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.executemany(statement, sent)  # type: ignore[arg-type]  # any iterable will do
+                return int(cursor.rowcount)
+        except (DataError, IntegrityError) as error:
+            number = changes.numbers[sent.position]
+            raise refusal(error, number, field_of(error, self.plan.model)) from error
+        except REFUSED_VALUE as error:  # a value that the driver cannot bind
+            raise unbindable(changes, sent.position, error) from None
+
+
+def _part(changes: Changes, part: slice) -> Changes:
+    return replace(
+        changes,
+        numbers=changes.numbers[part],
+        keys=changes.keys[part],
+        values=[values[part] for values in changes.values],
+    )
