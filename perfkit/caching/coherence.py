@@ -7,6 +7,8 @@ A writer that dies there, or does not learn how its COMMIT ended, never says DON
 the tokens are gone, and every entry made before is void.
 Where the server cannot be told, a notice of that goes into the outbox inside the same transaction.
 See Note [Writing in silence] in `silence`.
+What scopes of this process know is forgotten before the write, for whatever may interrupt it, and after it,
+for what they have asked for meanwhile.
 
 # Note [A DONE that is not heard]
 After MARK, a lease that ends voids all that was filled before COMMIT: but only if the MARK stood until then.
@@ -76,15 +78,15 @@ class Announcement:
         Returns:
             Whether it was heard. See Note [A DONE that is not heard].
         """
-        is_heard = True
-        if self._store is not None:
-            try:
+        try:
+            if self._store is not None:
                 self._store.done(self._tags, writer=self._writer)
-            except StoreError as error:
-                breaker.failed(str(error))
-                is_heard = False
-        forget_everywhere(self._tags)
-        return is_heard
+        except StoreError as error:
+            breaker.failed(str(error))
+            return False
+        finally:
+            forget_everywhere(self._tags)
+        return True
 
     def keep(self, connection: BaseDatabaseWrapper) -> None:
         """Put the tags into the outbox, in the transaction that is open on `connection`, for DONE was not heard.
@@ -124,14 +126,14 @@ class SilentWrite:
     See Note [Writing in silence] in `silence`.
 
     Args:
-        unknown_seconds: How long it takes until others must have found that notice.
+        known_at: When others must have found that notice, on the monotonic clock; 0.0 where they have.
     """
 
-    __slots__ = ("_alias", "_lost_mark", "_unknown_seconds")
+    __slots__ = ("_alias", "_known_at", "_lost_mark")
 
-    def __init__(self, alias: str, unknown_seconds: float, *, lost_mark: LostMark | None = None) -> None:
+    def __init__(self, alias: str, known_at: float, *, lost_mark: LostMark | None = None) -> None:
         self._alias = alias
-        self._unknown_seconds = unknown_seconds
+        self._known_at = known_at
         self._lost_mark = lost_mark
 
     @property
@@ -154,9 +156,8 @@ class SilentWrite:
     def committed(self) -> bool:
         """Rely on the notice no longer, and return True; where the setting wants it so, go on when others know."""
         silence.let_go(self._alias)
-        if self._unknown_seconds and options.CACHE_OUTAGE_WRITES == "wait":
-            time.sleep(self._unknown_seconds)
-        forget_all_everywhere()
+        if self._known_at:
+            _await_others(self._known_at)
         return True
 
     def was_kept(self) -> None:
@@ -165,12 +166,10 @@ class SilentWrite:
     def failed(self) -> None:
         """Note that the write has changed nothing."""
         silence.let_go(self._alias)
-        forget_all_everywhere()
 
     def lost(self) -> None:
         """Leave it to the end of the notice: nobody knows how the write has ended."""
         silence.lose(self._alias, is_relying=True)
-        forget_all_everywhere()
 
     def _put_notice(self, connection: BaseDatabaseWrapper) -> None:
         """Do nothing: the notice stands."""
@@ -186,7 +185,7 @@ class FirstSilentWrite(SilentWrite):
     __slots__ = ("_moment", "_put", "_tables")
 
     def __init__(self, alias: str, tables: Collection[str], *, lost_mark: LostMark | None = None) -> None:
-        super().__init__(alias, LOOK_EVERY_SECONDS, lost_mark=lost_mark)
+        super().__init__(alias, 0.0, lost_mark=lost_mark)
         self._tables = tables
         self._moment = silence.moment(alias)
         self._put = 0.0
@@ -198,17 +197,17 @@ class FirstSilentWrite(SilentWrite):
 
     def committed(self) -> bool:
         """Note that others will know, and return True; where the setting wants it so, go on when they do."""
-        if self._put:
-            silence.committed(self._alias, self._tables, put=self._put, moment=self._moment)
-        outbox.look_again(self._alias)
-        if options.CACHE_OUTAGE_WRITES == "wait":
-            time.sleep(self._unknown_seconds)
-        forget_all_everywhere()
+        try:
+            if self._put:
+                silence.committed(self._alias, self._tables, put=self._put, moment=self._moment)
+            outbox.look_again(self._alias)
+            _await_others(silence.now() + LOOK_EVERY_SECONDS)
+        finally:
+            forget_all_everywhere()
         return True
 
     def failed(self) -> None:
         """Note that the write has changed nothing, and that its notice is gone with it."""
-        forget_all_everywhere()
 
     def lost(self) -> None:
         """Leave it to the end of the notice, if that was committed."""
@@ -221,6 +220,12 @@ class FirstSilentWrite(SilentWrite):
         self._put = put
 
 
+def _await_others(known_at: float) -> None:
+    """Wait, where the setting wants it so, until others must have found a notice in the outbox."""
+    if options.CACHE_OUTAGE_WRITES == "wait":
+        time.sleep(max(known_at - silence.now(), 0.0))
+
+
 def silent_write(alias: str, tables: Collection[str]) -> SilentWrite | None:
     """Return the write where the server cannot be told, and others know already that its tables are written.
 
@@ -229,10 +234,20 @@ def silent_write(alias: str, tables: Collection[str]) -> SilentWrite | None:
     Args:
         tables: The own tags of all tables that it may change.
     """
-    if not breaker.rests:
+    return _relying(alias, tables) if breaker.rests else None
+
+
+def _relying(alias: str, tables: Collection[str], *, lost_mark: LostMark | None = None) -> SilentWrite | None:
+    """Return the write that relies on notices, None where it must leave one.
+
+    What scopes know is forgotten before the write, and need not be after it:
+    while it relies on the notice, no read of this process trusts the cache with these tables.
+    """
+    known_at = silence.rely(alias, tables)
+    if known_at is None:
         return None
-    unknown_seconds = silence.rely(alias, tables)
-    return None if unknown_seconds is None else SilentWrite(alias, unknown_seconds)
+    forget_all_everywhere()
+    return SilentWrite(alias, known_at, lost_mark=lost_mark)
 
 
 def announce(
@@ -254,6 +269,7 @@ def announce(
     lost_mark = None
     if store is None or breaker.allows():
         sorted_tags = tuple(sorted(tags()))
+        forget_everywhere(sorted_tags)
         if store is None:
             return Announcement(sorted_tags, alias=alias, writer="", store=None)
         writer = tokens.new_writer()
@@ -269,10 +285,11 @@ def announce(
     if options.CACHE_OUTAGE_WRITES == "refuse":
         raise CacheUnavailableError(problem)
     changed = tables()
-    unknown_seconds = silence.rely(alias, changed)
-    if unknown_seconds is None:
-        return FirstSilentWrite(alias, changed, lost_mark=lost_mark)
-    return SilentWrite(alias, unknown_seconds, lost_mark=lost_mark)
+    write = _relying(alias, changed, lost_mark=lost_mark)
+    if write is not None:
+        return write
+    forget_all_everywhere()
+    return FirstSilentWrite(alias, changed, lost_mark=lost_mark)
 
 
 def leave_in_outbox(connection: BaseDatabaseWrapper, tags: Iterable[str]) -> None:

@@ -2,7 +2,8 @@
 
 # Note [The promise within a scope]
 Within a scope, a read yields nothing older than what was committed when the scope first asked for the tokens it
-depends on; a write of this process makes every scope in it forget what it wrote, so that a request sees its own.
+depends on; a write of this process makes every scope in it forget what it wrote, so that a request sees its own:
+before the write, for an exception may come between its COMMIT and its end, and after it.
 What it knows it shows again without looking whether the cache may be trusted.
 So it remembers what was asked for after such a look (`Question`), and of what that look was for (`late_tags`).
 Outside of any scope each read asks for its tokens anew.

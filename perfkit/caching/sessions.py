@@ -62,6 +62,9 @@ COMMIT: Final = Opening(r"(?:commit|end)\b")
 RELEASE: Final = Opening(r"release\b")
 PREPARE_TRANSACTION: Final = Opening(rf"prepare\b{GAP}transaction\b")
 TEXT_LITERAL: Final = re.compile(r"'[^']*'")
+UNSURE_LITERAL: Final = re.compile(r"--|/\*|[\\$\"]")
+"""What may hold an apostrophe that neither begins nor ends a literal."""
+
 EXECUTE: Final = Opening(r"execute\b(?!\s+(?:function|procedure)\b)")
 COMMIT_PREPARED: Final = Opening(rf"commit\b{GAP}prepared\b")
 
@@ -127,7 +130,8 @@ def prepares_transaction(sql: str) -> bool:
 
 def stands_alone(sql: str) -> bool:
     """Say whether a text is surely one statement."""
-    return ";" not in TEXT_LITERAL.sub("", sql).rstrip("; \n\t")
+    text = sql.rstrip("; \n\t")
+    return ";" not in text or not (UNSURE_LITERAL.search(text) or ";" in TEXT_LITERAL.sub("", text))
 
 
 def executes_prepared(sql: str) -> bool:

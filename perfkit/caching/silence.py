@@ -70,9 +70,12 @@ class Silence:
         return self._ends[alias]
 
     def rely(self, alias: str, tables: Collection[str]) -> float | None:
-        """Let a write to these tables say nothing; return the seconds until all others must know of its notices.
+        """Let a write to these tables say nothing; return when all others must know of its notices.
 
-        It is to be followed by `let_go`, or `lose`. None where the write must leave a notice.
+        It is to be followed by `let_go`, or `lose`.
+
+        Returns:
+            A time on the clock, 0.0 where it is over, None where the write must leave a notice itself.
         """
         with self._lock:
             now = self.now()
@@ -86,7 +89,8 @@ class Silence:
             if newest is None:
                 return None
             self._relying[alias] += 1
-            return max(newest + LOOK_EVERY_SECONDS - now, 0.0)
+            known_at = newest + LOOK_EVERY_SECONDS
+            return known_at if known_at > now else 0.0
 
     def let_go(self, alias: str) -> None:
         """Note that a write which relied on notices has ended."""

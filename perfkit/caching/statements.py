@@ -20,7 +20,6 @@ from perfkit.caching.sessions import (
     may_commit,
     prepares_transaction,
     settings_in,
-    stands_alone,
 )
 from perfkit.caching.tags import any_write_tag, key_text, row_prefix, table_tag, value_tag
 
@@ -85,8 +84,7 @@ class Statement:
         by_key: How it names the rows it changes, where their former values are worth finding out.
         concerns_nobody: Whether it may change rows, and neither those of a tracked table nor anything else that
             matters: most writes are of this kind.
-        is_alone: Whether it is surely one statement.
-        only_writes: Whether it is one that may change rows of tracked tables, and nothing else.
+        only_writes: Whether it may change rows of tracked tables, and nothing else.
     """
 
     __slots__ = (
@@ -102,7 +100,6 @@ class Statement:
         "commits_prepared",
         "concerns_nobody",
         "inserted",
-        "is_alone",
         "is_read",
         "only_writes",
         "prepares",
@@ -112,7 +109,6 @@ class Statement:
 
     def __init__(self, sql: str, tracked: Mapping[str, TrackedTable]) -> None:
         self.is_read = is_read(sql)
-        self.is_alone = stands_alone(sql)
         self.sets = settings_in(sql)
         self.prepares = prepares_transaction(sql)
         self.commits_prepared = commits_prepared(sql)
@@ -140,7 +136,7 @@ class Statement:
             or may_commit(sql, by_release=True)
         )
         self.concerns_nobody = is_mere_write and not self.is_tracked
-        self.only_writes = is_mere_write and self.is_tracked and self.is_alone
+        self.only_writes = is_mere_write and self.is_tracked
 
     def _read_writes(self, sql: str, tracked: Mapping[str, TrackedTable]) -> None:
         self._named = named_rows(sql, tracked)

@@ -79,12 +79,14 @@ class WriteTracker:
             try:
                 return execute(sql, params, many, context)
             finally:
-                self._passed(statement)
+                self._passed()
         if statement.only_writes:
             if breaker.is_open and not self.visibility.in_transaction:
                 write = silent_write(self._connection.alias, statement.tables(tag_scope(self._connection)))
                 if write is not None:
-                    return self._commits.ended(write, execute, sql, params, many, context)
+                    answer = self._commits.ended(write, execute, sql, params, many, context)
+                    self._begun(partial(self._tags_of, statement, params, many=many))
+                    return answer
         else:
             self.visibility.note(statement.sets)
             if statement.changes_tables:
@@ -120,9 +122,13 @@ class WriteTracker:
         answer = self._commits.statement(
             run, tags=tags, tables=lambda: statement.tables(tag_scope(self._connection))
         )
-        if not statement.only_writes and self.visibility.in_transaction:
-            self.wrote(tags())  # it has itself begun one, and left it open
+        self._begun(tags)
         return answer
+
+    def _begun(self, tags: Callable[[], frozenset[str]]) -> None:
+        """Note what a write has changed that did not commit by itself: it, or the driver, began a transaction."""
+        if self.visibility.in_transaction:
+            self.wrote(tags())
 
     def _ended(self, statement: Statement, text: str, run: Callable[[], Any]) -> Any:
         """Run a statement that may end the open transaction."""
@@ -134,14 +140,14 @@ class WriteTracker:
             self._forget()
         return answer
 
-    def _passed(self, statement: Statement) -> None:
+    def _passed(self) -> None:
         """Note that a write has run which concerns nobody, or a part of it.
 
-        A text of several statements may have begun or ended a transaction.
+        Its text may have begun or ended a transaction.
         """
         if self.visibility.in_transaction:
             self._has_written = True
-        elif not statement.is_alone:
+        else:
             self._forget()
 
     def commit(self) -> None:

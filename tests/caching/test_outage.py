@@ -371,3 +371,32 @@ class TestDone:
         Item.plain.filter(pk=item.pk).update(name="never")
         execute("ROLLBACK")
         assert Item.plain.get(pk=item.pk).name == "new"
+
+
+def test_it_announces_what_a_text_wrote_that_began_a_transaction_in_an_outage(
+    item: Item, server: DisposableValkey, reads: list[Outcome]
+) -> None:
+    server.kill()
+    Item.plain.filter(pk=item.pk).update(name="first")  # it leaves the notice, on which the next one relies
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE testapp_item SET name = 'second'; BEGIN; UPDATE testapp_item SET name = 'third'"
+        )
+        server.start()
+        cursor.execute("COMMIT")
+    recovers(item, reads)
+
+
+def test_it_waits_only_as_long_as_others_do_not_know(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_OUTAGE_WRITES": "wait"}
+    slept: list[float] = []
+    monkeypatch.setattr(coherence.time, "sleep", slept.append)
+    now = coherence.silence.now()
+    coherence.SilentWrite("default", now + 0.5).committed()
+    coherence.SilentWrite("default", now - 0.5).committed()
+    coherence.SilentWrite("default", 0.0).committed()
+    assert len(slept) == 2
+    assert 0 < slept[0] <= 0.5
+    assert slept[1] == 0.0

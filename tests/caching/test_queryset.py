@@ -264,7 +264,9 @@ WRITES: dict[str, Callable[[], Any]] = {
         "WITH x AS (SELECT id FROM testapp_item) UPDATE testapp_item SET count = 5 WHERE id IN (SELECT id FROM x)"
     ),
     "bulk_insert": lambda: bulk_insert(Item, [{"name": "bulk", "count": n} for n in range(3)]),
-    "perfkit bulk_update": lambda: bulk_update(Item, [(item.pk, {"name": "bulk"}) for item in Item.plain.all()]),
+    "perfkit bulk_update": lambda: bulk_update(
+        Item, [(item.pk, {"name": "bulk"}) for item in Item.plain.all()]
+    ),
     "proxy": lambda: ProxyItem.objects.filter(name="one").update(name="by proxy"),
     "child": lambda: Tower.objects.update(height=4, bells=5),
     "fixture": _fixture,

@@ -136,6 +136,22 @@ class TestPromise:
                 assert name(item) == value
                 assert [each.name for each in Item.objects.filter(count=1)] == [value]
 
+    def test_it_forgets_also_where_the_end_of_the_write_is_interrupted(
+        self, item: Item, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class TimeLimitError(BaseException):
+            """As a signal handler raises it, wherever the code happens to be."""
+
+        def interrupted(*_: object, **__: object) -> None:
+            raise TimeLimitError
+
+        with token_scope():
+            assert name(item) == "old"
+            monkeypatch.setattr(type(current_store()), "done", interrupted)
+            with pytest.raises(TimeLimitError):
+                Item.plain.filter(pk=item.pk).update(name="new")
+            assert name(item) == "new"
+
     @pytest.mark.parametrize("is_atomic", [False, True])
     def test_it_sees_its_own_writes(self, item: Item, is_atomic: bool) -> None:
         with token_scope():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -786,3 +787,49 @@ def test_it_sees_what_a_statement_writes_that_was_prepared_by_name(item: Item) -
             cursor.execute(f"EXECUTE change('{value}')")
             assert name(item.pk) == value
         cursor.execute("DEALLOCATE change")
+
+
+SET = "UPDATE testapp_item SET name ="
+HIDDEN_BEGINS = {
+    "behind comments": f"{SET} 'a' -- it's\n; BEGIN; {SET} 'b' -- it's",
+    "between quoted names": f"{SET} 'a'; BEGIN; SELECT 1 AS \"it's\"; {SET} 'b'; SELECT 1 AS \"it's\"",
+    "between escapes": f"{SET} E'\\''; BEGIN; {SET} E'\\''",
+    "between dollars": f"{SET} $$'$$; BEGIN; {SET} $$'$$",
+}
+"""Texts whose apostrophes do not pair as they seem to."""
+
+
+@on_postgres
+@pytest.mark.parametrize("text", HIDDEN_BEGINS.values(), ids=HIDDEN_BEGINS)
+def test_it_keeps_what_a_text_writes_that_begins_a_transaction(item: Item, text: str) -> None:
+    assert name(item.pk) == "old"
+    with connection.cursor() as cursor:
+        cursor.execute(text)
+        assert name(item.pk) == Item.plain.get(pk=item.pk).name != "old"
+        assert name_in_another_thread(item.pk) == "old"
+        cursor.execute("COMMIT")
+    assert name(item.pk) == name_in_another_thread(item.pk) == Item.plain.get(pk=item.pk).name != "old"
+
+
+@on_postgres
+def test_it_keeps_what_is_written_when_the_driver_commits_by_itself_no_longer(item: Item) -> None:
+    assert name(item.pk) == "old"
+    connection.connection.autocommit = False
+    try:
+        Item.plain.filter(pk=item.pk).update(name="new")
+        assert name_in_another_thread(item.pk) == "old"
+        connection.commit()
+        assert name_in_another_thread(item.pk) == name(item.pk) == "new"
+    finally:
+        connection.close()
+
+
+def name_in_another_thread(pk: int) -> str:
+    def read() -> str:
+        try:
+            return name(pk)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(read).result()

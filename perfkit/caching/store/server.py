@@ -25,19 +25,6 @@ T = TypeVar("T")
 # what was filled before that write.
 
 
-_forks = 0
-"""How many times this process is the child of one that had begun. Asking for its number takes a system call."""
-
-
-def _forked() -> None:
-    global _forks  # noqa: PLW0603  # of the process
-    _forks += 1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-
 class ServerChangedError(redis.ConnectionError):
     """A new connection reached another server, or the same one restarted: older keys mean nothing there."""
 
@@ -91,7 +78,7 @@ class Server:
         self._run_id = ""
         self._may_be_silent = True
         self._idle: deque[Any] = deque()
-        self._forks = _forks
+        self._pid = os.getpid()
 
     @property
     def prefix(self) -> str:
@@ -198,9 +185,9 @@ class Server:
 
     def _taken(self) -> Any:
         """Return a connection that nobody else uses, the one used last before others."""
-        if self._forks != _forks:
+        if self._pid != os.getpid():  # a hook of `os.fork` would miss forks that C code makes
             self._idle.clear()  # they are the parent's
-            self._forks = _forks
+            self._pid = os.getpid()
         try:
             return self._idle.pop()
         except IndexError:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ctypes
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -314,3 +316,14 @@ def test_a_store_that_is_forgotten_closes_its_connections(
 def connected(client: redis.Redis) -> set[str]:
     """Return the connections that the server has, by their numbers."""
     return {each["id"] for each in client.client_list()}
+
+
+def test_a_child_that_c_code_forked_does_not_use_its_parents_connection(store: RedisStore) -> None:
+    """As servers do that embed Python: no hook of `os.fork` runs."""
+    store.take(TAGS[:1])
+    parents = store._server._idle[-1]
+    assert parents.is_connected
+    child = ctypes.PyDLL(None).fork()
+    if not child:
+        os._exit(store._server._taken() is parents)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
