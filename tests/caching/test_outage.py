@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -376,6 +377,16 @@ class TestDone:
 def test_it_announces_what_a_text_wrote_that_began_a_transaction_in_an_outage(
     item: Item, server: DisposableValkey, reads: list[Outcome]
 ) -> None:
+    def fill_again() -> None:
+        def is_hit() -> bool:
+            assert name(item) == "first"
+            return reads[-1][1] == "hit"
+
+        try:
+            wait_until(is_hit)
+        finally:
+            connection.close()
+
     server.kill()
     Item.plain.filter(pk=item.pk).update(name="first")  # it leaves the notice, on which the next one relies
     with connection.cursor() as cursor:
@@ -383,6 +394,8 @@ def test_it_announces_what_a_text_wrote_that_began_a_transaction_in_an_outage(
             "UPDATE testapp_item SET name = 'second'; BEGIN; UPDATE testapp_item SET name = 'third'"
         )
         server.start()
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(fill_again).result()
         cursor.execute("COMMIT")
     recovers(item, reads)
 
