@@ -265,16 +265,20 @@ def value_tags(
 
 def statement_of(sql: str, tracked: Mapping[str, TrackedTable]) -> Statement:
     """Return what is known of a statement; the same text is read once."""
+    read_for, statements = _read
+    known = statements.get(sql) if read_for is tracked else None
+    return _read_anew(sql, tracked) if known is None else known
+
+
+def _read_anew(sql: str, tracked: Mapping[str, TrackedTable]) -> Statement:
     global _read  # noqa: PLW0603  # replaced as a whole, for other threads use it meanwhile
     read_for, statements = _read
     if read_for is not tracked or len(statements) >= MOST_STATEMENTS:
         statements = {}
         _read = (tracked, statements)
-    statement = statements.get(sql)
-    if statement is None:
-        statement = Statement(sql, tracked)
-        if len(sql) <= LONGEST_KEPT:
-            statements[sql] = statement
+    statement = Statement(sql, tracked)
+    if len(sql) <= LONGEST_KEPT:
+        statements[sql] = statement
     return statement
 
 

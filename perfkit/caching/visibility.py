@@ -13,8 +13,8 @@ from perfkit.caching.sessions import Settings
 READ_COMMITTED: Final = 2
 """`psycopg.IsolationLevel.READ_COMMITTED`; higher levels keep a snapshot."""
 
-BETWEEN_TRANSACTIONS: Final = frozenset({0, 4})
-"""`psycopg.pq.TransactionStatus.IDLE` and `UNKNOWN` (the connection is lost)."""
+OPEN: Final = (1, 2, 3)
+"""`psycopg.pq.TransactionStatus.ACTIVE`, `INTRANS` and `INERROR`; not `IDLE`, nor `UNKNOWN` (it is lost)."""
 
 _changed_sessions: Final[WeakSet[Any]] = WeakSet()
 """The driver's connections with a session of their own: a pool may hand them to others."""
@@ -25,6 +25,7 @@ class Visibility:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
+        self._is_sqlite = connection.vendor == "sqlite"
         self._isolation_was_set = False
         self._isolation_was_set_for_session = False
         self._snapshot_by_default: bool | None = None
@@ -37,9 +38,17 @@ class Visibility:
         connection = self._connection
         if connection.in_atomic_block:
             return True
-        if connection.connection is None:
+        driver: Any = connection.connection
+        if driver is None:
             return not connection.settings_dict["AUTOCOMMIT"]
-        return not connection.autocommit or driver_is_in_transaction(connection)
+        if not connection.autocommit:
+            return True
+        return driver.in_transaction if self._is_sqlite else driver.pgconn.transaction_status in OPEN
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether something was noted that the end of the transaction undoes."""
+        return self._isolation_was_set or self._session_was_changed_locally
 
     @property
     def keeps_snapshot(self) -> bool:
@@ -94,4 +103,4 @@ def driver_is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
     driver: Any = connection.connection
     if connection.vendor == "sqlite":
         return bool(driver.in_transaction)
-    return driver.pgconn.transaction_status not in BETWEEN_TRANSACTIONS
+    return driver.pgconn.transaction_status in OPEN

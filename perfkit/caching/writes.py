@@ -24,7 +24,7 @@ from perfkit.caching.sessions import may_commit, may_set, stands_alone
 from perfkit.caching.sources import watched_tables
 from perfkit.caching.statements import MOST_ROW_TAGS, Statement, statement_of, value_tags
 from perfkit.caching.tags import coarsened
-from perfkit.caching.visibility import Visibility
+from perfkit.caching.visibility import Visibility, driver_is_in_transaction
 from perfkit.errors import PreparedTransactionError
 
 ATTRIBUTE: Final = "_perfkit_writes"
@@ -85,7 +85,8 @@ class WriteTracker:
                 write = silent_write(self._connection.alias, statement.tables(tag_scope(self._connection)))
                 if write is not None:
                     answer = self._commits.ended(write, execute, sql, params, many, context)
-                    self._begun(partial(self._tags_of, statement, params, many=many))
+                    if driver_is_in_transaction(self._connection):  # it, or the driver, has begun one
+                        self.wrote(self._tags_of(statement, params, many=many))
                     return answer
         else:
             self.visibility.note(statement.sets)
@@ -122,13 +123,9 @@ class WriteTracker:
         answer = self._commits.statement(
             run, tags=tags, tables=lambda: statement.tables(tag_scope(self._connection))
         )
-        self._begun(tags)
-        return answer
-
-    def _begun(self, tags: Callable[[], frozenset[str]]) -> None:
-        """Note what a write has changed that did not commit by itself: it, or the driver, began a transaction."""
-        if self.visibility.in_transaction:
+        if self.visibility.in_transaction:  # it, or the driver, has begun one
             self.wrote(tags())
+        return answer
 
     def _ended(self, statement: Statement, text: str, run: Callable[[], Any]) -> Any:
         """Run a statement that may end the open transaction."""
@@ -147,7 +144,7 @@ class WriteTracker:
         """
         if self.visibility.in_transaction:
             self._has_written = True
-        else:
+        elif self._has_written or self.visibility.is_marked:
             self._forget()
 
     def commit(self) -> None:
