@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from perfkit.bulk import bulk_insert, bulk_update
+    from perfkit.bulk import bulk_delete, bulk_insert, bulk_update
     from perfkit.caching import CachedManager, CachedQuerySet, cached_query, warm, warmer
     from perfkit.loading import eager
 
@@ -19,6 +19,7 @@ __all__ = [
     "CachedManager",
     "CachedQuerySet",
     "__version__",
+    "bulk_delete",
     "bulk_insert",
     "bulk_update",
     "cached_query",
@@ -32,6 +33,7 @@ __version__: Final = "0.1.0"
 _ROOMS: Final = {
     "CachedManager": "perfkit.caching",
     "CachedQuerySet": "perfkit.caching",
+    "bulk_delete": "perfkit.bulk",
     "bulk_insert": "perfkit.bulk",
     "bulk_update": "perfkit.bulk",
     "cached_query": "perfkit.caching",

@@ -10,7 +10,8 @@ import pytest
 import perfkit
 
 PUBLIC = {
-    *("CachedManager", "CachedQuerySet", "__version__", "bulk_insert", "bulk_update"),
+    *("CachedManager", "CachedQuerySet", "__version__"),
+    *("bulk_delete", "bulk_insert", "bulk_update"),
     *("cached_query", "eager", "warm", "warmer"),
 }
 

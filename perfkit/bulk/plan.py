@@ -245,18 +245,28 @@ def _column(model: type[models.Model], field: models.Field[object, object]) -> C
     )
 
 
-def require_own_table(model: type[models.Model], function: str) -> None:
-    """Raise where the rows of a model are not those of one table.
+def require_table(model: type[models.Model], function: str) -> None:
+    """Raise where a model has no table.
 
     Args:
         function: Who asks, for the message.
 
     Raises:
-        UnsupportedModelError: The model is abstract, or its rows are spread over several tables.
+        UnsupportedModelError: The model is abstract, or another one stands in its place.
     """
     meta = model._meta
     if meta.abstract or meta.swapped:
         raise UnsupportedModelError(meta.label, function, "it has no table of its own.")
+
+
+def require_own_table(model: type[models.Model], function: str) -> None:
+    """Raise where the rows of a model are not those of one table.
+
+    Raises:
+        UnsupportedModelError: As `require_table`, or its rows are spread over several tables.
+    """
+    require_table(model, function)
+    meta = model._meta
     if any(parent._meta.concrete_model is not meta.concrete_model for parent in meta.all_parents):
         raise UnsupportedModelError(
             meta.label,
