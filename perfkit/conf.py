@@ -152,7 +152,7 @@ class Options:
     )
     BULK_INSERT_CHUNK_SIZE = Option(
         1000,
-        "Rows that bulk_insert sends at once where the call names no number.",
+        "Rows that bulk_insert, bulk_update and bulk_delete send at once where the call names no number.",
         unit="rows",
         least=1,
         most=1_000_000,

@@ -135,12 +135,13 @@ class ChangeReader:
             )
         if row._meta.concrete_model is not self.plan.model._meta.concrete_model:
             raise RowShapeError(self.plan.label, number, f"is a {row._meta.label}.")
+        assert self._fields is not None  # noqa: S101  # else the rows are pairs
         if row._state.fields_cache:
+            named = [self.plan.columns[place].field for place in self._fields]
             try:
-                row._prepare_related_fields_for_save(operation_name="bulk_update")  # type: ignore[attr-defined]  # noqa: SLF001  # as Django's bulk_update does
+                row._prepare_related_fields_for_save(operation_name="bulk_update", fields=named)  # type: ignore[attr-defined]  # noqa: SLF001  # as Django's bulk_update does
             except ValueError as error:  # Django's text names the relation, no value
                 raise RowDataError(number, None, str(error)) from None
-        assert self._fields is not None  # noqa: S101  # else the rows are pairs
         values = {place: self._saved(self.plan.columns[place], row, number) for place in self._fields}
         return Change(number, self._key(row.pk, number), values)
 

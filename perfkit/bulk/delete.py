@@ -75,11 +75,11 @@ def bulk_delete(
     started = time.perf_counter()
     size = checked_size(chunk_rows)
     require_table(model, "bulk_delete")
+    own = which._db if isinstance(which, models.QuerySet) else None  # type: ignore[attr-defined]  # `db` may be a replica's
+    alias = using or own or router.db_for_write(model)
     if isinstance(which, models.QuerySet):
-        alias = using or which.db
-        _require_rows_of(model, which, alias)
-    else:
-        alias = using or router.db_for_write(model)
+        _require_rows_of(model, which, own or alias, alias)
+        which = which.using(alias)
     most = connections[alias].features.max_query_params
     size = size if most is None else min(size, most)
     deleted: Counter[str] = Counter()
@@ -103,13 +103,13 @@ def bulk_delete(
     )
 
 
-def _require_rows_of(model: type[models.Model], queryset: models.QuerySet[Any], alias: str) -> None:
+def _require_rows_of(model: type[models.Model], queryset: models.QuerySet[Any], own: str, alias: str) -> None:
     if queryset.model._meta.concrete_model is not model._meta.concrete_model:
         raise UsageError(
             f"bulk_delete of {model._meta.label} got a queryset of {queryset.model._meta.label}."
         )
-    if queryset.db != alias:
-        raise UsageError(f"The queryset reads from {queryset.db!r}, and using says {alias!r}.")
+    if own != alias:
+        raise UsageError(f"The queryset reads from {own!r}, and using says {alias!r}.")
 
 
 def _keys(model: type[models.Model], which: models.QuerySet[Any] | Iterable[Any], size: int) -> Iterator[Any]:

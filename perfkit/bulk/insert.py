@@ -16,6 +16,7 @@ from perfkit.bulk.foreign_keys import ForeignKeys
 from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statements import InstanceWriter, ParameterWriter
+from perfkit.bulk.table import has_copy
 from perfkit.conf import options
 from perfkit.errors import UnsupportedModelError
 
@@ -127,7 +128,7 @@ def bulk_insert(
 def _writer(plan: RowPlan, connection: BaseDatabaseWrapper, *, return_ids: bool, is_own: bool) -> Writer:
     if plan.model._meta.order_with_respect_to:
         return InstanceWriter(plan, connection)
-    if connection.vendor == "postgresql" and hasattr(connection.Database, "Copy"):  # type: ignore[attr-defined]  # psycopg 3
+    if has_copy(connection):
         by_set = is_own and not plan.refers_to_itself and options.BULK_FOREIGN_KEYS_BY_SET
         foreign_keys = ForeignKeys(connection, plan.model) if by_set else None
         return CopyWriter(plan, connection, return_ids=return_ids, foreign_keys=foreign_keys)

@@ -36,6 +36,11 @@ class CopyTarget:
     type_name: str
 
 
+def has_copy(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether rows can be sent by type: PostgreSQL through psycopg 3."""
+    return connection.vendor == "postgresql" and hasattr(connection.Database, "Copy")  # type: ignore[attr-defined]  # missing in the stubs
+
+
 def copy_targets(connection: BaseDatabaseWrapper, model: type[models.Model]) -> Mapping[str, CopyTarget]:
     """Return, by column name, how the columns of the model's table can be copied.
 

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from perfkit.bulk.changes import ChangeReader, Update
 from perfkit.bulk.chunks import checked_size, chunks, is_own, one_transaction
 from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
+from perfkit.bulk.table import has_copy
 from perfkit.bulk.updaters import ArrayUpdater, ParameterUpdater, QuerySetUpdater, Updater
 from perfkit.errors import UnsupportedModelError
 
@@ -111,7 +112,7 @@ def bulk_update(
 
 
 def _updater(plan: RowPlan, connection: BaseDatabaseWrapper) -> Updater:
-    if connection.vendor == "postgresql":
+    if has_copy(connection):
         return ArrayUpdater(plan, connection)
     if connection.vendor == "sqlite":
         return ParameterUpdater(plan, connection)

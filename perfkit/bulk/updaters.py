@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -71,7 +72,7 @@ class QuerySetUpdater:
             raise RowDataError(change.number, None, problem) from None
 
 
-class PreparingUpdater:
+class PreparingUpdater(ABC):
     """What the two fast ways share: values are prepared by column, and equal keys merged.
 
     What neither can send goes to `QuerySetUpdater`.
@@ -117,13 +118,13 @@ class PreparingUpdater:
             raise NeedsStatementError
         return prepared(column, kind, values, numbers=numbers, connection=self.connection)
 
+    @abstractmethod
     def _kind(self, column: Column) -> Kind | None:
         """Return how values of a column are sent, None where they cannot be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _update(self, changes: Changes) -> int:
         """Send the changes; return how many rows there were to change."""
-        raise NotImplementedError
 
 
 class ArrayUpdater(PreparingUpdater):

@@ -25,7 +25,6 @@ class Visibility:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
-        self._is_sqlite = connection.vendor == "sqlite"
         self._isolation_was_set = False
         self._isolation_was_set_for_session = False
         self._snapshot_by_default: bool | None = None
@@ -38,12 +37,9 @@ class Visibility:
         connection = self._connection
         if connection.in_atomic_block:
             return True
-        driver: Any = connection.connection
-        if driver is None:
+        if connection.connection is None:
             return not connection.settings_dict["AUTOCOMMIT"]
-        if not connection.autocommit:
-            return True
-        return driver.in_transaction if self._is_sqlite else driver.pgconn.transaction_status in OPEN
+        return not connection.autocommit or driver_is_in_transaction(connection)
 
     @property
     def is_marked(self) -> bool:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection, models, transaction
 from django.db.models import ProtectedError
 from django.db.models.signals import post_delete
 from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 
 from perfkit.bulk import bulk_delete
@@ -84,7 +86,7 @@ class TestWhich:
             result = bulk_delete(City, which)
             assert (result.rows, result.deleted, result.deleted_by_model) == (0, 0, {})
 
-    @settings(
+    @property_settings(
         max_examples=40,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
         deadline=None,
@@ -198,6 +200,17 @@ class TestRefusals:
 
         with pytest.raises(UnsupportedModelError, match=r"bulk_delete cannot serve testapp\.Abstract"):
             bulk_delete(Abstract, [])
+
+    def test_it_deletes_where_writes_go(self, cities: list[City], settings: LazySettings) -> None:
+        class ReadsElsewhere:
+            """A router whose replica must not be asked, let alone written."""
+
+            def db_for_read(self, model: type[models.Model], **_: Any) -> str:
+                return "replica"
+
+        settings.DATABASE_ROUTERS = [ReadsElsewhere()]
+        bulk_delete(City, City.objects.all()[:3])
+        assert City.objects.using("default").count() == 4
 
     def test_it_needs_a_size(self) -> None:
         with pytest.raises(UsageError, match="chunk_rows must be at least 1"):

@@ -316,6 +316,12 @@ class TestRefusals:
         with pytest.raises(RowDataError, match=r"is not an instance of testapp.Node"):
             bulk_update(Node, [(child.pk, {"parent": child.pk})])
 
+    def test_it_asks_only_of_the_relations_that_are_named(self, cities: list[City]) -> None:
+        cities[0].name, cities[0].country = "A", Country(code=None)
+        assert bulk_update(City, cities[:1], fields=["name"]).updated == 1
+        with pytest.raises(RowDataError, match="unsaved"):
+            bulk_update(City, cities[:1], fields=["country"])
+
     def test_it_refuses_models_without_one_table(self) -> None:
         with pytest.raises(UnsupportedModelError, match=r"bulk_update cannot serve testapp.Car"):
             bulk_update(Car, [])
