@@ -29,7 +29,10 @@ TABLE_SQL: Final = """
                          SELECT 'pg_class'::regclass, indexrelid FROM pg_index WHERE indrelid = c.oid
                         ) part (classid, objid)
                    JOIN pg_depend d ON d.classid = part.classid AND d.objid = part.objid
-                   WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass))
+                   WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)),
+           ARRAY(SELECT DISTINCT a.attname::text FROM pg_constraint k
+                 JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
+                 WHERE k.confrelid = c.oid AND k.contype = 'f')
     FROM pg_class c
     WHERE c.oid = %s::regclass
 """
@@ -58,6 +61,7 @@ class Table(NamedTuple):
     Attributes:
         triggers: Of each trigger that is not disabled: when it fires (`pg_trigger.tgenabled`) where it belongs
             to a foreign key, else `"own"`.
+        referenced_columns: Those that foreign keys refer to, of this table or of others.
         has_own_code: A default, a constraint or an index calls what is not PostgreSQL's, and may write elsewhere.
     """
 
@@ -68,6 +72,7 @@ class Table(NamedTuple):
     has_row_security: bool
     triggers: Sequence[str]
     has_own_code: bool
+    referenced_columns: Sequence[str]
 
 
 class Key(NamedTuple):

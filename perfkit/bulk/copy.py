@@ -153,8 +153,10 @@ class CopyWriter:
                 self.plan.model, using=self.connection.alias, operation="insert", pks=None
             )
 
-    def _keys_checked(self, cursor: Any, batch: Batch) -> AbstractContextManager[None]:
-        return self.foreign_keys.checked(cursor, batch) if self.foreign_keys else nullcontext()
+    def _keys_checked(self, cursor: Any, batch: Batch) -> AbstractContextManager[bool]:
+        return (
+            self.foreign_keys.checked(cursor, batch) if self.foreign_keys else nullcontext(enter_result=False)
+        )
 
     def _send(self, cursor: Any, statement: str, batch: Batch, oids: Sequence[int]) -> None:
         position = 0

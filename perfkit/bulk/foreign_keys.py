@@ -3,10 +3,12 @@
 # Note [Foreign keys by set]
 
 PostgreSQL checks a foreign key by a trigger: one `SELECT … FOR KEY SHARE` per row and key.
-Here one statement locks all rows that a chunk refers to in the same way; the triggers are off for the COPY alone.
+Here one statement locks all rows that a chunk refers to in the same way; the triggers are off for the statement
+that writes the chunk alone. They check the other side too, what refers to this table: a chunk that may change
+such a column is left to them.
 The lock lasts until the transaction ends, so nobody can take a referenced row away between the check and COMMIT.
-Nothing of the caller's runs between the check and the end of the COPY, which is why no answer is kept for later
-chunks: the caller's code may delete rows, or roll back to a savepoint, between them.
+Nothing of the caller's runs between the check and the end of that statement, which is why no answer is kept for
+later chunks: the caller's code may delete rows, or roll back to a savepoint, between them.
 No catalogue row that counts can change meanwhile: what would change one waits for the lock on the table.
 Where the check finds less than it asked for, the triggers stay on, and the error is PostgreSQL's own.
 Locks of this kind do not exclude each other, so two loads cannot wait for each other's.
@@ -14,7 +16,7 @@ Locks of this kind do not exclude each other, so two loads cannot wait for each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -22,7 +24,8 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.constraints import KEYS_SQL, TABLE_SQL, Key, Table, Target, targets_by_column
-from perfkit.bulk.plan import Batch
+from perfkit.bulk.plan import Batch, RowPlan
+from perfkit.conf import options
 
 LEAST_ROWS: Final = 500
 """Of fewer rows the triggers have checked the keys before this way has asked what it must know."""
@@ -48,22 +51,28 @@ class ForeignKeys:
         self.connection = connection
         self.table = connection.ops.quote_name(model._meta.db_table)
         self._targets: Mapping[str, Target] | None = None
+        self._referenced: frozenset[str] = frozenset()
 
     @contextmanager
-    def checked(self, cursor: Any, batch: Batch) -> Iterator[None]:
+    def checked(self, cursor: Any, batch: Batch, *, changed: Collection[str] = frozenset()) -> Iterator[bool]:
         """Check the keys of `batch`, and silence the triggers within the block; leave both to them where need be.
+
+        Yields whether they are silent; then the block must go by the driver's own cursor, for nothing that
+        listens to statements may run others without triggers.
+
+        Args:
+            changed: Names of columns that change in rows that the table has.
 
         Queries: Three about the table and a lock at the first batch that is large enough, then three per batch.
         """
-        if not self._hold_referenced(cursor, batch):
-            yield
+        if not self._hold_referenced(cursor, batch, changed):
+            yield False
             return
-        # By the driver: nothing that listens to statements may run others without triggers.
         cursor.cursor.execute("SET LOCAL session_replication_role = replica")
-        yield  # after an error the setting ends with the transaction
+        yield True  # after an error the setting ends with the transaction
         cursor.cursor.execute("SET LOCAL session_replication_role = origin")
 
-    def _hold_referenced(self, cursor: Any, batch: Batch) -> bool:
+    def _hold_referenced(self, cursor: Any, batch: Batch, changed: Collection[str]) -> bool:
         """Lock the rows that `batch` refers to; tell whether all are there and the triggers can be spared."""
         if len(batch.numbers) < LEAST_ROWS:
             return False
@@ -71,6 +80,8 @@ class ForeignKeys:
             self._targets = self._look_at_table(cursor)
         places = {column.name: place for place, column in enumerate(batch.columns)}
         if not self._targets or self._targets.keys() - places.keys():  # a default is not known here
+            return False
+        if not self._referenced.isdisjoint(changed):
             return False
         wanted: dict[Target, set[Any]] = {target: set() for target in self._targets.values()}
         for column, target in self._targets.items():
@@ -96,8 +107,19 @@ class ForeignKeys:
         cursor.execute(f"LOCK TABLE ONLY {self.table} IN ROW EXCLUSIVE MODE")
         cursor.execute(TABLE_SQL, [self.table])
         table = Table(*cursor.fetchone())
+        self._referenced = frozenset(table.referenced_columns)
         cursor.execute(KEYS_SQL, [self.table])
         return targets_by_column(table, [Key(*row) for row in cursor.fetchall()])
+
+
+def own_check(plan: RowPlan, connection: BaseDatabaseWrapper, *, is_own: bool) -> ForeignKeys | None:
+    """Return what checks the model's foreign keys; None where the triggers have to.
+
+    Args:
+        is_own: Whether the transaction is the call's own.
+    """
+    may = is_own and not plan.refers_to_itself and options.BULK_FOREIGN_KEYS_BY_SET
+    return ForeignKeys(connection, plan.model) if may else None
 
 
 def _can_exist(values: Iterable[Any]) -> bool:

@@ -12,12 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.chunks import checked_size, chunks, is_own, one_transaction
 from perfkit.bulk.copy import CopyWriter
-from perfkit.bulk.foreign_keys import ForeignKeys
+from perfkit.bulk.foreign_keys import own_check
 from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statements import InstanceWriter, ParameterWriter
 from perfkit.bulk.table import has_copy
-from perfkit.conf import options
 from perfkit.errors import UnsupportedModelError
 
 
@@ -129,9 +128,8 @@ def _writer(plan: RowPlan, connection: BaseDatabaseWrapper, *, return_ids: bool,
     if plan.model._meta.order_with_respect_to:
         return InstanceWriter(plan, connection)
     if has_copy(connection):
-        by_set = is_own and not plan.refers_to_itself and options.BULK_FOREIGN_KEYS_BY_SET
-        foreign_keys = ForeignKeys(connection, plan.model) if by_set else None
-        return CopyWriter(plan, connection, return_ids=return_ids, foreign_keys=foreign_keys)
+        check = own_check(plan, connection, is_own=is_own)
+        return CopyWriter(plan, connection, return_ids=return_ids, foreign_keys=check)
     if connection.vendor == "sqlite" and not return_ids:
         return ParameterWriter(plan, connection)
     return InstanceWriter(plan, connection)

@@ -48,6 +48,7 @@ class RowPlan:
         fields = model._meta.concrete_fields
         self.columns = tuple(_column(model, each) for each in fields if not each.generated)
         self.pk = next((each for each in self.columns if each.field is model._meta.pk), None)
+        self.pk_columns = tuple(each for each in self.columns if each.field in model._meta.pk_fields)
         self.refers_to_itself = any(
             each.field.is_relation
             and each.field.related_model._meta.concrete_model is model._meta.concrete_model  # type: ignore[union-attr]
@@ -119,6 +120,17 @@ class RowPlan:
                 problem = f"{self.label}(…) raised {type(error).__name__}."
                 raise RowDataError(number, None, problem) from None
         return instances
+
+    def given(self, row: Row, number: int) -> tuple[int, ...]:
+        """Return the places of the columns that `row` gives a value: of an instance, all.
+
+        Raises:
+            RowShapeError: As `batches`.
+        """
+        shape = self._shape_of(row, number)
+        if isinstance(shape, DictShape):
+            return tuple(sorted(place for place in shape.places if place is not None))
+        return tuple(range(len(self.columns)))
 
     def has_instances(self, rows: Sequence[Row]) -> bool:
         """Tell whether any of `rows` is an instance."""

@@ -20,6 +20,7 @@ COLUMNS_SQL: Final = """
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
     WHERE c.oid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
 """
+PARTITIONED_SQL: Final = "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = %s::regclass"
 SEQUENCE_SQL: Final = "SELECT pg_catalog.pg_get_serial_sequence(%s, %s)"
 
 VARCHAR_OID: Final = 1043
@@ -75,6 +76,13 @@ def own_sequence(connection: BaseDatabaseWrapper, model: type[models.Model]) -> 
         row = cursor.fetchone()
     name: str | None = row[0] if row else None
     return name
+
+
+def is_partitioned(connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:
+    """Tell whether the model's table is divided into partitions. Queries: one."""
+    with connection.cursor() as cursor:
+        cursor.execute(PARTITIONED_SQL, [connection.ops.quote_name(model._meta.db_table)])
+        return bool(cursor.fetchone()[0])
 
 
 def _kinds(connection: BaseDatabaseWrapper) -> Mapping[int, Kind]:

@@ -13,7 +13,7 @@ from perfkit.bulk.changes import ChangeReader, Update
 from perfkit.bulk.chunks import checked_size, chunks, is_own, one_transaction
 from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
 from perfkit.bulk.table import has_copy
-from perfkit.bulk.updaters import ArrayUpdater, ParameterUpdater, QuerySetUpdater, Updater
+from perfkit.bulk.updaters import ParameterUpdater, QuerySetUpdater, StatementUpdater, Updater
 from perfkit.errors import UnsupportedModelError
 
 
@@ -27,7 +27,8 @@ class UpdateResult:
         unmatched: Keys that the table does not have, counted likewise.
         seconds: Wall-clock time of the whole call, the reading of the rows included.
         rows_per_second: `rows / seconds`.
-        method: `"unnest"`, `"update"`, or `"unnest+update"` where some chunks went row by row; "" for no rows.
+        method: `"staged"`, `"unnest"` (few rows at once) or `"update"` (row by row), several of them with `+`
+            between; "" for no rows.
     """
 
     rows: int
@@ -100,6 +101,7 @@ def bulk_update(
             rows += len(chunk)
             if progress is not None:
                 progress(rows)
+        updater.close()
     seconds = time.perf_counter() - started
     return UpdateResult(
         rows=rows,
@@ -113,7 +115,7 @@ def bulk_update(
 
 def _updater(plan: RowPlan, connection: BaseDatabaseWrapper) -> Updater:
     if has_copy(connection):
-        return ArrayUpdater(plan, connection)
+        return StatementUpdater(plan, connection)
     if connection.vendor == "sqlite":
         return ParameterUpdater(plan, connection)
     return QuerySetUpdater(plan, connection)

@@ -17,6 +17,7 @@ from perfkit.bulk.plan import RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared
 from perfkit.bulk.refusals import RowDataError
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
+from perfkit.bulk.staging import Stage
 from perfkit.bulk.statements import Counted, kind_for_driver, unbindable
 from perfkit.bulk.table import CopyTarget, copy_targets
 from perfkit.bulk.translate import field_of, refusal
@@ -35,6 +36,9 @@ class Updater(Protocol):
 
     def write(self, changes: list[Change]) -> Outcome:
         """Write one chunk, whose later changes of a key hold."""
+
+    def close(self) -> None:
+        """Leave nothing behind, while the transaction is still open."""
 
 
 class QuerySetUpdater:
@@ -57,6 +61,9 @@ class QuerySetUpdater:
         found = {change.key for change in changes if self._update(change)}
         return len({change.key for change in changes}), len(found)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _update(self, change: Change) -> int:
         columns = self.plan.columns
         values = {columns[place].attname: value for place, value in change.values.items()}
@@ -77,8 +84,6 @@ class PreparingUpdater(ABC):
 
     What neither can send goes to `QuerySetUpdater`.
     """
-
-    method: str
 
     def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
         assert plan.pk is not None  # noqa: S101  # `bulk_update` refuses other models
@@ -104,8 +109,11 @@ class PreparingUpdater(ABC):
             outcome = self._singly.write(changes)
             self.methods |= self._singly.methods
             return outcome
-        self.methods.add(self.method)
         return len(different), sum(map(self._update, ready))
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._singly.close()
 
     def _ready(self, changes: Changes) -> Changes:
         pairs = zip(changes.columns, changes.values, strict=True)
@@ -127,45 +135,53 @@ class PreparingUpdater(ABC):
         """Send the changes; return how many rows there were to change."""
 
 
-class ArrayUpdater(PreparingUpdater):
-    """Sends each column as one array: `UPDATE … FROM unnest(…)` (PostgreSQL).
+class StatementUpdater(PreparingUpdater):
+    """Changes all rows by one statement: `UPDATE … FROM` what a `Stage` brings (PostgreSQL).
 
-    Queries: one about the table at the first chunk, then one per chunk and set of changed columns.
+    Queries: one about the table at the first chunk, then one per chunk and set of changed columns,
+    and two more where they are staged.
     """
-
-    method = "unnest"
 
     def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
         super().__init__(plan, connection)
         self._targets: Mapping[str, CopyTarget] | None = None
+        self._stage: Stage | None = None
 
     def _kind(self, column: Column) -> Kind | None:
         if self._targets is None:
             self._targets = copy_targets(self.connection, self.plan.model)
+            self._stage = Stage(self.connection, self.plan.model, self._targets)
         target = self._targets.get(column.name)
         return None if target is None else target.kind
 
+    def close(self) -> None:
+        """Drop what was staged."""
+        if self._stage is not None:
+            self._stage.drop()
+
     def _update(self, changes: Changes) -> int:
         try:
-            with transaction.atomic(using=self.connection.alias):
-                return self._sent(changes)
+            return self._sent(changes)
         except REFUSALS as error:
             raise self._refusal(changes, error) from error
 
     def _sent(self, changes: Changes) -> int:
+        assert self._stage is not None  # noqa: S101  # `_kind` has looked
         quote = self.connection.ops.quote_name
-        columns = [self.pk, *changes.columns]
-        assert self._targets is not None  # noqa: S101  # `_kind` has looked
-        arrays = ", ".join(f"%s::{self._targets[column.name].type_name}[]" for column in columns)
-        names = ", ".join(f"c{place}" for place in range(len(columns)))
-        changed = enumerate(changes.columns, 1)
-        sets = ", ".join(f"{quote(column.name)} = new.c{place}" for place, column in changed)
-        statement = (
-            f"UPDATE {quote(self.plan.model._meta.db_table)} AS t SET {sets} "  # noqa: S608  # quoted names
-            f"FROM unnest({arrays}) AS new ({names}) WHERE t.{quote(self.pk.name)} = new.c0"
-        )
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement, [list(values) for values in (changes.keys, *changes.values)])
+        is_staged = self._stage.prepare(len(changes.numbers))
+        self.methods.add("staged" if is_staged else "unnest")
+        names = [quote(column.name) for column in changes.columns]
+        key = quote(self.pk.name)
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            source = self._stage.source(
+                cursor, [self.pk, *changes.columns], [changes.keys, *changes.values], is_staged=is_staged
+            )
+            cursor.execute(
+                f"UPDATE {quote(self.plan.model._meta.db_table)} AS t "  # noqa: S608  # quoted names
+                f"SET {', '.join(f'{name} = new.{name}' for name in names)} "
+                f"FROM {source.sql} WHERE t.{key} = new.{key}",
+                source.parameters,
+            )
             return int(cursor.rowcount)
 
     def _refusal(self, changes: Changes, error: Exception) -> Exception:
@@ -187,8 +203,7 @@ class ArrayUpdater(PreparingUpdater):
 
     def _failure(self, changes: Changes) -> Exception | None:
         try:
-            with transaction.atomic(using=self.connection.alias):
-                self._sent(changes)
+            self._sent(changes)
         except REFUSALS as error:
             return error
         return None
@@ -197,12 +212,11 @@ class ArrayUpdater(PreparingUpdater):
 class ParameterUpdater(PreparingUpdater):
     """Runs one prepared UPDATE per row inside the driver (SQLite)."""
 
-    method = "update"
-
     def _kind(self, column: Column) -> Kind | None:
         return kind_for_driver(column)
 
     def _update(self, changes: Changes) -> int:
+        self.methods.add("update")
         quote = self.connection.ops.quote_name
         sets = ", ".join(f"{quote(column.name)} = %s" for column in changes.columns)
         statement = (

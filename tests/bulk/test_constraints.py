@@ -14,6 +14,7 @@ TABLE = Table(
     has_row_security=False,
     triggers=["O", "O"],
     has_own_code=False,
+    referenced_columns=[],
 )
 KEY = Key(
     column="country_id",

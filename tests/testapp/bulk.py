@@ -57,6 +57,55 @@ class City(models.Model):
         constraints = [models.UniqueConstraint(fields=["name", "country"], name="bulk_city_once")]
 
 
+class Stock(models.Model):
+    """May be in the table already, by a key whose one half may be unknown."""
+
+    shop = models.CharField(max_length=3, null=True)
+    sku = models.IntegerField()
+    amount = models.IntegerField(default=7)
+    note = models.TextField(null=True)
+    price = models.DecimalField(max_digits=8, decimal_places=2, null=True)
+    tags = models.JSONField(null=True)
+    state = models.CharField(max_length=10, db_default="new")
+    created = models.DateTimeField(auto_now_add=True)
+    changed = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["shop", "sku"], name="bulk_stock_once")]
+
+
+class Slot(models.Model):
+    """NULL equals NULL in its key."""
+
+    day = models.DateField(null=True)
+    name = models.CharField(max_length=10)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day"], name="bulk_slot_once", nulls_distinct=False)]
+        required_db_features = {"supports_nulls_distinct_unique_constraints"}
+
+
+class Priced(models.Model):
+    """Two keys may be equal in the table that are not equal before."""
+
+    rate = models.DecimalField(max_digits=8, decimal_places=1, unique=True)
+    name = models.CharField(max_length=10, default="unnamed")
+
+
+class Late(models.Model):
+    """Unique at COMMIT only, where the database can wait so long."""
+
+    name = models.CharField(max_length=10)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name"], name="bulk_late_once", deferrable=models.Deferrable.DEFERRED
+            )
+        ]
+        required_db_features = {"supports_deferrable_unique_constraints"}
+
+
 class Stamped(models.Model):
     name = models.CharField(max_length=10, unique=True)
     created = models.DateTimeField(auto_now_add=True)

@@ -1,0 +1,312 @@
+"""What an upsert does with a row whose key the table has: which columns change, to what, and whether at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from django.core.exceptions import FieldDoesNotExist, FieldError
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import Expression, Value
+from django.db.models.sql import Query
+
+from perfkit.bulk.plan import RowPlan
+from perfkit.bulk.shapes import Column
+from perfkit.errors import UsageError, nearest
+
+
+class Excluded(Expression):
+    """The value that a row of `bulk_upsert` brings for a field, as SQL's `EXCLUDED`.
+
+    For `where` and for the expressions of `update_columns`; `F` is what the table has.
+
+    Example:
+        >>> Excluded("altitude")
+        Excluded('altitude')
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Excluded({self.name!r})"
+
+    def resolve_expression(self, query: Any = None, *_args: Any, **_kwargs: Any) -> ExcludedColumn:  # type: ignore[override]  # as F does
+        """Find the field of the query's model."""
+        try:
+            field = query.model._meta.get_field(self.name)
+        except FieldDoesNotExist as error:
+            raise FieldError(str(error)) from None
+        return ExcludedColumn(field)
+
+
+class ExcludedColumn(Expression):
+    """An `Excluded` whose field is known."""
+
+    def __init__(self, field: models.Field[Any, Any]) -> None:
+        super().__init__(output_field=field)
+        self._column = str(field.column)
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
+        """Name the column as `INSERT … ON CONFLICT` does."""
+        return f"EXCLUDED.{connection.ops.quote_name(self._column)}", ()
+
+
+class UniqueKey(NamedTuple):
+    """A unique constraint of a model.
+
+    Attributes:
+        has_equal_nulls: Whether NULL equals NULL in it.
+    """
+
+    columns: tuple[Column, ...]
+    has_equal_nulls: bool
+
+
+class Clause(NamedTuple):
+    """A piece of SQL with its parameters."""
+
+    sql: str
+    parameters: tuple[Any, ...] = ()
+
+
+class Conflict:
+    """What happens to a row whose key the table has.
+
+    Args:
+        key: Names of the fields of one unique constraint.
+        updates: Names of fields that take the row's values, or expressions by name;
+            None for those that the row gives.
+        where: Which rows of the table may change.
+        skip_unchanged: Whether a row that would be as it was is left alone.
+
+    Raises:
+        UsageError: No unique constraint has these fields, or a name or an expression is wrong.
+    """
+
+    def __init__(
+        self,
+        plan: RowPlan,
+        connection: BaseDatabaseWrapper,
+        *,
+        key: Sequence[str],
+        updates: Sequence[str] | Mapping[str, Any] | None,
+        where: models.Q | None,
+        skip_unchanged: bool,
+    ) -> None:
+        self.plan = plan
+        self.connection = connection
+        self.key = _key_named(plan, connection, key)
+        self.where = where
+        self.skip_unchanged = skip_unchanged
+        self._clocks = [
+            place
+            for place, column in enumerate(plan.columns)
+            if column.has_clock and getattr(column.field, "auto_now", False)
+        ]
+        self._named = None if updates is None else self._places_of(updates)
+        self._expressions = dict(updates) if isinstance(updates, Mapping) else {}
+        self._clauses: dict[tuple[int, ...], Clause] = {}
+        self.compiled_where, self.compiled_expressions = self._compiled()
+
+    @property
+    def has_expressions(self) -> bool:
+        """Whether columns change to what only the database knows."""
+        return bool(self._expressions)
+
+    def changed(self, given: Sequence[int]) -> tuple[int, ...]:
+        """Return the places of the columns that change, where a row gives those of `given`."""
+        if self._named is not None:
+            places = self._named
+        else:
+            kept = {self.plan.columns.index(column) for column in self.key.columns}
+            places = [
+                place
+                for place in given
+                if place not in kept
+                and self.plan.columns[place] not in self.plan.pk_columns
+                and not self.plan.columns[place].has_clock
+            ]
+        return tuple(dict.fromkeys([*places, *self._clocks])) if places else ()
+
+    def clause(self, changed: tuple[int, ...]) -> Clause:
+        """Return the ON CONFLICT part of an INSERT that changes these columns."""
+        known = self._clauses.get(changed)
+        if known is None:
+            known = self._clauses[changed] = self._clause(changed)
+        return known
+
+    def values_for_update(self, changed: Sequence[int], new: Mapping[int, Any]) -> dict[str, Any]:
+        """Return what Django's `update` is to be given for one row: the same as the clause says.
+
+        Args:
+            new: The row's values by place.
+        """
+        replacements = self._replacements(new)
+        values: dict[str, Any] = {}
+        for place in changed:
+            field = self.plan.columns[place].field
+            expression = self._expressions.get(field.name, self._expressions.get(field.attname))
+            if expression is None:
+                values[field.attname] = new[place]
+            else:
+                resolved = expression.resolve_expression(
+                    Query(self.plan.model), allow_joins=False, for_save=True
+                )
+                values[field.attname] = resolved.replace_expressions(replacements)
+        return values
+
+    def restricted(
+        self, rows: models.QuerySet[Any], changed: Sequence[int], new: Mapping[int, Any]
+    ) -> models.QuerySet[Any]:
+        """Return those of `rows` that may change, for one row of the input."""
+        if self.where is not None:
+            clause = rows.query.build_where(self.where)
+            rows = rows.all()
+            rows.query.where.add(clause.replace_expressions(self._replacements(new)), "AND")
+        if self.skip_unchanged:
+            same = models.Q()
+            for name, value in self.values_for_update(changed, new).items():
+                if name not in self._clock_names:
+                    same &= models.Q(**({f"{name}__isnull": True} if value is None else {name: value}))
+            rows = rows.exclude(same)
+        return rows
+
+    @cached_property
+    def _clock_names(self) -> set[str]:
+        return {self.plan.columns[place].attname for place in self._clocks}
+
+    def _replacements(self, new: Mapping[int, Any]) -> dict[Any, Any]:
+        columns = self.plan.columns
+        return {
+            ExcludedColumn(columns[place].field): value
+            if hasattr(value, "resolve_expression")
+            else Value(value, output_field=columns[place].field)
+            for place, value in new.items()
+        }
+
+    def _places_of(self, names: Sequence[str] | Mapping[str, Any]) -> list[int]:
+        if isinstance(names, str):
+            raise UsageError("update_columns must be a list of names, as in update_columns=['name'].")
+        places = []
+        for name in names:
+            place = self.plan.places.get(name)
+            column = None if place is None else self.plan.columns[place]
+            if place is None or column in self.plan.pk_columns or column in self.key.columns:
+                known = [
+                    each.field.name
+                    for each in self.plan.columns
+                    if each not in (*self.plan.pk_columns, *self.key.columns)
+                ]
+                raise UsageError(
+                    f"update_columns names {name!r}, which bulk_upsert cannot change in {self.plan.label}."
+                    f"{nearest(str(name), known)}"
+                )
+            places.append(place)
+        return list(dict.fromkeys(places))
+
+    def _compiled(self) -> tuple[Clause | None, dict[int, Clause]]:
+        query: Query = Query(self.plan.model)
+        compiler = query.get_compiler(connection=self.connection)
+        where = None
+        try:
+            if self.where is not None:
+                sql, parameters = compiler.compile(query.build_where(self.where))
+                where = Clause(sql, tuple(parameters))
+            expressions = {}
+            for name, expression in self._expressions.items():
+                place = self.plan.places[name]
+                assert place is not None  # noqa: S101  # `_places_of` refuses it
+                if not hasattr(expression, "resolve_expression"):
+                    expression = Value(expression, output_field=self.plan.columns[place].field)  # noqa: PLW2901
+                    self._expressions[name] = expression
+                resolved = expression.resolve_expression(query, allow_joins=False, for_save=True)
+                sql, parameters = compiler.compile(resolved)
+                expressions[place] = Clause(sql, tuple(parameters))
+        except FieldError as error:
+            raise UsageError(f"bulk_upsert of {self.plan.label}: {error}") from error
+        return where, expressions
+
+    def _clause(self, changed: tuple[int, ...]) -> Clause:
+        quote = self.connection.ops.quote_name
+        target = ", ".join(quote(column.name) for column in self.key.columns)
+        if not changed:
+            return Clause(f"ON CONFLICT ({target}) DO NOTHING")
+        table = quote(self.plan.model._meta.db_table)
+        names = {place: quote(self.plan.columns[place].name) for place in changed}
+        new = {
+            place: self.compiled_expressions.get(place) or Clause(f"EXCLUDED.{name}")
+            for place, name in names.items()
+        }
+        sql = [f"ON CONFLICT ({target}) DO UPDATE SET"]
+        sql.append(", ".join(f"{name} = {new[place].sql}" for place, name in names.items()))
+        parameters = [each for place in names for each in new[place].parameters]
+        conditions = [] if self.compiled_where is None else [self.compiled_where]
+        compared = [place for place in names if place not in self._clocks]
+        if self.skip_unchanged and compared:
+            differs = "IS NOT" if self.connection.vendor == "sqlite" else "IS DISTINCT FROM"
+            conditions.append(
+                Clause(
+                    f"({' OR '.join(f'{table}.{names[each]} {differs} {new[each].sql}' for each in compared)})",
+                    tuple(value for each in compared for value in new[each].parameters),
+                )
+            )
+        if conditions:
+            sql.append("WHERE " + " AND ".join(each.sql for each in conditions))
+            parameters += [value for each in conditions for value in each.parameters]
+        return Clause(" ".join(sql), tuple(parameters))
+
+
+def _key_named(plan: RowPlan, connection: BaseDatabaseWrapper, names: Sequence[str]) -> UniqueKey:
+    """Return the unique constraint of these fields.
+
+    Raises:
+        UsageError: There is none, or it is checked only at COMMIT.
+    """
+    if isinstance(names, str) or not names:
+        raise UsageError("conflict_columns must be a list of names, as in conflict_columns=['code'].")
+    unknown = [name for name in names if plan.places.get(name) is None]
+    keys = {
+        frozenset(column.field.name for column in key.columns): key for key in unique_keys(plan, connection)
+    }
+    allowed = " or ".join(str([column.field.name for column in key.columns]) for key in keys.values())
+    if unknown:
+        raise UsageError(
+            f"conflict_columns names {unknown[0]!r}, which {plan.label} has not. Allowed: {allowed}."
+        )
+    wanted = frozenset(
+        plan.columns[place].field.name for name in names if (place := plan.places[name]) is not None
+    )
+    if wanted not in keys:
+        raise UsageError(
+            f"conflict_columns={list(names)} are not those of a unique constraint of {plan.label} that is checked "
+            f"at once, for all rows and by columns alone. Allowed: {allowed}."
+        )
+    return keys[wanted]
+
+
+def unique_keys(plan: RowPlan, connection: BaseDatabaseWrapper) -> Iterator[UniqueKey]:
+    """Yield the unique constraints of the model that an upsert can go by: no conditions, nothing deferred."""
+    meta = (plan.model._meta.concrete_model or plan.model)._meta
+    may_say_nulls = connection.features.supports_nulls_distinct_unique_constraints
+    by_name = {column.field.name: column for column in plan.columns}
+    yield UniqueKey(plan.pk_columns, has_equal_nulls=False)
+    for column in plan.columns:
+        if column.field.unique and column is not plan.pk:
+            yield UniqueKey((column,), has_equal_nulls=False)
+    for names in meta.unique_together:
+        yield UniqueKey(tuple(by_name[name] for name in names), has_equal_nulls=False)
+    for constraint in meta.constraints:
+        if (
+            isinstance(constraint, models.UniqueConstraint)
+            and constraint.fields
+            and constraint.condition is None
+            and constraint.deferrable is None
+            and (may_say_nulls or constraint.nulls_distinct is None)
+            and all(name in by_name for name in constraint.fields)
+        ):
+            columns = tuple(by_name[name] for name in constraint.fields)
+            yield UniqueKey(columns, has_equal_nulls=constraint.nulls_distinct is False)

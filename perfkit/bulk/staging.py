@@ -1,0 +1,112 @@
+"""Rows brought to where one statement can read them: as arrays, or in a temporary table (PostgreSQL).
+
+# Note [Two ways to one statement]
+
+Few rows are sent as one array per column, within the statement's own round trip.
+Many are sent by binary COPY into a temporary table, which takes half the time and two round trips more.
+The table lives in the transaction that made it, so that a pool may lend the session to others between two
+transactions; it holds rows only while nothing but perfkit runs, so that calls within calls can share it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from perfkit.bulk.shapes import Column, Values
+from perfkit.bulk.table import CopyTarget
+
+FEWEST_STAGED: Final = 300
+"""Of fewer rows the arrays are faster."""
+ORDINAL: Final = "perfkit_ordinal"
+
+MAY_STAGE_SQL: Final = "SELECT has_database_privilege(current_database(), 'TEMPORARY')"
+
+
+class Source(NamedTuple):
+    """Rows as a statement reads them, under the name `new`.
+
+    Attributes:
+        sql: What stands after FROM.
+        parameters: Those of `sql`.
+    """
+
+    sql: str
+    parameters: list[Any]
+
+
+class Stage:
+    """Where the rows of one call wait for the statement that takes them. See Note [Two ways to one statement].
+
+    Args:
+        targets: Of each column that is going to be sent.
+    """
+
+    def __init__(
+        self, connection: BaseDatabaseWrapper, model: type[models.Model], targets: Mapping[str, CopyTarget]
+    ) -> None:
+        self._targets = targets
+        self._quote = connection.ops.quote_name
+        self._connection = connection
+        self._table = f"pg_temp.perfkit_stage_{zlib.crc32(model._meta.db_table.encode()):08x}"
+        self._may_stage: bool | None = None
+
+    def prepare(self, rows: int) -> bool:
+        """Tell whether so many rows go into the temporary table, and make or empty it.
+
+        Queries: one where they do, and another for the right to do so at the first time.
+        """
+        if rows < FEWEST_STAGED:
+            return False
+        with self._connection.cursor() as cursor:
+            if self._may_stage is None:
+                cursor.execute(MAY_STAGE_SQL)
+                self._may_stage = bool(cursor.fetchone()[0])
+            if self._may_stage:
+                name = self._table.removeprefix("pg_temp.")
+                columns = ", ".join(
+                    f"{self._quote(column)} {target.type_name}" for column, target in self._targets.items()
+                )
+                cursor.execute(
+                    f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns}, {ORDINAL} int4) ON COMMIT DROP; "
+                    f"TRUNCATE {self._table}"
+                )
+        return self._may_stage
+
+    def source(
+        self, cursor: Any, columns: Sequence[Column], values: Sequence[Values], *, is_staged: bool
+    ) -> Source:
+        """Bring rows to the database; `new` has a column of the name of each of `columns`, and the ordinal.
+
+        Args:
+            values: One sequence per column; all of the same length.
+            is_staged: What `prepare` said of them.
+        """
+        names = [*(self._quote(column.name) for column in columns), ORDINAL]
+        if not is_staged:
+            arrays = ", ".join(f"%s::{self._targets[column.name].type_name}[]" for column in columns)
+            return Source(
+                f"unnest({arrays}) WITH ORDINALITY AS new ({', '.join(names)})",
+                [list(each) for each in values],
+            )
+        oids = [*(self._targets[column.name].oid for column in columns), INT4_OID]
+        statement = f"COPY {self._table} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
+        with self._connection.wrap_database_errors, cursor.copy(statement) as copy:
+            copy.set_types(oids)
+            for row in zip(*values, count(1)):  # the ordinals have no end
+                copy.write_row(row)
+        return Source(f"{self._table} AS new", [])
+
+    def drop(self) -> None:
+        """Remove the temporary table, where there is one, before its transaction ends."""
+        if self._may_stage:
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"DROP TABLE IF EXISTS {self._table}")
+
+
+INT4_OID: Final = 23

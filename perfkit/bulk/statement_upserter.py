@@ -1,0 +1,336 @@
+"""Upserting a chunk by one statement (PostgreSQL)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError, transaction
+
+from perfkit import signals
+from perfkit.bulk.conflict import Clause, Conflict
+from perfkit.bulk.fields import has_placeholder
+from perfkit.bulk.foreign_keys import ForeignKeys
+from perfkit.bulk.kinds import Kind
+from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
+from perfkit.bulk.plan import Batch
+from perfkit.bulk.prepare import NeedsStatementError, prepared
+from perfkit.bulk.row_upserters import QuerySetUpserter, read_pk
+from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
+from perfkit.bulk.staging import ORDINAL, Source, Stage
+from perfkit.bulk.statements import unbindable
+from perfkit.bulk.table import CopyTarget, copy_targets, is_partitioned, own_sequence
+from perfkit.bulk.translate import field_of, refusal
+
+REFUSALS: Final = (DataError, IntegrityError, ProgrammingError, *REFUSED_VALUE)
+ROW_TWICE: Final = "21000"
+"""PostgreSQL's code of ON CONFLICT that meets a row of its own: two keys are equal there, and were not here."""
+RETURNS_OLD: Final = 180_000
+"""Since 18 RETURNING shows a row as it was."""
+TURNS: Final = 1_885_500_011
+"""The first half of the number of the lock that calls on one table wait for; the other is the table's."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of different keys that fill the same columns, and change the same where they exist.
+
+    Attributes:
+        changed: Places of columns in the plan.
+    """
+
+    batch: Batch
+    changed: tuple[int, ...]
+
+
+class StatementUpserter:
+    """Writes a chunk by `INSERT … SELECT … ON CONFLICT` from what a `Stage` brings (PostgreSQL).
+
+    Rows whose keys are equal follow each other in statements of their own.
+    Rows go in the order of their keys, so that two statements of this kind never wait for each other;
+    calls that need several of them take turns.
+
+    Queries: one about the table at the first chunk, then one per chunk, set of filled and set of changed columns;
+    two more where they are staged, and another for rows to return.
+
+    Args:
+        chunk_rows: A chunk of fewer is the last.
+        return_rows: Whether the outcome is told row by row.
+        take_turns: Whether calls on the table that need several statements wait for each other.
+        foreign_keys: Checks them instead of the triggers where it can; None leaves them to the triggers.
+    """
+
+    def __init__(
+        self,
+        conflict: Conflict,
+        *,
+        chunk_rows: int,
+        return_rows: bool,
+        take_turns: bool,
+        foreign_keys: ForeignKeys | None = None,
+    ) -> None:
+        self.conflict = conflict
+        self.plan = conflict.plan
+        self.connection = conflict.connection
+        self.chunk_rows = chunk_rows
+        self.return_rows = return_rows
+        self.take_turns = take_turns
+        self.methods: set[str] = set()
+        self.foreign_keys = foreign_keys
+        self._has_told = False
+        self._singly = QuerySetUpserter(conflict)
+        self._targets: Mapping[str, CopyTarget] | None = None
+        self._stage: Stage | None = None
+        self._sequence: str | None = None
+        self._created = ""
+
+    def write(self, rows: Sequence[Row], *, first_row: int) -> Outcome:
+        """Write one chunk.
+
+        Raises:
+            RowShapeError: A row is not one of the model's.
+            RowDataError: A value does not fit.
+            RowIntegrityError: A row breaks a constraint.
+        """
+        try:
+            parts = self._parts(rows, first_row)
+        except NeedsStatementError:
+            self._take_turn()
+            outcome = self._singly.write(rows, first_row=first_row)
+            self.methods |= self._singly.methods
+            return outcome
+        if len(rows) >= self.chunk_rows or len(parts) > 1:
+            self._take_turn()
+        outcome = Outcome()
+        for part in parts:
+            outcome.add(self._written(part))
+        return outcome
+
+    def close(self) -> None:
+        """Drop what was staged."""
+        self._has_told = False
+        if self._stage is not None:
+            self._stage.drop()
+
+    def _take_turn(self) -> None:
+        if self.take_turns:
+            table = self.connection.ops.quote_name(self.plan.model._meta.db_table)
+            with self.connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_advisory_xact_lock(%s, (%s::regclass::oid::int8 - 2147483648)::int4)",
+                    [TURNS, table],
+                )
+
+    def _look_at_table(self) -> Mapping[str, CopyTarget]:
+        targets = copy_targets(self.connection, self.plan.model)
+        self._stage = Stage(self.connection, self.plan.model, targets)
+        table = self.connection.ops.quote_name(self.plan.model._meta.db_table)
+        pk = self.connection.ops.quote_name(self.plan.pk_columns[0].name)
+        if self.connection.pg_version >= RETURNS_OLD:  # type: ignore[attr-defined]  # PostgreSQL's
+            self._created = f"WITH (OLD AS perfkit_old) {{}} (perfkit_old.{pk} IS NULL)"
+        elif not is_partitioned(self.connection, self.plan.model):
+            self._created = f"{{}} ({table}.xmax = 0)"
+        if self.return_rows:
+            self._sequence = own_sequence(self.connection, self.plan.model)
+        return targets
+
+    def _parts(self, rows: Sequence[Row], first_row: int) -> list[Part]:
+        """Prepare the rows, and divide them by what they fill, by what they change, and by equal keys."""
+        if self._targets is None:
+            self._targets = self._look_at_table()
+        if self.return_rows and self.plan.pk is None:
+            raise NeedsStatementError  # Django tells a composite key
+        changed = [
+            self.conflict.changed(self.plan.given(row, number)) for number, row in enumerate(rows, first_row)
+        ]
+        batches = [self._prepared(batch) for batch in self.plan.batches(rows, first_row=first_row)]
+        turns = self._turns(batches)
+        if not turns and len(set(changed)) == 1:
+            return [Part(batch, changed[0]) for batch in batches]
+        labelled: dict[tuple[int, int, tuple[int, ...]], list[int]] = {}
+        for place, batch in enumerate(batches):
+            for position, number in enumerate(batch.numbers):
+                label = (turns.get(number, 0), place, changed[number - first_row])
+                labelled.setdefault(label, []).append(position)
+        ordered = sorted(labelled.items(), key=lambda each: each[0][:2])
+        return [Part(_chosen(batches[place], positions), change) for (_, place, change), positions in ordered]
+
+    def _turns(self, batches: Sequence[Batch]) -> dict[int, int]:
+        """Return, for each row whose key an earlier one has, how many have it."""
+        keys = [pair for batch in batches for pair in zip(batch.numbers, self._keys(batch), strict=True)]
+        if len({key for _, key in keys}) == len(keys):
+            return {}
+        seen: dict[tuple[Any, ...], int] = {}
+        turns = {}
+        for number, key in sorted(keys):
+            if self.conflict.key.has_equal_nulls or None not in key:
+                turns[number] = seen.get(key, 0)
+                seen[key] = turns[number] + 1
+        return {number: turn for number, turn in turns.items() if turn}
+
+    def _keys(self, batch: Batch) -> list[tuple[Any, ...]]:
+        """Return the rows' keys; of a row that leaves one to the database, one that is like no other."""
+        places = {column: place for place, column in enumerate(batch.columns)}
+        if any(column not in places for column in self.conflict.key.columns):
+            return [(None, number) for number in batch.numbers]
+        return list(zip(*(batch.values[places[column]] for column in self.conflict.key.columns), strict=True))
+
+    def _prepared(self, batch: Batch) -> Batch:
+        if not batch.columns:
+            raise NeedsStatementError
+        values = [
+            prepared(column, self._kind(column), given, numbers=batch.numbers, connection=self.connection)
+            for column, given in zip(batch.columns, batch.values, strict=True)
+        ]
+        batch = replace(batch, values=values)
+        pk = self.plan.pk
+        if not self.return_rows or pk is None or pk in batch.columns:
+            return batch
+        if self._sequence is None or self._targets is None or pk.name not in self._targets:
+            raise NeedsStatementError  # the database makes a key that nobody can foretell
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT nextval(%s::regclass) FROM generate_series(1, %s)",
+                [self._sequence, len(batch.numbers)],
+            )
+            ids = [row[0] for row in cursor.fetchall()]
+        return replace(batch, columns=[pk, *batch.columns], values=[ids, *batch.values])
+
+    def _kind(self, column: Column) -> Kind:
+        assert self._targets is not None  # noqa: S101  # `_parts` has looked
+        target = self._targets.get(column.name)
+        if target is None or has_placeholder(column.field):
+            raise NeedsStatementError
+        return target.kind
+
+    def _written(self, part: Part) -> Outcome:
+        """Write the rows of a part; where they fail together, in halves, down to the row at fault."""
+        try:
+            return self._sent(part)
+        except REFUSALS as error:
+            if isinstance(error, ProgrammingError) and not _is_row_twice(error):
+                raise
+            count = len(part.batch.numbers)
+            if count == 1:
+                if isinstance(error, DatabaseError):
+                    number = part.batch.numbers[0]
+                    raise refusal(error, number, field_of(error, self.plan.model)) from error
+                raise unbindable(part.batch, 0, error) from None
+        outcome = self._written(replace(part, batch=_chosen(part.batch, range(count // 2))))
+        outcome.add(self._written(replace(part, batch=_chosen(part.batch, range(count // 2, count)))))
+        return outcome
+
+    def _sent(self, part: Part) -> Outcome:
+        assert self._stage is not None  # noqa: S101  # `_parts` has looked
+        batch = part.batch
+        is_staged = self._stage.prepare(len(batch.numbers))
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            source = self._stage.source(cursor, batch.columns, batch.values, is_staged=is_staged)
+            if self._created and not self.return_rows:
+                outcome = self._counted(cursor, part, source)
+            else:
+                before = {} if self._created else self._matched(cursor, batch, source)
+                written = self._inserted(cursor, part, source)
+                after = self._matched(cursor, batch, source) if self.return_rows else {}
+                outcome = self._told(batch, before, written, after)
+        self.methods.add("staged" if is_staged else "unnest")
+        return outcome
+
+    def _run(
+        self, cursor: Any, part: Part, statement: str, parameters: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        """Write the rows of a part; return what the statement returns."""
+        if self.foreign_keys is None:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()  # type: ignore[no-any-return]
+        changed = [self.plan.columns[place].name for place in part.changed]
+        with (
+            self.foreign_keys.checked(cursor, part.batch, changed=changed) as is_silent,
+            self.connection.wrap_database_errors,
+        ):
+            by = cursor.cursor if is_silent else cursor
+            by.execute(statement, parameters)
+            rows: list[tuple[Any, ...]] = by.fetchall()
+        if is_silent and not self._has_told:
+            self._has_told = True
+            signals.rows_written.send(
+                self.plan.model, using=self.connection.alias, operation="update", pks=None
+            )
+        return rows
+
+    def _insert(self, part: Part, source: Source) -> Clause:
+        quote = self.connection.ops.quote_name
+        names = [quote(column.name) for column in part.batch.columns]
+        key = [quote(column.name) for column in self.conflict.key.columns]
+        order = [f"new.{name}" for name in key if name in names]
+        clause = self.conflict.clause(part.changed)
+        return Clause(
+            f"INSERT INTO {quote(self.plan.model._meta.db_table)} ({', '.join(names)}) "  # noqa: S608  # quoted names
+            f"SELECT {', '.join(f'new.{name}' for name in names)} FROM {source.sql} "
+            f"{'ORDER BY ' if order else ''}{', '.join(order)} {clause.sql}",
+            (*source.parameters, *clause.parameters),
+        )
+
+    def _counted(self, cursor: Any, part: Part, source: Source) -> Outcome:
+        insert = self._insert(part, source)
+        statement = (
+            f"WITH done (created) AS ({insert.sql} RETURNING {self._created.format('')}) "  # noqa: S608  # quoted names
+            "SELECT count(*), count(*) FILTER (WHERE created) FROM done"
+        )
+        ((written, created),) = self._run(cursor, part, statement, insert.parameters)
+        return Outcome(created, written - created, len(part.batch.numbers) - written)
+
+    def _inserted(self, cursor: Any, part: Part, source: Source) -> dict[Any, bool | None]:
+        """Return the keys of the rows that were written; and whether they are new, where that is told."""
+        insert = self._insert(part, source)
+        pk = self.connection.ops.quote_name(self.plan.pk_columns[0].name)
+        told = self._created.format(f"{pk},") if self._created else f"{pk}, NULL"
+        return dict(self._run(cursor, part, f"{insert.sql} RETURNING {told}", insert.parameters))
+
+    def _matched(self, cursor: Any, batch: Batch, source: Source) -> dict[int, Any]:
+        """Return, by ordinal, the primary keys of the rows that have the keys of the batch."""
+        quote = self.connection.ops.quote_name
+        if any(column not in batch.columns for column in self.conflict.key.columns):
+            return {}
+        names = [quote(column.name) for column in self.conflict.key.columns]
+        equals = "IS NOT DISTINCT FROM" if self.conflict.key.has_equal_nulls else "="
+        cursor.execute(
+            f"SELECT new.{ORDINAL}, t.{quote(self.plan.pk_columns[0].name)} FROM {source.sql} "  # noqa: S608  # quoted names
+            f"JOIN {quote(self.plan.model._meta.db_table)} AS t "
+            f"ON {' AND '.join(f't.{name} {equals} new.{name}' for name in names)}",
+            source.parameters,
+        )
+        return dict(cursor.fetchall())
+
+    def _told(
+        self,
+        batch: Batch,
+        before: Mapping[int, Any],
+        written: Mapping[Any, bool | None],
+        after: Mapping[int, Any],
+    ) -> Outcome:
+        if not self.return_rows:
+            count, created = len(batch.numbers), len(batch.numbers) - len(before)
+            return Outcome(created, len(written) - created, count - len(written))
+        assert self.plan.pk is not None  # noqa: S101  # `_parts` leaves other models to Django
+        outcome = Outcome()
+        own = batch.values[batch.columns.index(self.plan.pk)]
+        for ordinal, number in enumerate(batch.numbers, 1):
+            pk = after.get(ordinal, own[ordinal - 1])  # a key with a NULL is the row's own
+            is_new = written[pk] if self._created and pk in written else ordinal not in before
+            word: Word = "untouched" if pk not in written else "created" if is_new else "updated"
+            outcome.tell(number, UpsertedRow(read_pk(self.plan, self.connection, pk), word))
+        return outcome
+
+
+def _chosen(batch: Batch, positions: Sequence[int]) -> Batch:
+    return Batch(
+        [batch.numbers[at] for at in positions],
+        batch.columns,
+        [[values[at] for at in positions] for values in batch.values],
+    )
+
+
+def _is_row_twice(error: DatabaseError) -> bool:
+    return getattr(error.__cause__, "sqlstate", None) == ROW_TWICE

@@ -1,0 +1,166 @@
+"""The public call: rows that the table may have already, written, all of them or none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections, models, router
+
+from perfkit.bulk.chunks import checked_size, chunks, is_own, one_transaction
+from perfkit.bulk.conflict import Conflict
+from perfkit.bulk.foreign_keys import own_check
+from perfkit.bulk.outcomes import Outcome, UpsertedRow, Upserter
+from perfkit.bulk.plan import compile_plan, require_own_table
+from perfkit.bulk.row_upserters import QuerySetUpserter, RowUpserter
+from perfkit.bulk.statement_upserter import StatementUpserter
+from perfkit.bulk.table import has_copy
+
+
+@dataclass(frozen=True)
+class UpsertResult:
+    """What a `bulk_upsert` did.
+
+    Attributes:
+        rows: Rows read.
+        created: Rows that the table had not.
+        updated: Rows that it had, and that were written; one whose key comes twice counts twice.
+        untouched: Rows that it had, and that were left alone.
+        seconds: Wall-clock time of the whole call, the reading of the rows included.
+        rows_per_second: `rows / seconds`.
+        method: `"staged"`, `"unnest"` (few rows at once), `"upsert"` (SQLite) or `"update"` (row by row, by
+            Django), several of them with `+` between; "" for no rows.
+        returned: What became of each row, in their order; None where it was not asked for.
+    """
+
+    rows: int
+    created: int
+    updated: int
+    untouched: int
+    seconds: float
+    rows_per_second: float
+    method: str
+    returned: list[UpsertedRow] | None
+
+
+def bulk_upsert(
+    model: type[models.Model],
+    rows: Iterable[Mapping[str, Any] | models.Model],
+    *,
+    conflict_columns: Sequence[str],
+    update_columns: Sequence[str] | Mapping[str, Any] | None = None,
+    where: models.Q | None = None,
+    skip_unchanged: bool = False,
+    return_rows: bool = False,
+    take_turns: bool = True,
+    chunk_rows: int | None = None,
+    using: str | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> UpsertResult:
+    """Insert rows, and update those whose key the table has; all of them or, where one fails, none.
+
+    It is as if row came after row: of rows with equal keys the later holds, at any `chunk_rows`,
+    on every database.
+    A key with a NULL is equal to no other, unless its constraint says `nulls_distinct=False`.
+    New rows are what bulk_create would write. In rows that exist the given columns change, and those with
+    `auto_now`; the primary key and what has `auto_now_add` stay.
+    No signals are sent per row. One chunk is in memory at a time.
+
+    Args:
+        model: A model with one table of its own; a proxy stands for its own model.
+        rows: As for `bulk_insert`.
+        conflict_columns: Names of the fields of one unique constraint, or of the primary key.
+        update_columns: Names of the fields that change in rows that exist; those that a row gives where not given,
+            none for `[]`. Or values by name: expressions may hold `F` (what the table has) and
+            `Excluded` (what the row brings), as in `{"visits": F("visits") + Excluded("visits")}`.
+        where: Which rows of the table may change, as in `Q(changed__lt=Excluded("changed"))`.
+        skip_unchanged: Whether a row that would be as it was is left alone, so that it costs no write.
+        return_rows: Whether the result says what became of each row; instances get their keys too.
+        take_turns: Whether calls that need several statements wait for each other where they concern one table
+            of PostgreSQL, so that none of them can deadlock. False lets loads of different keys run side by side.
+        chunk_rows: Rows sent at once; PERFKIT["BULK_INSERT_CHUNK_SIZE"] where not given.
+        using: The alias of the database; the router's choice where not given.
+        progress: Called after each chunk with the number of rows read so far.
+
+    Raises:
+        UnsupportedModelError: The model is abstract or uses multi-table inheritance; before any row is read.
+        UsageError: No unique constraint has the `conflict_columns`, or a name or an expression is wrong;
+            before any row is read.
+        RowShapeError: A row is not one of the model's, or has an unknown key; nothing is written.
+        RowDataError: A value does not fit (a `django.db.DataError`); nothing is written.
+        RowIntegrityError: Another constraint is broken (a `django.db.IntegrityError`); nothing is written.
+            Inside a transaction of yours the database checks foreign keys at its end, as for `bulk_insert`.
+
+    Queries:
+        PostgreSQL: one about the table, then one per chunk (and set of columns), three where it has 300 rows
+        or more. SQLite: two per row, inside the process.
+
+    Example:
+        >>> rows = [{"code": "UA", "name": "United"}]
+        >>> bulk_upsert(Airline, rows, conflict_columns=["code"]).created  # doctest: +SKIP
+        1
+    """
+    started = time.perf_counter()
+    size = checked_size(chunk_rows)
+    require_own_table(model, "bulk_upsert")
+    plan = compile_plan(model)
+    connection = connections[using or router.db_for_write(model)]
+    conflict = Conflict(
+        plan,
+        connection,
+        key=conflict_columns,
+        updates=update_columns,
+        where=where,
+        skip_unchanged=skip_unchanged,
+    )
+    has_own_transaction = is_own(connection)
+    upserter = _upserter(
+        conflict, size, return_rows=return_rows, take_turns=take_turns, is_own=has_own_transaction
+    )
+    total = Outcome()
+    returned: list[UpsertedRow] = []
+    read = 0
+    with one_transaction(plan, connection, is_own=has_own_transaction):
+        for chunk in chunks(rows, size):
+            outcome = upserter.write(chunk, first_row=read)
+            total.add_counts(outcome)
+            if return_rows:
+                told = [outcome.by_number[number] for number in range(read, read + len(chunk))]
+                plan.mark_saved(chunk, [row.pk for row in told], using=connection.alias)
+                returned += told
+            read += len(chunk)
+            if progress is not None:
+                progress(read)
+        upserter.close()
+    seconds = time.perf_counter() - started
+    return UpsertResult(
+        rows=read,
+        created=total.created,
+        updated=total.updated,
+        untouched=total.untouched,
+        seconds=seconds,
+        rows_per_second=read / seconds,
+        method="+".join(sorted(upserter.methods)),
+        returned=returned if return_rows else None,
+    )
+
+
+def _upserter(
+    conflict: Conflict, size: int, *, return_rows: bool, take_turns: bool, is_own: bool
+) -> Upserter:
+    plan, connection = conflict.plan, conflict.connection
+    if plan.model._meta.order_with_respect_to:
+        return QuerySetUpserter(conflict)
+    if has_copy(connection):
+        return StatementUpserter(
+            conflict,
+            chunk_rows=size,
+            return_rows=return_rows,
+            take_turns=take_turns,
+            foreign_keys=None if conflict.has_expressions else own_check(plan, connection, is_own=is_own),
+        )
+    if connection.vendor == "sqlite":
+        return RowUpserter(conflict, return_rows=return_rows)
+    return QuerySetUpserter(conflict)
