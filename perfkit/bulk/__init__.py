@@ -1,5 +1,6 @@
 """Writing many rows at the speed of the database."""
 
+from perfkit.bulk.chunks import SkippedRow
 from perfkit.bulk.conflict import Excluded
 from perfkit.bulk.delete import DeleteResult, bulk_delete
 from perfkit.bulk.insert import InsertResult, bulk_insert
@@ -14,6 +15,7 @@ __all__ = [
     "InsertResult",
     "RowDataError",
     "RowIntegrityError",
+    "SkippedRow",
     "UpdateResult",
     "UpsertResult",
     "UpsertedRow",

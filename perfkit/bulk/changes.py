@@ -159,18 +159,21 @@ class ChangeReader:
         return key
 
 
-def merged(changes: Iterable[Change], keys: Values) -> list[Change]:
-    """Return one change for each key, as if one came after the other: of two values of a field the later holds.
+def in_turns(changes: Sequence[Change], keys: Values) -> list[list[Change]]:
+    """Divide changes so that no key comes twice in one part, and equal keys come in their order.
 
     Args:
-        keys: Those of the changes, prepared, so that equal ones name one row.
+        keys: Those of the changes, prepared, so that equal ones name one row; the parts have them.
     """
-    by_key: dict[Any, Change] = {}
+    turns: list[list[Change]] = []
+    seen: dict[Any, int] = {}
     for change, key in zip(changes, keys, strict=True):
-        before = by_key.get(key)
-        values = change.values if before is None else {**before.values, **change.values}
-        by_key[key] = Change(change.number, key, values)
-    return list(by_key.values())
+        turn = seen.get(key, 0)
+        seen[key] = turn + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(Change(change.number, key, change.values))
+    return turns
 
 
 def grouped(plan: RowPlan, changes: Iterable[Change]) -> Iterator[Changes]:

@@ -1,20 +1,197 @@
-"""What every bulk call does around its chunks: cuts them from any iterable, and opens the one transaction."""
+"""What every bulk call does around its chunks: cuts them from any iterable, and opens the transactions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Final, Literal, NamedTuple, Protocol, TypeVar, get_args
 
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.plan import RowPlan
+from perfkit.bulk.refusals import RowError
+from perfkit.bulk.translate import field_of, refusal
 from perfkit.conf import options
-from perfkit.errors import UsageError
+from perfkit.errors import RowShapeError, UsageError, nearest
 
 T = TypeVar("T")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+OnError = Literal["raise", "report"]
+"""Whether a bad row ends the call with nothing written, or is skipped and told."""
+REFUSALS: Final = (RowError, RowShapeError, DataError, IntegrityError)
+"""What is wrong with rows; the last two come from COMMIT, where the database checked there."""
+
+
+class SkippedRow(NamedTuple):
+    """A row that was refused.
+
+    Attributes:
+        row_number: Its position in the input, from 0.
+        field: The name of the model's field; None where it is not one alone, or not known.
+        reason: What is wrong, without any value.
+        value_summary: The type and size of the value at fault; None where it is not one value alone, or not known.
+    """
+
+    row_number: int
+    field: str | None
+    reason: str
+    value_summary: str | None
+
+
+class ChunkWriter(Protocol[T, R_co]):
+    """Writes the chunks of one call.
+
+    Attributes:
+        methods: How it wrote so far.
+    """
+
+    methods: set[str]
+
+    def begin(self) -> None:
+        """Forget what was true within the last transaction; called as each begins."""
+
+    def write(self, rows: list[T], *, first_row: int) -> R_co:
+        """Write one chunk, the first of whose rows has this number."""
+
+    def close(self) -> None:
+        """Leave nothing behind; called before each transaction ends."""
+
+
+class Single:
+    """What a `ChunkWriter` that holds nothing does between its chunks."""
+
+    def begin(self) -> None:
+        """Nothing was held."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass
+class ChunkLoop:
+    """The loop around the chunks of one call.
+
+    By default the call is one transaction. Where bad rows are reported each chunk is one;
+    a chunk that is refused is written in pieces, down to the rows at fault.
+
+    Args:
+        size: Most rows of a chunk.
+        progress: Called after each chunk with the number of rows read so far.
+
+    Attributes:
+        is_own: Whether the call has its transaction for itself; else it is a savepoint of the caller's.
+        rows: How many were read.
+        skipped: Those that were refused, in their order.
+
+    Raises:
+        UsageError: `size` is not positive, or there is no such `on_error`.
+    """
+
+    plan: RowPlan
+    connection: BaseDatabaseWrapper
+    size: int
+    on_error: OnError = "raise"
+    progress: Callable[[int], object] | None = None
+    is_own: bool = field(init=False)
+    rows: int = 0
+    skipped: list[SkippedRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.on_error not in get_args(OnError):
+            raise UsageError(
+                f"on_error={self.on_error!r} is not known.{nearest(str(self.on_error), get_args(OnError))}"
+            )
+        self.is_own = self.connection.get_autocommit() and not self.connection.in_atomic_block
+
+    def run(
+        self,
+        rows: Iterable[T],
+        writer: ChunkWriter[T, R],
+        *,
+        take: Callable[[R], object],
+        skip: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Write all rows.
+
+        Args:
+            take: Is given what the writer returned; where bad rows are reported, once the rows are there to stay.
+            skip: Called for a row that was refused, in its turn.
+        """
+        if self.on_error == "raise":
+            with self._one_transaction():
+                writer.begin()
+                for chunk in chunks(rows, self.size):
+                    take(writer.write(chunk, first_row=self.rows))
+                    self._count(chunk)
+                writer.close()
+            return
+        for chunk in chunks(rows, self.size):
+            for outcome in self._in_pieces(chunk, self.rows, writer):
+                if isinstance(outcome, SkippedRow):
+                    self.skipped.append(outcome)
+                    skip()
+                else:
+                    take(outcome)
+            self._count(chunk)
+
+    def _count(self, chunk: list[T]) -> None:
+        self.rows += len(chunk)
+        if self.progress is not None:
+            self.progress(self.rows)
+
+    def _in_pieces(
+        self, rows: list[T], first_row: int, writer: ChunkWriter[T, R]
+    ) -> Iterator[R | SkippedRow]:
+        """Write the rows but those at fault; yield what became of them, in their order."""
+        if not rows:
+            return
+        try:
+            with self._one_transaction():
+                writer.begin()
+                written = writer.write(rows, first_row=first_row)
+                writer.close()
+        except REFUSALS as error:
+            known = getattr(error, "row_number", None)
+            if known is None and len(rows) == 1:
+                known = first_row
+            if known is None:
+                half = len(rows) // 2
+                yield from self._in_pieces(rows[:half], first_row, writer)
+                yield from self._in_pieces(rows[half:], first_row + half, writer)
+                return
+            at = known - first_row
+            yield from self._in_pieces(rows[:at], first_row, writer)
+            yield self._skipped(known, error)
+            yield from self._in_pieces(rows[at + 1 :], known + 1, writer)
+        else:
+            yield written
+
+    def _skipped(self, number: int, error: Exception) -> SkippedRow:
+        if isinstance(error, RowShapeError):
+            return SkippedRow(number, None, error.problem, None)
+        if not isinstance(error, RowError):
+            assert isinstance(error, DataError | IntegrityError)  # noqa: S101  # see REFUSALS
+            error = refusal(error, number, field_of(error, self.plan.model))
+        return SkippedRow(number, error.field, error.problem, error.value_summary)
+
+    @contextmanager
+    def _one_transaction(self) -> Iterator[None]:
+        """Open a transaction, or a savepoint in the caller's where it is not this call's own.
+
+        Django declares foreign keys to be checked at COMMIT, when no row is at hand any more.
+        In a transaction that is this call's alone they are checked with each chunk,
+        unless the table refers to itself, and a later row may be what an earlier one needs.
+        """
+        with transaction.atomic(using=self.connection.alias):
+            if self.is_own and self.connection.vendor == "postgresql" and not self.plan.refers_to_itself:
+                with self.connection.cursor() as cursor:
+                    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            yield
 
 
 def checked_size(chunk_rows: int | None) -> int:
@@ -34,23 +211,3 @@ def chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(rows)
     while chunk := list(islice(iterator, size)):
         yield chunk
-
-
-def is_own(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether a call on `connection` has its transaction for itself."""
-    return connection.get_autocommit() and not connection.in_atomic_block
-
-
-@contextmanager
-def one_transaction(plan: RowPlan, connection: BaseDatabaseWrapper, *, is_own: bool) -> Iterator[None]:
-    """Open a transaction, or a savepoint in the caller's where it is not this call's own.
-
-    Django declares foreign keys to be checked at COMMIT, when no row is at hand any more.
-    In a transaction that is this call's alone they are checked with each chunk,
-    unless the table refers to itself, and a later row may be what an earlier one needs.
-    """
-    with transaction.atomic(using=connection.alias):
-        if is_own and connection.vendor == "postgresql" and not plan.refers_to_itself:
-            with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        yield

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.expressions import Expression, Value
+from django.db.models.expressions import Case, Expression, Value, When
+from django.db.models.lookups import IsNull
 from django.db.models.sql import Query
 
 from perfkit.bulk.plan import RowPlan
@@ -171,8 +172,9 @@ class Conflict:
             same = models.Q()
             for name, value in self.values_for_update(changed, new).items():
                 if name not in self._clock_names:
-                    same &= models.Q(**({f"{name}__isnull": True} if value is None else {name: value}))
-            rows = rows.exclude(same)
+                    same &= _is_same(name, value)
+            differs = Case(When(same, then=Value(value=False)), default=Value(value=True))  # a NULL differs
+            rows = rows.filter(differs)
         return rows
 
     @cached_property
@@ -182,9 +184,7 @@ class Conflict:
     def _replacements(self, new: Mapping[int, Any]) -> dict[Any, Any]:
         columns = self.plan.columns
         return {
-            ExcludedColumn(columns[place].field): value
-            if hasattr(value, "resolve_expression")
-            else Value(value, output_field=columns[place].field)
+            ExcludedColumn(columns[place].field): _as_expression(value, columns[place].field)
             for place, value in new.items()
         }
 
@@ -258,6 +258,22 @@ class Conflict:
             sql.append("WHERE " + " AND ".join(each.sql for each in conditions))
             parameters += [value for each in conditions for value in each.parameters]
         return Clause(" ".join(sql), tuple(parameters))
+
+
+def _as_expression(value: Any, field: models.Field[Any, Any]) -> Any:
+    if hasattr(value, "resolve_expression"):
+        return value
+    return Value(None) if value is None else Value(value, output_field=field)  # of JSON, NULL and not `null`
+
+
+def _is_same(name: str, value: Any) -> models.Q:
+    """Return the condition that a column has this value, where NULL equals NULL."""
+    if value is None:
+        return models.Q(**{f"{name}__isnull": True})
+    same = models.Q(**{name: value})
+    if hasattr(value, "resolve_expression"):
+        same |= models.Q(**{f"{name}__isnull": True}) & models.Q(IsNull(value, rhs=True))
+    return same
 
 
 def _key_named(plan: RowPlan, connection: BaseDatabaseWrapper, names: Sequence[str]) -> UniqueKey:

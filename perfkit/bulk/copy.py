@@ -60,7 +60,16 @@ class CopyWriter:
         self._sequence: str | None = None
         self._has_sent = False
 
-    def write(self, rows: Sequence[Row], *, first_row: int) -> list[Any]:
+    def begin(self) -> None:
+        """Look at the foreign keys anew, and tell of the rows anew."""
+        self._has_sent = False
+        if self.foreign_keys is not None:
+            self.foreign_keys.begin()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def write(self, rows: list[Row], *, first_row: int) -> list[Any]:
         """Write one chunk and return its ids in order; without `return_ids` the list is empty.
 
         Raises:
@@ -170,7 +179,7 @@ class CopyWriter:
         except (ValueError, TypeError, OverflowError) as error:  # a value that psycopg cannot make binary
             column, value = self._undumpable(cursor, batch.columns, row, oids)
             problem = f"{summary(value)} cannot be sent ({type(error).__name__})."
-            raise RowDataError(batch.numbers[position], column.field.name, problem) from None
+            raise RowDataError(batch.numbers[position], column.field.name, problem, summary(value)) from None
 
     @staticmethod
     def _undumpable(

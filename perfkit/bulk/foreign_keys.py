@@ -53,6 +53,10 @@ class ForeignKeys:
         self._targets: Mapping[str, Target] | None = None
         self._referenced: frozenset[str] = frozenset()
 
+    def begin(self) -> None:
+        """Forget what was looked up: another transaction begins, and the lock on the table is gone."""
+        self._targets = None
+
     @contextmanager
     def checked(self, cursor: Any, batch: Batch, *, changed: Collection[str] = frozenset()) -> Iterator[bool]:
         """Check the keys of `batch`, and silence the triggers within the block; leave both to them where need be.

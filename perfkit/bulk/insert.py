@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from perfkit.bulk.chunks import checked_size, chunks, is_own, one_transaction
+from perfkit.bulk.chunks import ChunkLoop, ChunkWriter, OnError, SkippedRow, checked_size
 from perfkit.bulk.copy import CopyWriter
 from perfkit.bulk.foreign_keys import own_check
 from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
@@ -29,7 +29,9 @@ class InsertResult:
         seconds: Wall-clock time of the whole call, the reading of the rows included.
         rows_per_second: `rows / seconds`.
         method: `"copy"`, `"insert"`, or `"copy+insert"` where some chunks were not copied; "" for no rows.
-        ids: The primary keys in the order of the rows, or None where they were not asked for.
+        ids: The primary keys in the order of the rows, None for a row that was skipped;
+            or None where they were not asked for.
+        skipped: Rows that were refused, where `on_error` is `"report"`.
     """
 
     rows: int
@@ -37,15 +39,7 @@ class InsertResult:
     rows_per_second: float
     method: str
     ids: list[Any] | None
-
-
-class Writer(Protocol):
-    """Writes chunks of rows."""
-
-    methods: set[str]
-
-    def write(self, rows: list[Row], *, first_row: int) -> list[Any]:
-        """Write one chunk; return its ids in order where they are wanted."""
+    skipped: list[SkippedRow]
 
 
 def bulk_insert(
@@ -54,10 +48,11 @@ def bulk_insert(
     *,
     chunk_rows: int | None = None,
     return_ids: bool = False,
+    on_error: OnError = "raise",
     using: str | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> InsertResult:
-    """Insert `rows`, all of them or, where one fails, none.
+    """Insert `rows`, all of them or, where one fails, none, unless `on_error` says otherwise.
 
     What reaches the table is what Django's bulk_create would write: defaults, auto_now, `pre_save` and
     `get_db_prep_save` are honoured, generated columns are left out, a database default fills what is not given.
@@ -76,6 +71,9 @@ def bulk_insert(
             what it leaves out takes its default.
         chunk_rows: Rows sent at once; PERFKIT["BULK_INSERT_CHUNK_SIZE"] where not given.
         return_ids: Whether the result holds the primary keys; instances get theirs too.
+        on_error: `"raise"`, or `"report"`: bad rows are skipped and told in the result, the others are written,
+            chunk by chunk, each in a transaction of its own (in yours, where there is one).
+            In a table that refers to itself the rows referred to must come first then.
         using: The alias of the database; the router's choice where not given.
         progress: Called after each chunk with the number of rows written so far.
 
@@ -96,7 +94,6 @@ def bulk_insert(
         1
     """
     started = time.perf_counter()
-    size = checked_size(chunk_rows)
     require_own_table(model, "bulk_insert")
     plan = compile_plan(model)
     if return_ids and plan.pk is None:
@@ -104,16 +101,11 @@ def bulk_insert(
             plan.label, "bulk_insert(return_ids=True)", "its primary key is composite."
         )
     connection = connections[using or router.db_for_write(model)]
-    has_own_transaction = is_own(connection)
-    writer = _writer(plan, connection, return_ids=return_ids, is_own=has_own_transaction)
+    loop = ChunkLoop(plan, connection, checked_size(chunk_rows), on_error, progress)
+    writer = _writer(plan, connection, return_ids=return_ids, is_own=loop.is_own)
     ids: list[Any] = []
-    written = 0
-    with one_transaction(plan, connection, is_own=has_own_transaction):
-        for chunk in chunks(rows, size):
-            ids += writer.write(chunk, first_row=written)
-            written += len(chunk)
-            if progress is not None:
-                progress(written)
+    loop.run(rows, writer, take=ids.extend, skip=lambda: ids.append(None))
+    written = loop.rows - len(loop.skipped)
     seconds = time.perf_counter() - started
     return InsertResult(
         rows=written,
@@ -121,10 +113,13 @@ def bulk_insert(
         rows_per_second=written / seconds,
         method="+".join(sorted(writer.methods)),
         ids=ids if return_ids else None,
+        skipped=loop.skipped,
     )
 
 
-def _writer(plan: RowPlan, connection: BaseDatabaseWrapper, *, return_ids: bool, is_own: bool) -> Writer:
+def _writer(
+    plan: RowPlan, connection: BaseDatabaseWrapper, *, return_ids: bool, is_own: bool
+) -> ChunkWriter[Row, list[Any]]:
     if plan.model._meta.order_with_respect_to:
         return InstanceWriter(plan, connection)
     if has_copy(connection):

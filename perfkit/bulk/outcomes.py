@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
-
-from perfkit.bulk.shapes import Row
+from typing import Any, Literal, NamedTuple
 
 Word = Literal["created", "updated", "untouched"]
 
@@ -54,15 +51,3 @@ class Outcome:
         """Count one row and keep it."""
         self.count(row.outcome)
         self.by_number[number] = row
-
-
-class Upserter(Protocol):
-    """Writes chunks of rows."""
-
-    methods: set[str]
-
-    def write(self, rows: Sequence[Row], *, first_row: int) -> Outcome:
-        """Write one chunk, as if row came after row."""
-
-    def close(self) -> None:
-        """Leave nothing behind, while the transaction is still open."""

@@ -50,7 +50,7 @@ def _prepare(column: Column, kind: Kind, value: Any, number: int, connection: Ba
     try:
         ready = field.get_db_prep_save(value, connection=connection)
     except REFUSED_VALUE:
-        raise RowDataError(number, field.name, _refusal(field, value)) from None
+        raise RowDataError(number, field.name, _refusal(field, value), summary(value)) from None
     if ready is None:
         return None
     if hasattr(ready, "resolve_expression"):
@@ -60,7 +60,7 @@ def _prepare(column: Column, kind: Kind, value: Any, number: int, connection: Ba
     except (ValueError, TypeError, ArithmeticError) as error:
         if not column.is_plain:
             raise NeedsStatementError from error
-        raise RowDataError(number, field.name, f"{summary(ready)} {error}.") from None
+        raise RowDataError(number, field.name, f"{summary(ready)} {error}.", summary(ready)) from None
 
 
 def _refusal(field: models.Field[Any, Any], value: object) -> str:

@@ -28,13 +28,17 @@ class RowError(DatabaseError):
             as for a foreign key that it checks at COMMIT.
         field: The name of the model's field; None where it is not one field alone, or not known.
         problem: What is wrong, without any value.
+        value_summary: The type and size of the value at fault; None where it is not one value alone, or not known.
     """
 
-    def __init__(self, row_number: int | None, field: str | None, problem: str) -> None:
-        super().__init__(row_number, field, problem)
+    def __init__(
+        self, row_number: int | None, field: str | None, problem: str, value_summary: str | None = None
+    ) -> None:
+        super().__init__(row_number, field, problem, value_summary)
         self.row_number = row_number
         self.field = field
         self.problem = problem
+        self.value_summary = value_summary
 
     def __str__(self) -> str:
         row = "A row" if self.row_number is None else f"Row {self.row_number} (from 0)"

@@ -10,6 +10,7 @@ from django.db import DataError, IntegrityError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import DatabaseDefault
 
+from perfkit.bulk.chunks import Single
 from perfkit.bulk.conflict import Clause, Conflict
 from perfkit.bulk.fields import has_placeholder, target_of
 from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
@@ -17,11 +18,11 @@ from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared
 from perfkit.bulk.refusals import RowDataError
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
-from perfkit.bulk.statements import kind_for_driver, unbindable
+from perfkit.bulk.statements import kind_for_driver, require_lengths, unbindable
 from perfkit.bulk.translate import field_of, refusal
 
 
-class QuerySetUpserter:
+class QuerySetUpserter(Single):
     """Upserts row by row with Django's `update` and `bulk_create`: every field, expression and database.
 
     Queries: two per row, three where others wrote its key in between.
@@ -34,7 +35,7 @@ class QuerySetUpserter:
         self._using = conflict.connection.alias
         self._rows: models.QuerySet[Any] = models.QuerySet(self.plan.model, using=self._using)
 
-    def write(self, rows: Sequence[Row], *, first_row: int) -> Outcome:
+    def write(self, rows: list[Row], *, first_row: int) -> Outcome:
         """Write one chunk.
 
         Raises:
@@ -45,6 +46,7 @@ class QuerySetUpserter:
         self.methods.add("update")
         outcome = Outcome()
         instances = self.plan.as_instances(rows, first_row=first_row)
+        require_lengths(self.plan, instances, first_row=first_row)
         for number, (row, instance) in enumerate(zip(rows, instances, strict=True), first_row):
             changed = self.conflict.changed(self.plan.given(row, number))
             try:
@@ -57,10 +59,8 @@ class QuerySetUpserter:
                 problem = f"a value is refused ({type(error).__name__})."
                 raise RowDataError(number, None, problem) from None
             outcome.tell(number, told)
+        mark_saved(self.plan, rows, outcome, using=self._using)
         return outcome
-
-    def close(self) -> None:
-        """Nothing is held."""
 
     def _upserted(self, instance: models.Model, changed: Sequence[int]) -> UpsertedRow:
         instance._prepare_related_fields_for_save(operation_name="bulk_upsert")  # type: ignore[attr-defined]  # noqa: SLF001  # as bulk_create does
@@ -104,10 +104,11 @@ class QuerySetUpserter:
         return UpsertedRow(pk, "updated")
 
 
-class RowUpserter:
+class RowUpserter(Single):
     """Looks for each row's key, and writes it with one prepared `INSERT … ON CONFLICT` (SQLite).
 
-    Queries: two per row, inside the process.
+    Queries: two per row, inside the process; one before them takes the file's only place for a writer,
+    for a transaction that has read before it writes cannot wait for it.
     """
 
     def __init__(self, conflict: Conflict, *, return_rows: bool) -> None:
@@ -120,7 +121,16 @@ class RowUpserter:
         self._kinds = {column: kind_for_driver(column) for column in self.plan.columns}
         self._is_served = not any(has_placeholder(column.field) for column in self.plan.columns)
 
-    def write(self, rows: Sequence[Row], *, first_row: int) -> Outcome:
+    def begin(self) -> None:
+        """Become the file's writer."""
+        quote = self.connection.ops.quote_name
+        pk = quote(self.plan.pk_columns[0].name)
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {quote(self.plan.model._meta.db_table)} SET {pk} = {pk} WHERE 0"  # noqa: S608  # quoted names
+            )
+
+    def write(self, rows: list[Row], *, first_row: int) -> Outcome:
         """Write one chunk.
 
         Raises:
@@ -166,10 +176,8 @@ class RowUpserter:
                     outcome.tell(number, UpsertedRow(read_pk(self.plan, self.connection, pk), word))
                 else:
                     outcome.count(word)
+        mark_saved(self.plan, rows, outcome, using=self.connection.alias)
         return outcome
-
-    def close(self) -> None:
-        """Nothing is held."""
 
     def _batches(self, rows: Sequence[Row], first_row: int) -> list[Batch]:
         if not self._is_served or (self.return_rows and self.plan.pk is None):
@@ -225,6 +233,12 @@ class RowUpserter:
         if self.plan.pk in batch.columns:
             return row[batch.columns.index(self.plan.pk)]
         return cursor.lastrowid
+
+
+def mark_saved(plan: RowPlan, rows: Sequence[Row], outcome: Outcome, *, using: str) -> None:
+    """Tell the instances among `rows` their keys, where these are known."""
+    if outcome.by_number:
+        plan.mark_saved(rows, [row.pk for _, row in sorted(outcome.by_number.items())], using=using)
 
 
 def read_pk(plan: RowPlan, connection: BaseDatabaseWrapper, value: Any) -> Any:

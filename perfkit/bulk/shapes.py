@@ -164,10 +164,10 @@ def related_id(field: ModelField, value: Any, number: int) -> Any:
     related = field.target_field.model
     if value is not None and not isinstance(value, related):
         problem = f"{summary(value)} is not an instance of {related._meta.label}; an id goes under"
-        raise RowDataError(number, field.name, f"{problem} {field.attname!r}.")
+        raise RowDataError(number, field.name, f"{problem} {field.attname!r}.", summary(value))
     stored = None if value is None else getattr(value, field.target_field.attname)
     if value is not None and stored is None:
-        raise RowDataError(number, field.name, "the related instance is not saved.")
+        raise RowDataError(number, field.name, "the related instance is not saved.", summary(value))
     return stored
 
 

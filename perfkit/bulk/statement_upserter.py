@@ -16,20 +16,19 @@ from perfkit.bulk.kinds import Kind
 from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
 from perfkit.bulk.plan import Batch
 from perfkit.bulk.prepare import NeedsStatementError, prepared
-from perfkit.bulk.row_upserters import QuerySetUpserter, read_pk
+from perfkit.bulk.row_upserters import QuerySetUpserter, mark_saved, read_pk
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
 from perfkit.bulk.staging import ORDINAL, Source, Stage
 from perfkit.bulk.statements import unbindable
 from perfkit.bulk.table import CopyTarget, copy_targets, is_partitioned, own_sequence
 from perfkit.bulk.translate import field_of, refusal
+from perfkit.bulk.turns import take_turn
 
 REFUSALS: Final = (DataError, IntegrityError, ProgrammingError, *REFUSED_VALUE)
 ROW_TWICE: Final = "21000"
 """PostgreSQL's code of ON CONFLICT that meets a row of its own: two keys are equal there, and were not here."""
 RETURNS_OLD: Final = 180_000
 """Since 18 RETURNING shows a row as it was."""
-TURNS: Final = 1_885_500_011
-"""The first half of the number of the lock that calls on one table wait for; the other is the table's."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,13 @@ class StatementUpserter:
         self._sequence: str | None = None
         self._created = ""
 
-    def write(self, rows: Sequence[Row], *, first_row: int) -> Outcome:
+    def begin(self) -> None:
+        """Look at the foreign keys anew, and tell of the rows anew."""
+        self._has_told = False
+        if self.foreign_keys is not None:
+            self.foreign_keys.begin()
+
+    def write(self, rows: list[Row], *, first_row: int) -> Outcome:
         """Write one chunk.
 
         Raises:
@@ -96,31 +101,23 @@ class StatementUpserter:
         try:
             parts = self._parts(rows, first_row)
         except NeedsStatementError:
-            self._take_turn()
+            if self.take_turns:
+                take_turn(self.connection, self.plan.model)
             outcome = self._singly.write(rows, first_row=first_row)
             self.methods |= self._singly.methods
             return outcome
-        if len(rows) >= self.chunk_rows or len(parts) > 1:
-            self._take_turn()
+        if self.take_turns and (len(rows) >= self.chunk_rows or len(parts) > 1):
+            take_turn(self.connection, self.plan.model)
         outcome = Outcome()
         for part in parts:
             outcome.add(self._written(part))
+        mark_saved(self.plan, rows, outcome, using=self.connection.alias)
         return outcome
 
     def close(self) -> None:
         """Drop what was staged."""
-        self._has_told = False
         if self._stage is not None:
             self._stage.drop()
-
-    def _take_turn(self) -> None:
-        if self.take_turns:
-            table = self.connection.ops.quote_name(self.plan.model._meta.db_table)
-            with self.connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT pg_advisory_xact_lock(%s, (%s::regclass::oid::int8 - 2147483648)::int4)",
-                    [TURNS, table],
-                )
 
     def _look_at_table(self) -> Mapping[str, CopyTarget]:
         targets = copy_targets(self.connection, self.plan.model)

@@ -9,6 +9,7 @@ from django.db import DataError, IntegrityError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk import kinds
+from perfkit.bulk.chunks import Single
 from perfkit.bulk.fields import family_of, has_placeholder
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
@@ -25,7 +26,7 @@ SENT_AS_THEY_ARE: Final[Mapping[str, Kind]] = {
 PREPARED_BY_DJANGO: Final = kinds.Kind()
 
 
-class InstanceWriter:
+class InstanceWriter(Single):
     """Writes chunks by Django's bulk_create, which takes every field, expression and database."""
 
     def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
@@ -34,7 +35,7 @@ class InstanceWriter:
         self.methods: set[str] = set()
         self.manager: models.QuerySet[Any] = models.QuerySet(plan.model, using=connection.alias)
 
-    def write(self, rows: Sequence[Row], *, first_row: int) -> list[Any]:
+    def write(self, rows: list[Row], *, first_row: int) -> list[Any]:
         """Write one chunk and return its ids in order; None for an id that the database does not tell.
 
         A chunk that fails is tried again row by row, to find the one at fault.
@@ -45,6 +46,7 @@ class InstanceWriter:
         """
         self.methods.add("insert")
         instances = self.plan.as_instances(rows, first_row=first_row)
+        require_lengths(self.plan, instances, first_row=first_row)
         try:
             with transaction.atomic(using=self.connection.alias):
                 self.manager.bulk_create(instances)
@@ -75,7 +77,7 @@ class InstanceWriter:
         return None
 
 
-class ParameterWriter:
+class ParameterWriter(Single):
     """Writes chunks by one prepared INSERT each, run once per row inside the driver (SQLite)."""
 
     def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
@@ -86,7 +88,7 @@ class ParameterWriter:
         self._kinds = {column: kind_for_driver(column) for column in plan.columns}
         self._is_served = not any(has_placeholder(column.field) for column in plan.columns)
 
-    def write(self, rows: Sequence[Row], *, first_row: int) -> list[Any]:
+    def write(self, rows: list[Row], *, first_row: int) -> list[Any]:
         """Write one chunk; the ids stay unknown.
 
         Raises:
@@ -140,6 +142,23 @@ class ParameterWriter:
             raise unbindable(batch, sent.position, error) from None
 
 
+def require_lengths(plan: RowPlan, instances: Sequence[models.Model], *, first_row: int) -> None:
+    """Refuse text that is longer than its field says, which not every database does.
+
+    Raises:
+        RowDataError: A text is too long.
+    """
+    for column in plan.columns:
+        most = column.field.max_length
+        if most is None or not column.is_plain or family_of(column.field) != "text":
+            continue
+        for number, instance in enumerate(instances, first_row):
+            value = vars(instance).get(column.attname)
+            if isinstance(value, str) and len(value) > most:
+                problem = f"{summary(value)} does not fit {most} characters."
+                raise RowDataError(number, column.field.name, problem, summary(value))
+
+
 def kind_for_driver(column: Column) -> Kind:
     """Return how values of a column are sent where the driver binds them one by one."""
     family = family_of(column.field) if column.is_plain else None
@@ -170,7 +189,7 @@ def unbindable(rows: Sent, position: int, error: Exception) -> RowDataError:
         value = values[position]
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             problem = f"{summary(value)} cannot be sent ({type(error).__name__})."
-            return RowDataError(rows.numbers[position], column.field.name, problem)
+            return RowDataError(rows.numbers[position], column.field.name, problem, summary(value))
     return RowDataError(rows.numbers[position], None, f"a value cannot be sent ({type(error).__name__}).")
 
 

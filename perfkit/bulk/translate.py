@@ -33,12 +33,15 @@ def copy_refusal(error: DatabaseError, batch: Batch, model: type[models.Model]) 
     return refusal(error, number, field_name(model, column), _value_in(batch, number, column))
 
 
-def refusal(error: DatabaseError, number: int | None, field: str | None, told: str = "") -> RowError:
+def refusal(
+    error: DatabaseError, number: int | None, field: str | None, value_summary: str | None = None
+) -> RowError:
     """Return the error about row `number` that says what the database said, without the row's values."""
     diagnosis = getattr(error.__cause__, "diag", None)
     said = getattr(diagnosis, "message_primary", None) or str(error).partition("\n")[0]
     kind = RowIntegrityError if isinstance(error, IntegrityError) else RowDataError
-    return kind(number, field, QUOTED_VALUE.sub("", said) + told)
+    told = f" ({value_summary})" if value_summary else ""
+    return kind(number, field, QUOTED_VALUE.sub("", said) + told, value_summary)
 
 
 def field_of(error: DatabaseError, model: type[models.Model]) -> str | None:
@@ -80,9 +83,9 @@ def _row_with(batch: Batch, column: str | None, text: str) -> int | None:
     return next((number for number, value in pairs if str(value) == text), None)
 
 
-def _value_in(batch: Batch, number: int | None, column: str | None) -> str:
+def _value_in(batch: Batch, number: int | None, column: str | None) -> str | None:
     place = _place(batch, column)
     if number is None or place is None:
-        return ""
+        return None
     numbers: Sequence[int] = batch.numbers
-    return f" ({summary(batch.values[place][numbers.index(number)])})"
+    return summary(batch.values[place][numbers.index(number)])

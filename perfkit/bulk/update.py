@@ -10,10 +10,11 @@ from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.changes import ChangeReader, Update
-from perfkit.bulk.chunks import checked_size, chunks, is_own, one_transaction
+from perfkit.bulk.chunks import ChunkLoop, OnError, SkippedRow, checked_size
 from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
 from perfkit.bulk.table import has_copy
-from perfkit.bulk.updaters import ParameterUpdater, QuerySetUpdater, StatementUpdater, Updater
+from perfkit.bulk.turns import take_turn
+from perfkit.bulk.updaters import Outcome, ParameterUpdater, QuerySetUpdater, StatementUpdater, Updater
 from perfkit.errors import UnsupportedModelError
 
 
@@ -25,6 +26,7 @@ class UpdateResult:
         rows: Rows read.
         updated: Rows of the table that were found and written; one that several chunks name counts in each.
         unmatched: Keys that the table does not have, counted likewise.
+        skipped: Rows that were refused, where `on_error` is `"report"`.
         seconds: Wall-clock time of the whole call, the reading of the rows included.
         rows_per_second: `rows / seconds`.
         method: `"staged"`, `"unnest"` (few rows at once) or `"update"` (row by row), several of them with `+`
@@ -34,6 +36,7 @@ class UpdateResult:
     rows: int
     updated: int
     unmatched: int
+    skipped: list[SkippedRow]
     seconds: float
     rows_per_second: float
     method: str
@@ -44,6 +47,8 @@ def bulk_update(
     updates: Iterable[Update],
     *,
     fields: Sequence[str] | None = None,
+    on_error: OnError = "raise",
+    take_turns: bool = True,
     chunk_rows: int | None = None,
     using: str | None = None,
     progress: Callable[[int], object] | None = None,
@@ -61,6 +66,9 @@ def bulk_update(
         updates: Pairs `(pk, {field: value})`, each with fields of its own, or instances;
             in any iterable, consumed once.
         fields: The names of the fields that instances change; for pairs it is left out.
+        on_error: `"raise"`, or `"report"`: bad rows are skipped and told in the result, as for `bulk_insert`.
+        take_turns: Whether calls of more than one chunk wait for each other where they concern one table of
+            PostgreSQL, so that none of them can deadlock.
         chunk_rows: Rows sent at once; PERFKIT["BULK_INSERT_CHUNK_SIZE"] where not given.
         using: The alias of the database; the router's choice where not given.
         progress: Called after each chunk with the number of rows read so far.
@@ -82,35 +90,59 @@ def bulk_update(
         1
     """
     started = time.perf_counter()
-    size = checked_size(chunk_rows)
     require_own_table(model, "bulk_update")
     plan = compile_plan(model)
     if plan.pk is None:
         raise UnsupportedModelError(plan.label, "bulk_update", "its primary key is composite.")
     reader = ChangeReader(plan, fields)
     connection = connections[using or router.db_for_write(model)]
+    loop = ChunkLoop(plan, connection, checked_size(chunk_rows), on_error, progress)
     updater = _updater(plan, connection)
-    rows = different = updated = 0
-    with one_transaction(plan, connection, is_own=is_own(connection)):
-        for chunk in chunks(updates, size):
-            changes = reader.read(chunk, first_row=rows)
-            if changes:
-                keys, found = updater.write(changes)
-                different += keys
-                updated += found
-            rows += len(chunk)
-            if progress is not None:
-                progress(rows)
-        updater.close()
+    turns = loop.size if take_turns and connection.vendor == "postgresql" else None
+    outcomes: list[Outcome] = []
+    loop.run(updates, ReadingUpdater(reader, updater, turns), take=outcomes.append)
+    different, updated = (sum(each) for each in zip((0, 0), *outcomes, strict=True))
     seconds = time.perf_counter() - started
     return UpdateResult(
-        rows=rows,
+        rows=loop.rows,
         updated=updated,
         unmatched=different - updated,
+        skipped=loop.skipped,
         seconds=seconds,
-        rows_per_second=rows / seconds,
+        rows_per_second=loop.rows / seconds,
         method="+".join(sorted(updater.methods)),
     )
+
+
+class ReadingUpdater:
+    """Reads the rows of a chunk, and has them written.
+
+    Args:
+        turns: A chunk of so many rows is not the only one, so the call takes its turn; None for no turns.
+    """
+
+    def __init__(self, reader: ChangeReader, updater: Updater, turns: int | None) -> None:
+        self.methods = updater.methods
+        self._reader = reader
+        self._updater = updater
+        self._turns = turns
+        self._has_turn = False
+
+    def begin(self) -> None:
+        """Another transaction begins: a turn ended with the last."""
+        self._has_turn = False
+
+    def write(self, rows: list[Update], *, first_row: int) -> Outcome:
+        """Write one chunk."""
+        if len(rows) == self._turns and not self._has_turn:
+            self._has_turn = True
+            take_turn(self._updater.connection, self._reader.plan.model)
+        changes = self._reader.read(rows, first_row=first_row)
+        return self._updater.write(changes) if changes else (0, 0)
+
+    def close(self) -> None:
+        """Drop what was staged."""
+        self._updater.close()
 
 
 def _updater(plan: RowPlan, connection: BaseDatabaseWrapper) -> Updater:

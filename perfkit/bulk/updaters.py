@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from django.db import DataError, IntegrityError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from perfkit.bulk.changes import Change, Changes, grouped, merged
+from perfkit.bulk.changes import Change, Changes, grouped, in_turns
 from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import RowPlan
@@ -32,6 +32,7 @@ Outcome = tuple[int, int]
 class Updater(Protocol):
     """Writes chunks of changes."""
 
+    connection: BaseDatabaseWrapper
     methods: set[str]
 
     def write(self, changes: list[Change]) -> Outcome:
@@ -46,6 +47,7 @@ class QuerySetUpdater:
 
     def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
         self.plan = plan
+        self.connection = connection
         self.methods: set[str] = set()
         self._rows: models.QuerySet[Any] = models.QuerySet(plan.model, using=connection.alias)
         self._using = connection.alias
@@ -80,7 +82,7 @@ class QuerySetUpdater:
 
 
 class PreparingUpdater(ABC):
-    """What the two fast ways share: values are prepared by column, and equal keys merged.
+    """What the two fast ways share: values are prepared by column, and equal keys follow each other.
 
     What neither can send goes to `QuerySetUpdater`.
     """
@@ -103,13 +105,15 @@ class PreparingUpdater(ABC):
         try:
             numbers = [change.number for change in changes]
             keys = self._prepared(self.pk, [change.key for change in changes], numbers)
-            different = merged(changes, keys)
-            ready = [self._ready(each) for each in grouped(self.plan, different)]
+            turns = [
+                [self._ready(each) for each in grouped(self.plan, turn)] for turn in in_turns(changes, keys)
+            ]
         except NeedsStatementError:
             outcome = self._singly.write(changes)
             self.methods |= self._singly.methods
             return outcome
-        return len(different), sum(map(self._update, ready))
+        found, *_ = [sum(map(self._update, turn)) for turn in turns]  # later turns find the same rows again
+        return len(set(keys)), found
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -9,12 +9,13 @@ from typing import Any
 
 from django.db import connections, models, router
 
-from perfkit.bulk.chunks import checked_size, chunks, is_own, one_transaction
+from perfkit.bulk.chunks import ChunkLoop, ChunkWriter, OnError, SkippedRow, checked_size
 from perfkit.bulk.conflict import Conflict
 from perfkit.bulk.foreign_keys import own_check
-from perfkit.bulk.outcomes import Outcome, UpsertedRow, Upserter
+from perfkit.bulk.outcomes import Outcome, UpsertedRow
 from perfkit.bulk.plan import compile_plan, require_own_table
 from perfkit.bulk.row_upserters import QuerySetUpserter, RowUpserter
+from perfkit.bulk.shapes import Row
 from perfkit.bulk.statement_upserter import StatementUpserter
 from perfkit.bulk.table import has_copy
 
@@ -28,21 +29,24 @@ class UpsertResult:
         created: Rows that the table had not.
         updated: Rows that it had, and that were written; one whose key comes twice counts twice.
         untouched: Rows that it had, and that were left alone.
+        skipped: Rows that were refused, where `on_error` is `"report"`.
         seconds: Wall-clock time of the whole call, the reading of the rows included.
         rows_per_second: `rows / seconds`.
         method: `"staged"`, `"unnest"` (few rows at once), `"upsert"` (SQLite) or `"update"` (row by row, by
             Django), several of them with `+` between; "" for no rows.
-        returned: What became of each row, in their order; None where it was not asked for.
+        returned: What became of each row, in their order, None for one that was skipped;
+            or None where it was not asked for.
     """
 
     rows: int
     created: int
     updated: int
     untouched: int
+    skipped: list[SkippedRow]
     seconds: float
     rows_per_second: float
     method: str
-    returned: list[UpsertedRow] | None
+    returned: list[UpsertedRow | None] | None
 
 
 def bulk_upsert(
@@ -54,6 +58,7 @@ def bulk_upsert(
     where: models.Q | None = None,
     skip_unchanged: bool = False,
     return_rows: bool = False,
+    on_error: OnError = "raise",
     take_turns: bool = True,
     chunk_rows: int | None = None,
     using: str | None = None,
@@ -78,6 +83,7 @@ def bulk_upsert(
         where: Which rows of the table may change, as in `Q(changed__lt=Excluded("changed"))`.
         skip_unchanged: Whether a row that would be as it was is left alone, so that it costs no write.
         return_rows: Whether the result says what became of each row; instances get their keys too.
+        on_error: `"raise"`, or `"report"`: bad rows are skipped and told in the result, as for `bulk_insert`.
         take_turns: Whether calls that need several statements wait for each other where they concern one table
             of PostgreSQL, so that none of them can deadlock. False lets loads of different keys run side by side.
         chunk_rows: Rows sent at once; PERFKIT["BULK_INSERT_CHUNK_SIZE"] where not given.
@@ -103,7 +109,6 @@ def bulk_upsert(
         1
     """
     started = time.perf_counter()
-    size = checked_size(chunk_rows)
     require_own_table(model, "bulk_upsert")
     plan = compile_plan(model)
     connection = connections[using or router.db_for_write(model)]
@@ -115,33 +120,28 @@ def bulk_upsert(
         where=where,
         skip_unchanged=skip_unchanged,
     )
-    has_own_transaction = is_own(connection)
+    loop = ChunkLoop(plan, connection, checked_size(chunk_rows), on_error, progress)
     upserter = _upserter(
-        conflict, size, return_rows=return_rows, take_turns=take_turns, is_own=has_own_transaction
+        conflict, loop.size, return_rows=return_rows, take_turns=take_turns, is_own=loop.is_own
     )
     total = Outcome()
-    returned: list[UpsertedRow] = []
-    read = 0
-    with one_transaction(plan, connection, is_own=has_own_transaction):
-        for chunk in chunks(rows, size):
-            outcome = upserter.write(chunk, first_row=read)
-            total.add_counts(outcome)
-            if return_rows:
-                told = [outcome.by_number[number] for number in range(read, read + len(chunk))]
-                plan.mark_saved(chunk, [row.pk for row in told], using=connection.alias)
-                returned += told
-            read += len(chunk)
-            if progress is not None:
-                progress(read)
-        upserter.close()
+    returned: list[UpsertedRow | None] = []
+
+    def take(outcome: Outcome) -> None:
+        total.add_counts(outcome)
+        if return_rows:
+            returned.extend(row for _, row in sorted(outcome.by_number.items()))
+
+    loop.run(rows, upserter, take=take, skip=lambda: returned.append(None))
     seconds = time.perf_counter() - started
     return UpsertResult(
-        rows=read,
+        rows=loop.rows,
         created=total.created,
         updated=total.updated,
         untouched=total.untouched,
+        skipped=loop.skipped,
         seconds=seconds,
-        rows_per_second=read / seconds,
+        rows_per_second=loop.rows / seconds,
         method="+".join(sorted(upserter.methods)),
         returned=returned if return_rows else None,
     )
@@ -149,7 +149,7 @@ def bulk_upsert(
 
 def _upserter(
     conflict: Conflict, size: int, *, return_rows: bool, take_turns: bool, is_own: bool
-) -> Upserter:
+) -> ChunkWriter[Row, Outcome]:
     plan, connection = conflict.plan, conflict.connection
     if plan.model._meta.order_with_respect_to:
         return QuerySetUpserter(conflict)

@@ -524,3 +524,16 @@ def test_expressions_of_a_row_are_computed(stocks: list[Stock]) -> None:
 
 def _country() -> str:
     return Country.objects.get_or_create(code="PE")[0].pk
+
+
+def test_a_null_that_takes_the_place_of_a_value_is_a_change() -> None:
+    """Also where an expression elsewhere in the chunk makes Django write it."""
+    rows = [
+        {"shop": "A", "sku": 0, "note": Lower(Value("LOW")), "tags": {"a": 1}},
+        {"shop": "A", "sku": 0, "note": None, "tags": None},
+    ]
+    result = upsert(
+        *rows, update_columns={"note": Excluded("note"), "tags": Excluded("tags")}, skip_unchanged=True
+    )
+    assert (result.created, result.updated) == (1, 1)
+    assert Stock.objects.filter(note=None, tags__isnull=True).exists()
