@@ -263,7 +263,9 @@ class Conflict:
 def _as_expression(value: Any, field: models.Field[Any, Any]) -> Any:
     if hasattr(value, "resolve_expression"):
         return value
-    return Value(None) if value is None else Value(value, output_field=field)  # of JSON, NULL and not `null`
+    if value is None and isinstance(field, models.JSONField):
+        return Value(None, output_field=models.TextField())  # NULL; of a JSONField it would be `null`
+    return Value(value, output_field=field)
 
 
 def _is_same(name: str, value: Any) -> models.Q:
