@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar, get_args
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, InternalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.plan import RowPlan
@@ -58,6 +58,9 @@ class ChunkWriter(Protocol[T, R_co]):
     def write(self, rows: list[T], *, first_row: int) -> R_co:
         """Write one chunk, the first of whose rows has this number."""
 
+    def settle(self) -> None:
+        """Wait for what is under way; called where the connection refuses everything."""
+
     def close(self) -> None:
         """Leave nothing behind; called before each transaction ends."""
 
@@ -67,6 +70,9 @@ class Single:
 
     def begin(self) -> None:
         """Nothing was held."""
+
+    def settle(self) -> None:
+        """Nothing is under way."""
 
     def close(self) -> None:
         """Nothing is held."""
@@ -125,9 +131,13 @@ class ChunkLoop:
         if self.on_error == "raise":
             with self._one_transaction():
                 writer.begin()
-                for chunk in chunks(rows, self.size):
-                    take(writer.write(chunk, first_row=self.rows))
-                    self._count(chunk)
+                try:
+                    for chunk in chunks(rows, self.size):
+                        take(writer.write(chunk, first_row=self.rows))
+                        self._count(chunk)
+                except InternalError:  # the caller's own query, after rows under way were refused
+                    writer.settle()
+                    raise
                 writer.close()
             return
         for chunk in chunks(rows, self.size):

@@ -1,16 +1,9 @@
-"""PostgreSQL's binary COPY, the fastest way in, one per chunk.
-
-# Note [One COPY per chunk]
-
-A connection can do nothing else while a COPY is open.
-The rows of a chunk are read and prepared before it opens and it ends with the chunk,
-so that the caller's generator, a callable default or a `pre_save` may query the same connection.
-"""
+"""PostgreSQL's binary COPY, the fastest way in. See Note [One COPY for many chunks]."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,14 +11,15 @@ from django.db import DataError, IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit import signals
+from perfkit.bulk.copy_buffer import FIRST_BYTES, MOST_BYTES, CopyBuffer, Sending
 from perfkit.bulk.fields import family_of, has_placeholder
 from perfkit.bulk.foreign_keys import ForeignKeys
 from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared
-from perfkit.bulk.refusals import RowDataError, summary
+from perfkit.bulk.refusals import RowDataError
 from perfkit.bulk.shapes import Column, Row
 from perfkit.bulk.statements import InstanceWriter
-from perfkit.bulk.table import CopyTarget, copy_targets, own_sequence
+from perfkit.bulk.table import CopyTarget, Ids, copy_targets, own_sequence
 from perfkit.bulk.translate import copy_refusal
 
 ID_FAMILIES: Final = frozenset({"integer", "text", "uuid"})
@@ -39,6 +33,7 @@ class CopyWriter:
     Then one COPY per chunk and set of filled columns, and one draw of ids per chunk.
 
     Args:
+        total_rows: How many are going to be written, 0 where that is not known.
         foreign_keys: Checks them instead of the triggers where it can; None leaves them to the triggers.
     """
 
@@ -48,6 +43,7 @@ class CopyWriter:
         connection: BaseDatabaseWrapper,
         *,
         return_ids: bool,
+        total_rows: int = 0,
         foreign_keys: ForeignKeys | None = None,
     ) -> None:
         self.plan = plan
@@ -57,17 +53,38 @@ class CopyWriter:
         self.methods: set[str] = set()
         self._inserts = InstanceWriter(plan, connection)
         self._targets: Mapping[str, CopyTarget] | None = None
-        self._sequence: str | None = None
-        self._has_sent = False
+        self._total_rows = total_rows
+        self._ids: Ids | None = None
+        self._has_told = False
+        self._buffer: CopyBuffer | None = None
+        self._enough_bytes = FIRST_BYTES
+        self._sending: Sending | None = None
 
     def begin(self) -> None:
         """Look at the foreign keys anew, and tell of the rows anew."""
-        self._has_sent = False
+        self._has_told = False
+        self._buffer = None
         if self.foreign_keys is not None:
             self.foreign_keys.begin()
 
+    def settle(self) -> None:
+        """Wait for the rows that are under way.
+
+        Raises:
+            RowDataError: A value does not fit.
+            RowIntegrityError: A row breaks a constraint.
+        """
+        if self._sending is None:
+            return
+        sending, self._sending = self._sending, None
+        with self._refusals_told(sending.buffer):
+            sending.wait()
+        self._tell()
+
     def close(self) -> None:
-        """Nothing is held."""
+        """Send what is left, and wait for it."""
+        self._flush(is_last=True)
+        self.settle()
 
     def write(self, rows: list[Row], *, first_row: int) -> list[Any]:
         """Write one chunk and return its ids in order; without `return_ids` the list is empty.
@@ -81,18 +98,20 @@ class CopyWriter:
         try:
             batches = self._prepared(rows, self._targets, first_row)
         except NeedsStatementError:
+            self.close()
             ids = self._inserts.write(rows, first_row=first_row)
             self.methods |= self._inserts.methods
             return ids if self.return_ids else []
         for batch in batches:
-            self._copy(batch, self._targets)
+            self._add(batch, self._targets)
         self.methods.add("copy")
         return self._know_ids(rows, batches, first_row)
 
     def _look_at_table(self) -> Mapping[str, CopyTarget]:
         targets = copy_targets(self.connection, self.plan.model)
         if self.return_ids:
-            self._sequence = own_sequence(self.connection, self.plan.model)
+            sequence = own_sequence(self.connection, self.plan.model)
+            self._ids = None if sequence is None else Ids(sequence, self._total_rows)
         is_served = self._can_know_ids() and all(_can_copy(column, targets) for column in self.plan.columns)
         return targets if is_served else {}
 
@@ -100,7 +119,7 @@ class CopyWriter:
         pk = self.plan.pk
         if not self.return_ids:
             return True
-        if pk is None or (pk.is_omittable and self._sequence is None):
+        if pk is None or (pk.is_omittable and self._ids is None):
             return False
         return pk.is_plain and family_of(pk.field) in ID_FAMILIES
 
@@ -130,71 +149,62 @@ class CopyWriter:
         ]
 
     def _with_drawn_ids(self, batch: Batch) -> Batch:
-        if not self.return_ids or self.plan.pk is None or self.plan.pk in batch.columns:
+        if self._ids is None or self.plan.pk is None or self.plan.pk in batch.columns:
             return batch
-        count = len(batch.numbers)
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT nextval(%s::regclass) FROM generate_series(1, %s)", [self._sequence, count]
-            )
-            ids = [row[0] for row in cursor.fetchall()]
+        ids = self._ids.take(self.connection, len(batch.numbers))
         return replace(batch, columns=[self.plan.pk, *batch.columns], values=[ids, *batch.values])
 
-    def _copy(self, batch: Batch, targets: Mapping[str, CopyTarget]) -> None:
+    def _add(self, batch: Batch, targets: Mapping[str, CopyTarget]) -> None:
+        if self._buffer is not None and self._buffer.columns != tuple(batch.columns):
+            self._flush()
+        if self._buffer is None:
+            oids = [targets[column.name].oid for column in batch.columns]
+            self._buffer = CopyBuffer(self.connection.cursor().cursor, batch.columns, oids)
+        self._buffer.add(batch)
+        if self._buffer.size_bytes >= self._enough_bytes:
+            self._enough_bytes = min(2 * self._enough_bytes, MOST_BYTES)
+            self._flush()
+
+    def _flush(self, *, is_last: bool = False) -> None:
+        """Send the rows that are encoded; those before them are there then."""
+        self.settle()
+        if self._buffer is None:
+            return
+        buffer, self._buffer = self._buffer, None
         quote = self.connection.ops.quote_name
-        names = ", ".join(quote(column.name) for column in batch.columns)
+        names = ", ".join(quote(column.name) for column in buffer.columns)
         statement = f"COPY {quote(self.plan.model._meta.db_table)} ({names}) FROM STDIN (FORMAT BINARY)"
-        oids = [targets[column.name].oid for column in batch.columns]
-        try:
-            with (
-                self.connection.cursor() as cursor,
-                self.connection.wrap_database_errors,
-                self._keys_checked(cursor, batch),
-            ):
-                self._send(cursor, statement, batch, oids)
-        except RowDataError:
-            raise
-        except (DataError, IntegrityError) as error:
-            raise copy_refusal(error, batch, self.plan.model) from error
-        if not self._has_sent:
-            self._has_sent = True
+        cursor = self.connection.cursor()
+        with self._refusals_told(buffer), self._keys_checked(cursor, buffer) as is_silent:
+            if is_silent or is_last:
+                buffer.send(cursor, statement)
+            else:
+                self._sending = Sending(buffer, cursor.cursor, statement)
+        if self._sending is None:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell that rows were written, once for each transaction."""
+        if not self._has_told:
+            self._has_told = True
             signals.rows_written.send(
                 self.plan.model, using=self.connection.alias, operation="insert", pks=None
             )
 
-    def _keys_checked(self, cursor: Any, batch: Batch) -> AbstractContextManager[bool]:
-        return (
-            self.foreign_keys.checked(cursor, batch) if self.foreign_keys else nullcontext(enter_result=False)
-        )
+    def _keys_checked(self, cursor: Any, buffer: CopyBuffer) -> AbstractContextManager[bool]:
+        if self.foreign_keys is None:
+            return nullcontext(enter_result=False)
+        return self.foreign_keys.checked(cursor, buffer.rows, buffer.keys)
 
-    def _send(self, cursor: Any, statement: str, batch: Batch, oids: Sequence[int]) -> None:
-        position = 0
-        row: tuple[Any, ...] = ()
+    @contextmanager
+    def _refusals_told(self, buffer: CopyBuffer) -> Iterator[None]:
         try:
-            with cursor.copy(statement) as copy:
-                copy.set_types(oids)
-                write_row = copy.write_row
-                for position, row in enumerate(zip(*batch.values, strict=True)):  # noqa: B007  # read below
-                    write_row(row)
-        except (ValueError, TypeError, OverflowError) as error:  # a value that psycopg cannot make binary
-            column, value = self._undumpable(cursor, batch.columns, row, oids)
-            problem = f"{summary(value)} cannot be sent ({type(error).__name__})."
-            raise RowDataError(batch.numbers[position], column.field.name, problem, summary(value)) from None
-
-    @staticmethod
-    def _undumpable(
-        cursor: Any, columns: Sequence[Column], row: Sequence[Any], oids: Sequence[int]
-    ) -> tuple[Column, Any]:
-        from psycopg.pq import Format
-
-        for column, value, oid in zip(columns, row, oids, strict=True):
-            dumper = cursor.adapters.get_dumper_by_oid(oid, Format.BINARY)
-            try:
-                if value is not None:
-                    dumper(type(value), cursor.connection).dump(value)
-            except (ValueError, TypeError, OverflowError):
-                return column, value
-        return columns[0], None
+            with self.connection.wrap_database_errors:
+                yield
+        except RowDataError:
+            raise
+        except (DataError, IntegrityError) as error:
+            raise copy_refusal(error, buffer.decoded(), self.plan.model) from error
 
     def _know_ids(self, rows: Sequence[Row], batches: Sequence[Batch], first_row: int) -> list[Any]:
         """Mark instances whose key is known as saved, and return the ids in the order of `rows`."""

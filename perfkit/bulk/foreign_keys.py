@@ -24,7 +24,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.constraints import KEYS_SQL, TABLE_SQL, Key, Table, Target, targets_by_column
-from perfkit.bulk.plan import Batch, RowPlan
+from perfkit.bulk.plan import RowPlan
 from perfkit.conf import options
 
 LEAST_ROWS: Final = 500
@@ -58,38 +58,42 @@ class ForeignKeys:
         self._targets = None
 
     @contextmanager
-    def checked(self, cursor: Any, batch: Batch, *, changed: Collection[str] = frozenset()) -> Iterator[bool]:
-        """Check the keys of `batch`, and silence the triggers within the block; leave both to them where need be.
+    def checked(
+        self, cursor: Any, rows: int, keys: Mapping[str, set[Any]], *, changed: Collection[str] = frozenset()
+    ) -> Iterator[bool]:
+        """Check the keys of so many rows, silence the triggers within the block; or leave both to them.
 
         Yields whether they are silent; then the block must go by the driver's own cursor, for nothing that
         listens to statements may run others without triggers.
 
         Args:
+            keys: The distinct values of each relation's column, by its name.
             changed: Names of columns that change in rows that the table has.
 
         Queries: Three about the table and a lock at the first batch that is large enough, then three per batch.
         """
-        if not self._hold_referenced(cursor, batch, changed):
+        if not self._hold_referenced(cursor, rows, keys, changed):
             yield False
             return
         cursor.cursor.execute("SET LOCAL session_replication_role = replica")
         yield True  # after an error the setting ends with the transaction
         cursor.cursor.execute("SET LOCAL session_replication_role = origin")
 
-    def _hold_referenced(self, cursor: Any, batch: Batch, changed: Collection[str]) -> bool:
-        """Lock the rows that `batch` refers to; tell whether all are there and the triggers can be spared."""
-        if len(batch.numbers) < LEAST_ROWS:
+    def _hold_referenced(
+        self, cursor: Any, rows: int, keys: Mapping[str, set[Any]], changed: Collection[str]
+    ) -> bool:
+        """Lock what the rows refer to; tell whether all of it is there and the triggers can be spared."""
+        if rows < LEAST_ROWS:
             return False
         if self._targets is None:
             self._targets = self._look_at_table(cursor)
-        places = {column.name: place for place, column in enumerate(batch.columns)}
-        if not self._targets or self._targets.keys() - places.keys():  # a default is not known here
+        if not self._targets or self._targets.keys() - keys.keys():  # a default is not known here
             return False
         if not self._referenced.isdisjoint(changed):
             return False
         wanted: dict[Target, set[Any]] = {target: set() for target in self._targets.values()}
         for column, target in self._targets.items():
-            wanted[target] |= set(batch.values[places[column]]) - {None}
+            wanted[target] |= keys[column] - {None}
         asked = {target: values for target, values in wanted.items() if values}
         if not all(map(_can_exist, asked.values())):
             return False

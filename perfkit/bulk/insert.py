@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +102,8 @@ def bulk_insert(
         )
     connection = connections[using or router.db_for_write(model)]
     loop = ChunkLoop(plan, connection, checked_size(chunk_rows), on_error, progress)
-    writer = _writer(plan, connection, return_ids=return_ids, is_own=loop.is_own)
+    total_rows = len(rows) if isinstance(rows, Sized) else 0
+    writer = _writer(plan, connection, return_ids=return_ids, total_rows=total_rows, is_own=loop.is_own)
     ids: list[Any] = []
     loop.run(rows, writer, take=ids.extend, skip=lambda: ids.append(None))
     written = loop.rows - len(loop.skipped)
@@ -118,13 +119,13 @@ def bulk_insert(
 
 
 def _writer(
-    plan: RowPlan, connection: BaseDatabaseWrapper, *, return_ids: bool, is_own: bool
+    plan: RowPlan, connection: BaseDatabaseWrapper, *, return_ids: bool, total_rows: int, is_own: bool
 ) -> ChunkWriter[Row, list[Any]]:
     if plan.model._meta.order_with_respect_to:
         return InstanceWriter(plan, connection)
     if has_copy(connection):
         check = own_check(plan, connection, is_own=is_own)
-        return CopyWriter(plan, connection, return_ids=return_ids, foreign_keys=check)
+        return CopyWriter(plan, connection, return_ids=return_ids, total_rows=total_rows, foreign_keys=check)
     if connection.vendor == "sqlite" and not return_ids:
         return ParameterWriter(plan, connection)
     return InstanceWriter(plan, connection)

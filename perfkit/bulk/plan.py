@@ -75,6 +75,8 @@ class RowPlan:
             rows = self.as_instances(rows, first_row=first_row)
         numbers = range(first_row, first_row + len(rows))
         shape = self._shape_of(rows[0], first_row)
+        if shape is self.instances and set(map(type, rows)) == {type(rows[0])}:
+            return list(self._by_filled(shape.read(rows, numbers), numbers))
         if isinstance(shape, DictShape) and shape.matches(rows):
             try:
                 return list(self._by_filled(shape.read(rows, numbers), numbers))
@@ -87,6 +89,9 @@ class RowPlan:
         groups: dict[DictShape | InstanceShape, list[int]] = {}
         for position, row in enumerate(rows):
             groups.setdefault(self._shape_of(row, numbers[position]), []).append(position)
+        if len(groups) == 1:
+            (shape,) = groups
+            return shape.read(rows, numbers)
         merged: list[list[object]] = [[None] * len(rows) for _ in self.columns]
         for shape, positions in groups.items():
             read = shape.read([rows[each] for each in positions], [numbers[each] for each in positions])

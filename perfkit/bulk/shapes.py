@@ -124,8 +124,9 @@ class InstanceShape:
         Raises:
             RowDataError: A related instance is not saved, or a field's `pre_save` refuses.
         """
-        for number, instance in zip(numbers, rows, strict=True):
-            self._prepare(instance, number)
+        if self.pk_defaults or any(row._state.fields_cache for row in rows):
+            for number, instance in zip(numbers, rows, strict=True):
+                self._prepare(instance, number)
         found: dict[int, Values] = dict(zip(self.stored, self._stored(rows), strict=True))
         for place, column in enumerate(self.columns):
             if place not in found:

@@ -10,6 +10,7 @@ from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError
 
 from perfkit import signals
 from perfkit.bulk.conflict import Clause, Conflict
+from perfkit.bulk.copy_buffer import key_values
 from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.foreign_keys import ForeignKeys
 from perfkit.bulk.kinds import Kind
@@ -113,6 +114,9 @@ class StatementUpserter:
             outcome.add(self._written(part))
         mark_saved(self.plan, rows, outcome, using=self.connection.alias)
         return outcome
+
+    def settle(self) -> None:
+        """Nothing is under way."""
 
     def close(self) -> None:
         """Drop what was staged."""
@@ -243,7 +247,9 @@ class StatementUpserter:
             return cursor.fetchall()  # type: ignore[no-any-return]
         changed = [self.plan.columns[place].name for place in part.changed]
         with (
-            self.foreign_keys.checked(cursor, part.batch, changed=changed) as is_silent,
+            self.foreign_keys.checked(
+                cursor, len(part.batch.numbers), key_values(part.batch), changed=changed
+            ) as is_silent,
             self.connection.wrap_database_errors,
         ):
             by = cursor.cursor if is_silent else cursor

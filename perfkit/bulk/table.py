@@ -23,6 +23,7 @@ COLUMNS_SQL: Final = """
 PARTITIONED_SQL: Final = "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = %s::regclass"
 SEQUENCE_SQL: Final = "SELECT pg_catalog.pg_get_serial_sequence(%s, %s)"
 
+LARGEST_LOT: Final = 20_000
 VARCHAR_OID: Final = 1043
 VARCHAR_HEADER: Final = 4
 """A varchar's type modifier counts so many bytes more than it has characters."""
@@ -76,6 +77,34 @@ def own_sequence(connection: BaseDatabaseWrapper, model: type[models.Model]) -> 
         row = cursor.fetchone()
     name: str | None = row[0] if row else None
     return name
+
+
+class Ids:
+    """Draws numbers from a sequence, in lots as large as they are sure to be needed.
+
+    Args:
+        sequence: Its name.
+        rows: For how many rows, 0 where that is not known: then each take is a draw.
+    """
+
+    def __init__(self, sequence: str, rows: int) -> None:
+        self._sequence = sequence
+        self._rows = rows
+        self._drawn: list[int] = []
+
+    def take(self, connection: BaseDatabaseWrapper, count: int) -> list[int]:
+        """Return the next `count` numbers. Queries: one where a lot is used up."""
+        missing = count - len(self._drawn)
+        if missing > 0:
+            lot = max(missing, min(self._rows, LARGEST_LOT))
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT nextval(%s::regclass) FROM generate_series(1, %s)", [self._sequence, lot]
+                )
+                self._drawn += [row[0] for row in cursor.fetchall()]
+            self._rows -= lot
+        taken, self._drawn = self._drawn[:count], self._drawn[count:]
+        return taken
 
 
 def is_partitioned(connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:

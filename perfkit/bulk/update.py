@@ -140,6 +140,9 @@ class ReadingUpdater:
         changes = self._reader.read(rows, first_row=first_row)
         return self._updater.write(changes) if changes else (0, 0)
 
+    def settle(self) -> None:
+        """Nothing is under way."""
+
     def close(self) -> None:
         """Drop what was staged."""
         self._updater.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from perfkit.bulk import RowDataError, bulk_insert
+from perfkit.bulk import RowDataError, RowIntegrityError, bulk_insert, copy
 from perfkit.signals import rows_written
 from tests.testapp.bulk import City, Country, Everything, Keyed
 
@@ -32,7 +35,12 @@ def announced():
 
 def test_it_announces_its_rows_once_inside_the_transaction(announced):
     bulk_insert(Country, [{"code": each} for each in "abcde"], chunk_rows=2)
-    assert announced == [(Country, {"using": "default", "operation": "insert", "pks": None}, 2, True)]
+    assert announced == [(Country, {"using": "default", "operation": "insert", "pks": None}, 5, True)]
+
+
+def test_it_announces_them_again_in_another_transaction(announced):
+    bulk_insert(Country, [{"code": each} for each in "abcde"], chunk_rows=2, on_error="report")
+    assert [count for _, _, count, _ in announced] == [2, 4, 5]
 
 
 @pytest.mark.parametrize("rows", [[], [{"code": "too long"}]])
@@ -89,3 +97,77 @@ def test_it_leaves_the_connection_usable_after_a_failure_in_autocommit():
     assert not connection.in_atomic_block
     assert bulk_insert(Everything, [{"text": "b"}]).rows == 1
     assert list(Everything.objects.values_list("text", flat=True)) == ["b"]
+
+
+@pytest.fixture
+def a_copy_for_each_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy, "FIRST_BYTES", 0)
+
+
+def cities(count: int, **odd: dict[str, object]) -> Iterator[dict[str, object]]:
+    for number in range(count):
+        yield {"name": f"n{number}", "country_id": "PE", "population": 1} | odd.get(f"at_{number}", {})
+
+
+@pytest.mark.parametrize(
+    ("odd", "field", "value"),
+    [
+        ({"name": "n3"}, None, None),  # of a row after the first three
+        ({"population": -1}, None, None),
+        ({"country_id": "ZZ"}, "country", "a str of 2 characters"),
+    ],
+)
+@pytest.mark.parametrize("at", [4, 4_999, 17_003, 29_999])
+def test_a_row_that_is_refused_later_is_named_by_its_own_number(odd, field, value, at):
+    Country.objects.create(code="PE")
+    with pytest.raises(RowIntegrityError) as caught:
+        bulk_insert(City, cities(30_000, **{f"at_{at}": odd}))
+    assert (caught.value.row_number, caught.value.field, caught.value.value_summary) == (at, field, value)
+    assert not City.objects.exists()
+
+
+@pytest.mark.usefixtures("a_copy_for_each_chunk")
+def test_the_callers_generator_may_use_the_connection_while_rows_are_under_way():
+    Country.objects.create(code="PE")
+    counts = []
+
+    def rows():
+        for number, row in enumerate(cities(5_000)):
+            if number % 700 == 0:
+                counts.append(City.objects.count())
+                Country.objects.create(code=f"{number // 700}")
+            yield row
+
+    assert bulk_insert(City, rows(), chunk_rows=100).rows == 5_000
+    assert counts == [number * 700 for number in range(8)]
+    assert Country.objects.count() == 9
+
+
+@pytest.mark.usefixtures("a_copy_for_each_chunk")
+def test_rows_refused_under_way_are_told_though_the_generator_met_the_failed_transaction_first():
+    Country.objects.create(code="PE")
+
+    def rows():
+        for number, row in enumerate(cities(1_000, at_7={"population": -1})):
+            if number == 500:
+                City.objects.count()
+            yield row
+
+    with pytest.raises(RowIntegrityError) as caught:
+        bulk_insert(City, rows(), chunk_rows=500)
+    assert caught.value.row_number == 7
+    assert not City.objects.exists()
+
+
+@pytest.mark.usefixtures("a_copy_for_each_chunk")
+def test_an_error_of_the_generator_undoes_what_is_under_way():
+    Country.objects.create(code="PE")
+
+    def rows():
+        yield from cities(2_000)
+        raise RuntimeError("the source ended early")
+
+    with pytest.raises(RuntimeError):
+        bulk_insert(City, rows(), chunk_rows=500)
+    assert not City.objects.exists()
+    assert not [thread for thread in threading.enumerate() if thread.name == "perfkit-copy"]

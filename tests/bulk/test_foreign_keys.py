@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perfkit.bulk import RowIntegrityError, bulk_insert
+from perfkit.bulk import RowIntegrityError, bulk_insert, copy
 from perfkit.bulk.foreign_keys import LEAST_ROWS
 from tests.testapp.bulk import City, Country, Everything
 
@@ -35,6 +35,11 @@ SHOUTING = f"""
     CREATE TRIGGER shouting BEFORE INSERT ON testapp_city FOR EACH ROW EXECUTE FUNCTION shout()
 """
 QUIET = "DROP FUNCTION shout() CASCADE"
+
+
+@pytest.fixture(autouse=True)
+def a_copy_for_each_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy, "FIRST_BYTES", 0)
 
 
 def cities(*codes: str, start: int = 0, count: int = LEAST_ROWS) -> list[dict[str, Any]]:

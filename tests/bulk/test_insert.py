@@ -300,13 +300,13 @@ def test_it_writes_none_into_json_as_null():
 @pytest.mark.parametrize("return_ids", [False, True])
 def test_it_needs_no_more_memory_for_more_rows(return_ids):
     def peak_bytes(count: int, start: int) -> int:
-        rows = ({"pk": start + each} for each in range(count))
+        rows = ({"pk": start + each, "text": f"{each:0120}"} for each in range(count))
         tracemalloc.start()
-        bulk_insert(Node, rows, return_ids=return_ids, chunk_rows=500)
+        bulk_insert(Everything, rows, return_ids=return_ids, chunk_rows=500)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return peak
 
-    few, many = peak_bytes(4_000, 1), peak_bytes(24_000, 100_000)
-    for_ids = 20_000 * 48 if return_ids else 0  # an int and its place in a list that grows by an eighth
+    few, many = peak_bytes(20_000, 1), peak_bytes(50_000, 100_000)
+    for_ids = 30_000 * 48 if return_ids else 0  # an int and its place in a list that grows by an eighth
     assert many - few < 150_000 + for_ids
