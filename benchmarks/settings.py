@@ -14,5 +14,8 @@ SECRET_KEY = "only-for-benchmarks"  # noqa: S105  # no site runs on it
 USE_TZ = True
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "perfkit", "project.flights"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {"default": environ.Env.db_url_config(services.database_url()) | {"NAME": DATABASE_NAME}}
+DATABASES = {
+    "default": environ.Env.db_url_config(services.database_url()) | {"NAME": DATABASE_NAME},
+    "file": {"ENGINE": "django.db.backends.sqlite3", "NAME": ""},  # the room that uses it says where
+}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

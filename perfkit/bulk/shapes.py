@@ -74,7 +74,7 @@ class DictShape:
         self.places = tuple(places.values())
         self.related = related
         self.pk_defaults = _places_of_pk_defaults(columns)
-        self.get: Callable[[Any], tuple[Any, ...]] = _tuple_getter(self.keys)
+        self.get: Callable[[Any], tuple[Any, ...]] = tuple_getter(self.keys)
 
     def matches(self, rows: Sequence[Row]) -> bool:
         """Tell, without looking at each key, whether `rows` may all have this shape; `read` then makes sure."""
@@ -108,15 +108,23 @@ class DictShape:
 
 
 class InstanceShape:
-    """Instances of the model, read as Django's bulk_create reads them."""
+    """Instances of the model, read as Django's bulk_create reads them, or its bulk_update.
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    Args:
+        columns: What is read.
+        is_new: Whether the instances are going to be inserted.
+    """
+
+    def __init__(self, columns: Sequence[Column], *, is_new: bool = True) -> None:
         self.columns = columns
+        self.is_new = is_new
         self.stored = [
             place for place, each in enumerate(columns) if not (each.saves_itself or each.has_clock)
         ]
-        self.get = _tuple_getter(tuple(columns[place].attname for place in self.stored))
-        self.pk_defaults = [columns[place].field for place in _places_of_pk_defaults(columns)]
+        self.get = tuple_getter(tuple(columns[place].attname for place in self.stored))
+        self.pk_defaults = (
+            [columns[place].field for place in _places_of_pk_defaults(columns)] if is_new else []
+        )
 
     def read(self, rows: Sequence[Any], numbers: Sequence[int]) -> list[Values]:
         """Return the values of `rows` by column; `pre_save` may change the instances, as in Django.
@@ -131,7 +139,7 @@ class InstanceShape:
         for place, column in enumerate(self.columns):
             if place not in found:
                 found[place] = [
-                    _saved(column.field, row, number) for number, row in zip(numbers, rows, strict=True)
+                    self._saved(column, row, number) for number, row in zip(numbers, rows, strict=True)
                 ]
         return [found[place] for place in range(len(self.columns))]
 
@@ -150,9 +158,20 @@ class InstanceShape:
                 setattr(instance, field.attname, field.get_default())
         if instance._state.fields_cache:
             try:
-                instance._prepare_related_fields_for_save(operation_name="bulk_insert")  # type: ignore[attr-defined]  # noqa: SLF001  # as bulk_create does
+                instance._prepare_related_fields_for_save(  # type: ignore[attr-defined]  # noqa: SLF001  # as Django does
+                    operation_name="bulk_insert" if self.is_new else "bulk_update",
+                    fields=None if self.is_new else [column.field for column in self.columns],
+                )
             except ValueError as error:  # Django's text names the relation, no value
                 raise RowDataError(number, None, str(error)) from None
+
+    def _saved(self, column: Column, instance: models.Model, number: int) -> Any:
+        """Return what `save` would send; `pre_save` may change the instance, as in Django."""
+        try:
+            return column.field.pre_save(instance, add=self.is_new)
+        except REFUSED_VALUE as error:
+            problem = f"its pre_save raised {type(error).__name__}."
+            raise RowDataError(number, column.field.name, problem) from None
 
 
 def related_id(field: ModelField, value: Any, number: int) -> Any:
@@ -179,14 +198,8 @@ def _places_of_pk_defaults(columns: Sequence[Column]) -> list[int]:
     ]
 
 
-def _saved(field: ModelField, instance: models.Model, number: int) -> Any:
-    try:
-        return field.pre_save(instance, add=True)
-    except REFUSED_VALUE as error:
-        raise RowDataError(number, field.name, f"its pre_save raised {type(error).__name__}.") from None
-
-
-def _tuple_getter(keys: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+def tuple_getter(keys: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what takes the values of some keys out of a mapping, always as a tuple."""
     if len(keys) == 1:
         single = itemgetter(keys[0])
         return lambda row: (single(row),)

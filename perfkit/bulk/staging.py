@@ -11,7 +11,8 @@ transactions; it holds rows only while nothing but perfkit runs, so that calls w
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +25,8 @@ from perfkit.bulk.table import CopyTarget
 FEWEST_STAGED: Final = 300
 """Of fewer rows the arrays are faster."""
 ORDINAL: Final = "perfkit_ordinal"
+INT4_OID: Final = 23
+JOINS: Final = ("enable_hashjoin", "enable_mergejoin")
 
 MAY_STAGE_SQL: Final = "SELECT has_database_privilege(current_database(), 'TEMPORARY')"
 
@@ -102,11 +105,27 @@ class Stage:
                 copy.write_row(row)
         return Source(f"{self._table} AS new", [])
 
+    @contextmanager
+    def found_by_index(self, cursor: Any, *, is_staged: bool) -> Iterator[None]:
+        """Have rows of the table looked up one by one within the block, where they are staged.
+
+        Nobody has counted the rows of a temporary table, and PostgreSQL would rather read the whole table that
+        they are joined with: for each chunk. Looked up, its rows are also locked in the order of the source.
+        """
+        if not is_staged:
+            yield
+            return
+        driver = cursor.cursor  # nothing that listens to statements need know
+        driver.execute(f"SELECT {', '.join(f'current_setting({name!r})' for name in JOINS)}")
+        before = driver.fetchone()
+        driver.execute("; ".join(f"SET LOCAL {name} = off" for name in JOINS))
+        yield  # after an error the savepoint takes the settings back
+        driver.execute(
+            "; ".join(f"SET LOCAL {name} = {was}" for name, was in zip(JOINS, before, strict=True))
+        )
+
     def drop(self) -> None:
         """Remove the temporary table, where there is one, before its transaction ends."""
         if self._may_stage:
             with self._connection.cursor() as cursor:
                 cursor.execute(f"DROP TABLE IF EXISTS {self._table}")
-
-
-INT4_OID: Final = 23

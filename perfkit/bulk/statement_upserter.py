@@ -18,6 +18,7 @@ from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
 from perfkit.bulk.plan import Batch
 from perfkit.bulk.prepare import NeedsStatementError, prepared
 from perfkit.bulk.row_upserters import QuerySetUpserter, mark_saved, read_pk
+from perfkit.bulk.sequence import chosen, divided, repeats
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
 from perfkit.bulk.staging import ORDINAL, Source, Stage
 from perfkit.bulk.statements import unbindable
@@ -146,36 +147,12 @@ class StatementUpserter:
             self.conflict.changed(self.plan.given(row, number)) for number, row in enumerate(rows, first_row)
         ]
         batches = [self._prepared(batch) for batch in self.plan.batches(rows, first_row=first_row)]
-        turns = self._turns(batches)
-        if not turns and len(set(changed)) == 1:
+        key = self.conflict.key
+        repeated = repeats(batches, key.columns, has_equal_nulls=key.has_equal_nulls)
+        if not repeated and len(set(changed)) == 1:
             return [Part(batch, changed[0]) for batch in batches]
-        labelled: dict[tuple[int, int, tuple[int, ...]], list[int]] = {}
-        for place, batch in enumerate(batches):
-            for position, number in enumerate(batch.numbers):
-                label = (turns.get(number, 0), place, changed[number - first_row])
-                labelled.setdefault(label, []).append(position)
-        ordered = sorted(labelled.items(), key=lambda each: each[0][:2])
-        return [Part(_chosen(batches[place], positions), change) for (_, place, change), positions in ordered]
-
-    def _turns(self, batches: Sequence[Batch]) -> dict[int, int]:
-        """Return, for each row whose key an earlier one has, how many have it."""
-        keys = [pair for batch in batches for pair in zip(batch.numbers, self._keys(batch), strict=True)]
-        if len({key for _, key in keys}) == len(keys):
-            return {}
-        seen: dict[tuple[Any, ...], int] = {}
-        turns = {}
-        for number, key in sorted(keys):
-            if self.conflict.key.has_equal_nulls or None not in key:
-                turns[number] = seen.get(key, 0)
-                seen[key] = turns[number] + 1
-        return {number: turn for number, turn in turns.items() if turn}
-
-    def _keys(self, batch: Batch) -> list[tuple[Any, ...]]:
-        """Return the rows' keys; of a row that leaves one to the database, one that is like no other."""
-        places = {column: place for place, column in enumerate(batch.columns)}
-        if any(column not in places for column in self.conflict.key.columns):
-            return [(None, number) for number in batch.numbers]
-        return list(zip(*(batch.values[places[column]] for column in self.conflict.key.columns), strict=True))
+        parts = divided(batches, repeated, label=lambda number: changed[number - first_row])
+        return [Part(batch, change) for batch, change in parts]
 
     def _prepared(self, batch: Batch) -> Batch:
         if not batch.columns:
@@ -218,8 +195,8 @@ class StatementUpserter:
                     number = part.batch.numbers[0]
                     raise refusal(error, number, field_of(error, self.plan.model)) from error
                 raise unbindable(part.batch, 0, error) from None
-        outcome = self._written(replace(part, batch=_chosen(part.batch, range(count // 2))))
-        outcome.add(self._written(replace(part, batch=_chosen(part.batch, range(count // 2, count)))))
+        outcome = self._written(replace(part, batch=chosen(part.batch, range(count // 2))))
+        outcome.add(self._written(replace(part, batch=chosen(part.batch, range(count // 2, count)))))
         return outcome
 
     def _sent(self, part: Part) -> Outcome:
@@ -231,9 +208,9 @@ class StatementUpserter:
             if self._created and not self.return_rows:
                 outcome = self._counted(cursor, part, source)
             else:
-                before = {} if self._created else self._matched(cursor, batch, source)
+                before = {} if self._created else self._matched(cursor, batch, source, is_staged=is_staged)
                 written = self._inserted(cursor, part, source)
-                after = self._matched(cursor, batch, source) if self.return_rows else {}
+                after = self._matched(cursor, batch, source, is_staged=is_staged) if self.return_rows else {}
                 outcome = self._told(batch, before, written, after)
         self.methods.add("staged" if is_staged else "unnest")
         return outcome
@@ -291,20 +268,22 @@ class StatementUpserter:
         told = self._created.format(f"{pk},") if self._created else f"{pk}, NULL"
         return dict(self._run(cursor, part, f"{insert.sql} RETURNING {told}", insert.parameters))
 
-    def _matched(self, cursor: Any, batch: Batch, source: Source) -> dict[int, Any]:
+    def _matched(self, cursor: Any, batch: Batch, source: Source, *, is_staged: bool) -> dict[int, Any]:
         """Return, by ordinal, the primary keys of the rows that have the keys of the batch."""
         quote = self.connection.ops.quote_name
         if any(column not in batch.columns for column in self.conflict.key.columns):
             return {}
         names = [quote(column.name) for column in self.conflict.key.columns]
         equals = "IS NOT DISTINCT FROM" if self.conflict.key.has_equal_nulls else "="
-        cursor.execute(
-            f"SELECT new.{ORDINAL}, t.{quote(self.plan.pk_columns[0].name)} FROM {source.sql} "  # noqa: S608  # quoted names
-            f"JOIN {quote(self.plan.model._meta.db_table)} AS t "
-            f"ON {' AND '.join(f't.{name} {equals} new.{name}' for name in names)}",
-            source.parameters,
-        )
-        return dict(cursor.fetchall())
+        assert self._stage is not None  # noqa: S101  # `_parts` has looked
+        with self._stage.found_by_index(cursor, is_staged=is_staged):
+            cursor.execute(
+                f"SELECT new.{ORDINAL}, t.{quote(self.plan.pk_columns[0].name)} FROM {source.sql} "  # noqa: S608  # quoted names
+                f"JOIN {quote(self.plan.model._meta.db_table)} AS t "
+                f"ON {' AND '.join(f't.{name} {equals} new.{name}' for name in names)}",
+                source.parameters,
+            )
+            return dict(cursor.fetchall())
 
     def _told(
         self,
@@ -325,14 +304,6 @@ class StatementUpserter:
             word: Word = "untouched" if pk not in written else "created" if is_new else "updated"
             outcome.tell(number, UpsertedRow(read_pk(self.plan, self.connection, pk), word))
         return outcome
-
-
-def _chosen(batch: Batch, positions: Sequence[int]) -> Batch:
-    return Batch(
-        [batch.numbers[at] for at in positions],
-        batch.columns,
-        [[values[at] for at in positions] for values in batch.values],
-    )
 
 
 def _is_row_twice(error: DatabaseError) -> bool:

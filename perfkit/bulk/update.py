@@ -137,8 +137,8 @@ class ReadingUpdater:
         if len(rows) == self._turns and not self._has_turn:
             self._has_turn = True
             take_turn(self._updater.connection, self._reader.plan.model)
-        changes = self._reader.read(rows, first_row=first_row)
-        return self._updater.write(changes) if changes else (0, 0)
+        batches = self._reader.read(rows, first_row=first_row)
+        return self._updater.write(batches) if batches else (0, 0)
 
     def settle(self) -> None:
         """Nothing is under way."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, Protocol
 
 from django.db import DataError, IntegrityError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from perfkit.bulk.changes import Change, Changes, grouped, in_turns
 from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.kinds import Kind
-from perfkit.bulk.plan import RowPlan
+from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared
 from perfkit.bulk.refusals import RowDataError
+from perfkit.bulk.sequence import chosen, divided, repeats
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
 from perfkit.bulk.staging import Stage
 from perfkit.bulk.statements import Counted, kind_for_driver, unbindable
@@ -30,12 +31,12 @@ Outcome = tuple[int, int]
 
 
 class Updater(Protocol):
-    """Writes chunks of changes."""
+    """Writes chunks of changes, read by a `ChangeReader`."""
 
     connection: BaseDatabaseWrapper
     methods: set[str]
 
-    def write(self, changes: list[Change]) -> Outcome:
+    def write(self, batches: list[Batch]) -> Outcome:
         """Write one chunk, whose later changes of a key hold."""
 
     def close(self) -> None:
@@ -50,9 +51,8 @@ class QuerySetUpdater:
         self.connection = connection
         self.methods: set[str] = set()
         self._rows: models.QuerySet[Any] = models.QuerySet(plan.model, using=connection.alias)
-        self._using = connection.alias
 
-    def write(self, changes: list[Change]) -> Outcome:
+    def write(self, batches: list[Batch]) -> Outcome:
         """Write one chunk.
 
         Raises:
@@ -60,25 +60,32 @@ class QuerySetUpdater:
             RowIntegrityError: A row breaks a constraint.
         """
         self.methods.add("update")
-        found = {change.key for change in changes if self._update(change)}
-        return len({change.key for change in changes}), len(found)
+        rows = [
+            (number, key, dict(zip((column.attname for column in batch.columns[1:]), values, strict=True)))
+            for batch in batches
+            for number, key, *values in zip(batch.numbers, *batch.values, strict=True)
+        ]
+        found = {
+            key
+            for number, key, values in sorted(rows, key=itemgetter(0))
+            if self._update(number, key, values)
+        }
+        return len({key for _, key, _ in rows}), len(found)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _update(self, change: Change) -> int:
-        columns = self.plan.columns
-        values = {columns[place].attname: value for place, value in change.values.items()}
+    def _update(self, number: int, key: Any, values: dict[str, Any]) -> int:
         try:
-            with transaction.atomic(using=self._using):
-                return self._rows.filter(pk=change.key).update(**values)
+            with transaction.atomic(using=self.connection.alias):
+                return self._rows.filter(pk=key).update(**values)
         except (DataError, IntegrityError) as error:
-            raise refusal(error, change.number, field_of(error, self.plan.model)) from error
+            raise refusal(error, number, field_of(error, self.plan.model)) from error
         except REFUSED_VALUE as error:
             if any(hasattr(value, "resolve_expression") for value in values.values()):
                 raise  # Django says which expression it does not take
             problem = f"a value is refused ({type(error).__name__})."
-            raise RowDataError(change.number, None, problem) from None
+            raise RowDataError(number, None, problem) from None
 
 
 class PreparingUpdater(ABC):
@@ -95,7 +102,7 @@ class PreparingUpdater(ABC):
         self.methods: set[str] = set()
         self._singly = QuerySetUpdater(plan, connection)
 
-    def write(self, changes: list[Change]) -> Outcome:
+    def write(self, batches: list[Batch]) -> Outcome:
         """Write one chunk.
 
         Raises:
@@ -103,26 +110,29 @@ class PreparingUpdater(ABC):
             RowIntegrityError: A row breaks a constraint.
         """
         try:
-            numbers = [change.number for change in changes]
-            keys = self._prepared(self.pk, [change.key for change in changes], numbers)
-            turns = [
-                [self._ready(each) for each in grouped(self.plan, turn)] for turn in in_turns(changes, keys)
-            ]
+            ready = [self._ready(batch) for batch in batches]
         except NeedsStatementError:
-            outcome = self._singly.write(changes)
+            outcome = self._singly.write(batches)
             self.methods |= self._singly.methods
             return outcome
-        found, *_ = [sum(map(self._update, turn)) for turn in turns]  # later turns find the same rows again
-        return len(set(keys)), found
+        repeated = repeats(ready, [self.pk])
+        if not repeated:
+            return sum(len(batch.numbers) for batch in ready), sum(map(self._update, ready))
+        found = 0
+        for part, is_first in divided(ready, repeated, label=lambda number: number not in repeated):
+            rows = self._update(part)
+            found += rows if is_first else 0  # later parts find the same rows again
+        return len({key for batch in ready for key in batch.values[0]}), found
 
     def close(self) -> None:
         """Leave nothing behind."""
         self._singly.close()
 
-    def _ready(self, changes: Changes) -> Changes:
-        pairs = zip(changes.columns, changes.values, strict=True)
-        values = [self._prepared(column, given, changes.numbers) for column, given in pairs]
-        return replace(changes, values=values)
+    def _ready(self, batch: Batch) -> Batch:
+        pairs = zip(batch.columns, batch.values, strict=True)
+        return replace(
+            batch, values=[self._prepared(column, given, batch.numbers) for column, given in pairs]
+        )
 
     def _prepared(self, column: Column, values: Values, numbers: Sequence[int]) -> Values:
         kind = self._kind(column)
@@ -135,8 +145,8 @@ class PreparingUpdater(ABC):
         """Return how values of a column are sent, None where they cannot be."""
 
     @abstractmethod
-    def _update(self, changes: Changes) -> int:
-        """Send the changes; return how many rows there were to change."""
+    def _update(self, batch: Batch) -> int:
+        """Send rows of different keys; return how many there were to change."""
 
 
 class StatementUpdater(PreparingUpdater):
@@ -163,51 +173,49 @@ class StatementUpdater(PreparingUpdater):
         if self._stage is not None:
             self._stage.drop()
 
-    def _update(self, changes: Changes) -> int:
+    def _update(self, batch: Batch) -> int:
         try:
-            return self._sent(changes)
+            return self._sent(batch)
         except REFUSALS as error:
-            raise self._refusal(changes, error) from error
+            raise self._refusal(batch, error) from error
 
-    def _sent(self, changes: Changes) -> int:
+    def _sent(self, batch: Batch) -> int:
         assert self._stage is not None  # noqa: S101  # `_kind` has looked
         quote = self.connection.ops.quote_name
-        is_staged = self._stage.prepare(len(changes.numbers))
+        is_staged = self._stage.prepare(len(batch.numbers))
         self.methods.add("staged" if is_staged else "unnest")
-        names = [quote(column.name) for column in changes.columns]
+        names = [quote(column.name) for column in batch.columns[1:]]
         key = quote(self.pk.name)
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
-            source = self._stage.source(
-                cursor, [self.pk, *changes.columns], [changes.keys, *changes.values], is_staged=is_staged
-            )
-            cursor.execute(
-                f"UPDATE {quote(self.plan.model._meta.db_table)} AS t "  # noqa: S608  # quoted names
-                f"SET {', '.join(f'{name} = new.{name}' for name in names)} "
-                f"FROM {source.sql} WHERE t.{key} = new.{key}",
-                source.parameters,
-            )
+            source = self._stage.source(cursor, batch.columns, batch.values, is_staged=is_staged)
+            with self._stage.found_by_index(cursor, is_staged=is_staged):
+                cursor.execute(
+                    f"UPDATE {quote(self.plan.model._meta.db_table)} AS t "  # noqa: S608  # quoted names
+                    f"SET {', '.join(f'{name} = new.{name}' for name in names)} "
+                    f"FROM (SELECT * FROM {source.sql} ORDER BY new.{key}) AS new WHERE t.{key} = new.{key}",
+                    source.parameters,
+                )
             return int(cursor.rowcount)
 
-    def _refusal(self, changes: Changes, error: Exception) -> Exception:
+    def _refusal(self, batch: Batch, error: Exception) -> Exception:
         """Return the error about the row at fault, of no row where they fail only together.
 
         It is found by halves: each that succeeds stays written, for all is undone in the end.
         """
-        while len(changes.numbers) > 1:
-            half = len(changes.numbers) // 2
-            first = _part(changes, slice(half))
+        while (count := len(batch.numbers)) > 1:
+            first = chosen(batch, range(count // 2))
             is_first = self._failure(first) is not None
-            changes = first if is_first else _part(changes, slice(half, None))
-        found = self._failure(changes)
-        number = None if found is None else changes.numbers[0]
+            batch = first if is_first else chosen(batch, range(count // 2, count))
+        found = self._failure(batch)
+        number = None if found is None else batch.numbers[0]
         cause = error if found is None else found
         if isinstance(cause, DataError | IntegrityError):
             return refusal(cause, number, field_of(cause, self.plan.model))
-        return unbindable(changes, 0, cause)
+        return unbindable(batch, 0, cause)
 
-    def _failure(self, changes: Changes) -> Exception | None:
+    def _failure(self, batch: Batch) -> Exception | None:
         try:
-            self._sent(changes)
+            self._sent(batch)
         except REFUSALS as error:
             return error
         return None
@@ -219,30 +227,21 @@ class ParameterUpdater(PreparingUpdater):
     def _kind(self, column: Column) -> Kind | None:
         return kind_for_driver(column)
 
-    def _update(self, changes: Changes) -> int:
+    def _update(self, batch: Batch) -> int:
         self.methods.add("update")
         quote = self.connection.ops.quote_name
-        sets = ", ".join(f"{quote(column.name)} = %s" for column in changes.columns)
+        sets = ", ".join(f"{quote(column.name)} = %s" for column in batch.columns[1:])
         statement = (
             f"UPDATE {quote(self.plan.model._meta.db_table)} SET {sets} "  # noqa: S608  # quoted names
             f"WHERE {quote(self.pk.name)} = %s"
         )
-        sent = Counted(zip(*changes.values, changes.keys, strict=True))
+        sent = Counted(zip(*batch.values[1:], batch.values[0], strict=True))
         try:
             with self.connection.cursor() as cursor:
                 cursor.executemany(statement, sent)  # type: ignore[arg-type]  # any iterable will do
                 return int(cursor.rowcount)
         except (DataError, IntegrityError) as error:
-            number = changes.numbers[sent.position]
+            number = batch.numbers[sent.position]
             raise refusal(error, number, field_of(error, self.plan.model)) from error
         except REFUSED_VALUE as error:  # a value that the driver cannot bind
-            raise unbindable(changes, sent.position, error) from None
-
-
-def _part(changes: Changes, part: slice) -> Changes:
-    return replace(
-        changes,
-        numbers=changes.numbers[part],
-        keys=changes.keys[part],
-        values=[values[part] for values in changes.values],
-    )
+            raise unbindable(batch, sent.position, error) from None

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from django.db import OperationalError, connection
@@ -169,8 +170,11 @@ def test_a_killed_server_has_all_or_nothing_when_it_is_back(tmp_path: Path) -> N
             assert loader.outcome() == "done PE"
         with loading(own, "perfkit", "insert") as loader:
             loader.go_half_way()
-            for process in server.cluster.servers():
+            processes = server.cluster.servers()
+            for process in processes:
                 process.kill()
+            psutil.wait_procs(processes, timeout=30)
+            wait_for(lambda: not server.cluster.servers())
             assert loader.outcome() == "failed OperationalError"
             assert server.start() == own
             with psycopg.connect(own) as direct:

@@ -1,0 +1,1 @@
+"""What room `bulk` measures: the same flights written in every way."""

@@ -1,0 +1,72 @@
+"""Rows of equal keys follow each other, each in a statement of its own. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from perfkit.bulk.plan import Batch
+from perfkit.bulk.shapes import Column
+
+Key = tuple[Any, ...]
+
+
+def keys_of(batch: Batch, columns: Sequence[Column]) -> list[Key]:
+    """Return the rows' keys; of a row that leaves a part to the database, one that is like no other."""
+    places = {column: place for place, column in enumerate(batch.columns)}
+    if any(column not in places for column in columns):
+        return [(None, number) for number in batch.numbers]
+    return list(zip(*(batch.values[places[column]] for column in columns), strict=True))
+
+
+def repeats(
+    batches: Sequence[Batch], columns: Sequence[Column], *, has_equal_nulls: bool = False
+) -> dict[int, int]:
+    """Return, by the number of each row whose key earlier ones have, how many have it.
+
+    Args:
+        columns: Those of the key; their values are prepared, so that equal ones name one row.
+        has_equal_nulls: Whether a key with a NULL may be equal to another.
+    """
+    keys = [pair for batch in batches for pair in zip(batch.numbers, keys_of(batch, columns), strict=True)]
+    if len({key for _, key in keys}) == len(keys):
+        return {}
+    seen: dict[Key, int] = {}
+    earlier = {}
+    for number, key in sorted(keys, key=lambda pair: pair[0]):
+        if has_equal_nulls or None not in key:
+            earlier[number] = seen.get(key, 0)
+            seen[key] = earlier[number] + 1
+    return {number: count for number, count in earlier.items() if count}
+
+
+def divided(
+    batches: Sequence[Batch],
+    repeated: dict[int, int],
+    label: Callable[[int], Hashable] = lambda _number: None,
+) -> list[tuple[Batch, Any]]:
+    """Return parts of `batches` with their labels: rows of one label, and none whose key another of its part has.
+
+    Rows whose key comes again are in later parts.
+
+    Args:
+        repeated: What `repeats` found.
+        label: Of a row, by its number.
+    """
+    parts: dict[tuple[int, int, Hashable], list[int]] = {}
+    for place, batch in enumerate(batches):
+        for position, number in enumerate(batch.numbers):
+            parts.setdefault((repeated.get(number, 0), place, label(number)), []).append(position)
+    ordered = sorted(parts.items(), key=lambda part: part[0][:2])
+    return [(chosen(batches[place], positions), name) for (_, place, name), positions in ordered]
+
+
+def chosen(batch: Batch, positions: Sequence[int]) -> Batch:
+    """Return some rows of a batch."""
+    if len(positions) == len(batch.numbers):
+        return batch
+    return Batch(
+        [batch.numbers[at] for at in positions],
+        batch.columns,
+        [[values[at] for at in positions] for values in batch.values],
+    )
