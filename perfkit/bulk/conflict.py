@@ -110,6 +110,7 @@ class Conflict:
         ]
         self._named = None if updates is None else self._places_of(updates)
         self._expressions = dict(updates) if isinstance(updates, Mapping) else {}
+        self._changed: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._clauses: dict[tuple[int, ...], Clause] = {}
         self.compiled_where, self.compiled_expressions = self._compiled()
 
@@ -118,19 +119,20 @@ class Conflict:
         """Whether columns change to what only the database knows."""
         return bool(self._expressions)
 
-    def changed(self, given: Sequence[int]) -> tuple[int, ...]:
+    def changed(self, given: tuple[int, ...]) -> tuple[int, ...]:
         """Return the places of the columns that change, where a row gives those of `given`."""
+        known = self._changed.get(given)
+        if known is None:
+            known = self._changed[given] = self._changes(given)
+        return known
+
+    def _changes(self, given: tuple[int, ...]) -> tuple[int, ...]:
         if self._named is not None:
             places = self._named
         else:
-            kept = {self.plan.columns.index(column) for column in self.key.columns}
-            places = [
-                place
-                for place in given
-                if place not in kept
-                and self.plan.columns[place] not in self.plan.pk_columns
-                and not self.plan.columns[place].has_clock
-            ]
+            kept = {*self.key.columns, *self.plan.pk_columns}
+            columns = self.plan.columns
+            places = [place for place in given if columns[place] not in kept and not columns[place].has_clock]
         return tuple(dict.fromkeys([*places, *self._clocks])) if places else ()
 
     def clause(self, changed: tuple[int, ...]) -> Clause:

@@ -132,10 +132,7 @@ class RowPlan:
         Raises:
             RowShapeError: As `batches`.
         """
-        shape = self._shape_of(row, number)
-        if isinstance(shape, DictShape):
-            return tuple(sorted(place for place in shape.places if place is not None))
-        return tuple(range(len(self.columns)))
+        return self._shape_of(row, number).given
 
     def has_instances(self, rows: Sequence[Row]) -> bool:
         """Tell whether any of `rows` is an instance."""

@@ -64,6 +64,9 @@ class DictShape:
         columns: All columns of the model.
         places: For each key the place of its column, or None for a key that is not written.
         related: Keys that hold an instance of another model instead of its id.
+
+    Attributes:
+        given: The places of the columns that a row gives a value.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class DictShape:
         self.keys = tuple(places)
         self.places = tuple(places.values())
         self.related = related
+        self.given = tuple(sorted(place for place in self.places if place is not None))
         self.pk_defaults = _places_of_pk_defaults(columns)
         self.get: Callable[[Any], tuple[Any, ...]] = tuple_getter(self.keys)
 
@@ -113,11 +117,15 @@ class InstanceShape:
     Args:
         columns: What is read.
         is_new: Whether the instances are going to be inserted.
+
+    Attributes:
+        given: The places of the columns that a row gives a value: all.
     """
 
     def __init__(self, columns: Sequence[Column], *, is_new: bool = True) -> None:
         self.columns = columns
         self.is_new = is_new
+        self.given = tuple(range(len(columns)))
         self.stored = [
             place for place, each in enumerate(columns) if not (each.saves_itself or each.has_clock)
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError, transaction
@@ -15,10 +15,11 @@ from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.foreign_keys import ForeignKeys
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
+from perfkit.bulk.parts import Part, in_parts
 from perfkit.bulk.plan import Batch
 from perfkit.bulk.prepare import NeedsStatementError, prepared
-from perfkit.bulk.row_upserters import QuerySetUpserter, mark_saved, read_pk
-from perfkit.bulk.sequence import chosen, divided, repeats
+from perfkit.bulk.queryset_upserter import QuerySetUpserter, mark_saved, read_pk
+from perfkit.bulk.sequence import chosen
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
 from perfkit.bulk.staging import ORDINAL, Source, Stage
 from perfkit.bulk.statements import unbindable
@@ -31,18 +32,6 @@ ROW_TWICE: Final = "21000"
 """PostgreSQL's code of ON CONFLICT that meets a row of its own: two keys are equal there, and were not here."""
 RETURNS_OLD: Final = 180_000
 """Since 18 RETURNING shows a row as it was."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows of different keys that fill the same columns, and change the same where they exist.
-
-    Attributes:
-        changed: Places of columns in the plan.
-    """
-
-    batch: Batch
-    changed: tuple[int, ...]
 
 
 class StatementUpserter:
@@ -147,12 +136,7 @@ class StatementUpserter:
             self.conflict.changed(self.plan.given(row, number)) for number, row in enumerate(rows, first_row)
         ]
         batches = [self._prepared(batch) for batch in self.plan.batches(rows, first_row=first_row)]
-        key = self.conflict.key
-        repeated = repeats(batches, key.columns, has_equal_nulls=key.has_equal_nulls)
-        if not repeated and len(set(changed)) == 1:
-            return [Part(batch, changed[0]) for batch in batches]
-        parts = divided(batches, repeated, label=lambda number: changed[number - first_row])
-        return [Part(batch, change) for batch, change in parts]
+        return in_parts(self.conflict, batches, changed)
 
     def _prepared(self, batch: Batch) -> Batch:
         if not batch.columns:

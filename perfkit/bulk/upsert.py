@@ -13,8 +13,9 @@ from perfkit.bulk.chunks import ChunkLoop, ChunkWriter, OnError, SkippedRow, che
 from perfkit.bulk.conflict import Conflict
 from perfkit.bulk.foreign_keys import own_check
 from perfkit.bulk.outcomes import Outcome, UpsertedRow
+from perfkit.bulk.parameter_upserter import ParameterUpserter
 from perfkit.bulk.plan import compile_plan, require_own_table
-from perfkit.bulk.row_upserters import QuerySetUpserter, RowUpserter
+from perfkit.bulk.queryset_upserter import QuerySetUpserter
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statement_upserter import StatementUpserter
 from perfkit.bulk.table import has_copy
@@ -162,5 +163,5 @@ def _upserter(
             foreign_keys=None if conflict.has_expressions else own_check(plan, connection, is_own=is_own),
         )
     if connection.vendor == "sqlite":
-        return RowUpserter(conflict, return_rows=return_rows)
+        return ParameterUpserter(conflict, return_rows=return_rows)
     return QuerySetUpserter(conflict)

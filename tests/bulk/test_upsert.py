@@ -32,6 +32,7 @@ from tests.testapp.bulk import (
     Keyed,
     Late,
     Node,
+    Odd,
     Priced,
     ProxyCity,
     Slot,
@@ -537,3 +538,14 @@ def test_a_null_that_takes_the_place_of_a_value_is_a_change() -> None:
     )
     assert (result.created, result.updated) == (1, 1)
     assert Stock.objects.filter(note=None, tags__isnull=True).exists()
+
+
+@pytest.mark.parametrize("return_rows", [False, True])
+def test_keys_may_be_bytes_and_floats(return_rows: bool) -> None:
+    Odd.objects.create(data=b"\xff", number=1.5)
+    rows = [{"data": b"\xff", "number": 1.5, "name": "b"}, {"data": b"\xfe", "number": -0.0, "name": "c"}]
+    result = bulk_upsert(Odd, rows, conflict_columns=["data", "number"], return_rows=return_rows)
+    assert (result.created, result.updated) == (1, 1)
+    assert sorted(Odd.objects.values_list("name", flat=True)) == ["b", "c"]
+    if return_rows:
+        assert [row.outcome for row in result.returned or [] if row] == ["updated", "created"]

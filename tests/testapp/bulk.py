@@ -92,6 +92,17 @@ class Priced(models.Model):
     name = models.CharField(max_length=10, default="unnamed")
 
 
+class Odd(models.Model):
+    """Its key is of types that JSON has not."""
+
+    data = models.BinaryField()
+    number = models.FloatField()
+    name = models.CharField(max_length=10, default="unnamed")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["data", "number"], name="bulk_odd_once")]
+
+
 class Late(models.Model):
     """Unique at COMMIT only, where the database can wait so long."""
 

@@ -1,0 +1,37 @@
+"""The rows of an upsert, divided so that each part is one statement. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perfkit.bulk.conflict import Conflict
+from perfkit.bulk.plan import Batch
+from perfkit.bulk.sequence import divided, repeats
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of different keys that fill the same columns, and change the same where they exist.
+
+    Attributes:
+        changed: Places of columns in the plan.
+    """
+
+    batch: Batch
+    changed: tuple[int, ...]
+
+
+def in_parts(conflict: Conflict, batches: Sequence[Batch], changed: Sequence[tuple[int, ...]]) -> list[Part]:
+    """Divide the rows of a chunk by what they fill, by what they change, and by equal keys.
+
+    Args:
+        changed: What each row of the chunk changes.
+    """
+    key = conflict.key
+    repeated = repeats(batches, key.columns, has_equal_nulls=key.has_equal_nulls)
+    if not repeated and len(set(changed)) == 1:
+        return [Part(batch, changed[0]) for batch in batches]
+    first_row = min(batch.numbers[0] for batch in batches)
+    parts = divided(batches, repeated, label=lambda number: changed[number - first_row])
+    return [Part(batch, change) for batch, change in parts]
