@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from perfkit.bulk.chunks import ChunkLoop, ChunkWriter, OnError, SkippedRow, checked_size
 from perfkit.bulk.copy import CopyWriter
 from perfkit.bulk.foreign_keys import own_check
-from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
+from perfkit.bulk.plan import RowPlan, plan_for, require_own_table
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statements import InstanceWriter, ParameterWriter
 from perfkit.bulk.table import has_copy
@@ -44,8 +44,9 @@ class InsertResult:
 
 def bulk_insert(
     model: type[models.Model],
-    rows: Iterable[Mapping[str, Any] | models.Model],
+    rows: Iterable[Row],
     *,
+    fields: Sequence[str] | None = None,
     chunk_rows: int | None = None,
     return_ids: bool = False,
     on_error: OnError = "raise",
@@ -66,9 +67,11 @@ def bulk_insert(
 
     Args:
         model: A model with one table of its own; a proxy stands for its own model.
-        rows: Dicts by field name, or instances, in any iterable, consumed once; the two may be mixed.
-            A dict may name a foreign key `airline=airline` or `airline_id="UA"`;
+        rows: Dicts by field name, instances of the model, named tuples, or objects of dataclasses, msgspec or
+            pydantic, in any iterable, consumed once; they may be mixed.
+            A row may name a foreign key `airline=airline` or `airline_id="UA"`;
             what it leaves out takes its default.
+        fields: The names of the fields, where rows are plain tuples.
         chunk_rows: Rows sent at once; PERFKIT["BULK_INSERT_CHUNK_SIZE"] where not given.
         return_ids: Whether the result holds the primary keys; instances get theirs too.
         on_error: `"raise"`, or `"report"`: bad rows are skipped and told in the result, the others are written,
@@ -95,7 +98,7 @@ def bulk_insert(
     """
     started = time.perf_counter()
     require_own_table(model, "bulk_insert")
-    plan = compile_plan(model)
+    plan = plan_for(model, fields)
     if return_ids and plan.pk is None:
         raise UnsupportedModelError(
             plan.label, "bulk_insert(return_ids=True)", "its primary key is composite."

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import compress, groupby
-from typing import Final
+from typing import Any, Final
 
 from django.db import models
 from django.db.models.expressions import DatabaseDefault
 
 from perfkit.bulk.fields import has_clock, is_plain, saves_itself
 from perfkit.bulk.refusals import RowDataError, summary
-from perfkit.bulk.shapes import REFUSED_VALUE, Column, DictShape, InstanceShape, Row, Values
-from perfkit.errors import RowShapeError, UnsupportedModelError, nearest
+from perfkit.bulk.shapes import (
+    REFUSED_VALUE,
+    Column,
+    DictShape,
+    InstanceShape,
+    ObjectShape,
+    Row,
+    TupleShape,
+    Values,
+    field_names,
+)
+from perfkit.errors import RowShapeError, UnsupportedModelError, UsageError, nearest
 
 SHAPES_KEPT: Final = 256
 """Beyond so many sets of keys of one model, shapes are compiled anew, so that odd input cannot fill the memory."""
@@ -40,9 +50,16 @@ class Batch:
 
 
 class RowPlan:
-    """What is known of a model before any row is read; see `require_own_table` for which."""
+    """What is known of a model before any row is read; see `require_own_table` for which.
 
-    def __init__(self, model: type[models.Model]) -> None:
+    Args:
+        tuple_names: The names of the fields of rows that are plain tuples.
+
+    Raises:
+        UsageError: A name is that of no field, or comes twice.
+    """
+
+    def __init__(self, model: type[models.Model], tuple_names: tuple[str, ...] | None = None) -> None:
         self.model = model
         self.label = model._meta.label
         fields = model._meta.concrete_fields
@@ -58,7 +75,13 @@ class RowPlan:
         self.instances = InstanceShape(self.columns)
         self._omittable = [place for place, each in enumerate(self.columns) if each.is_omittable]
         self.places = self._places_by_key()
-        self._shapes: dict[tuple[str, ...], DictShape] = {}
+        self._shapes: dict[tuple[Any, ...], DictShape] = {}
+        self._tuple_names = tuple_names
+        if tuple_names is not None:
+            try:
+                self._shape_of(tuple_names, 0)  # as long as a row
+            except RowShapeError as error:
+                raise UsageError(f"fields of {self.label}: it {error.problem}") from None
 
     def batches(self, rows: Sequence[Row], *, first_row: int) -> list[Batch]:
         """Turn `rows` into columns, in as few batches as there are sets of filled columns.
@@ -114,13 +137,8 @@ class RowPlan:
                 instances.append(row)
                 continue
             assert isinstance(shape, DictShape)  # noqa: S101  # of what is not an instance
-            kept = {
-                key: row[key]
-                for key, place in zip(shape.keys, shape.places, strict=True)
-                if place is not None
-            }
             try:
-                instances.append(self.model(**kept))
+                instances.append(self.model(**shape.written(row)))
             except REFUSED_VALUE as error:
                 problem = f"{self.label}(…) raised {type(error).__name__}."
                 raise RowDataError(number, None, problem) from None
@@ -198,19 +216,35 @@ class RowPlan:
             if row._meta.concrete_model is not self.model._meta.concrete_model:
                 raise RowShapeError(self.label, number, f"is a {row._meta.label}.")
             return self.instances
-        if not isinstance(row, Mapping):
-            raise RowShapeError(
-                self.label, number, f"must be a dict or an instance of the model, not {summary(row)}."
-            )
-        keys = tuple(row)
-        shape = self._shapes.get(keys)
+        known: tuple[Any, ...]
+        if isinstance(row, Mapping):
+            known = keys = tuple(row)
+        else:
+            keys = self._names_in(row, number)
+            known = (type(row), *keys)
+        shape = self._shapes.get(known)
         if shape is None:
             if len(self._shapes) >= SHAPES_KEPT:
                 self._shapes.clear()
-            shape = self._shapes[keys] = self._dict_shape(keys, number)
+            shape = self._shapes[known] = self._shape(type(row), keys, number)
         return shape
 
-    def _dict_shape(self, keys: tuple[str, ...], number: int) -> DictShape:
+    def _names_in(self, row: object, number: int) -> tuple[str, ...]:
+        """Return the names of the fields of an object or a tuple."""
+        names = field_names(type(row))  # type: ignore[arg-type]  # classes can be hashed
+        if names is None and isinstance(row, tuple):
+            names = self._tuple_names
+            if names is None:
+                problem = "is a tuple: say with fields=[…] what its values are."
+                raise RowShapeError(self.label, number, problem)
+        if names is None:
+            problem = f"must be a dict, an instance, or an object with named fields, not {summary(row)}."
+            raise RowShapeError(self.label, number, problem)
+        if isinstance(row, tuple) and len(row) != len(names):
+            raise RowShapeError(self.label, number, f"has {len(row)} values for {len(names)} fields.")
+        return names
+
+    def _shape(self, kind: type, keys: tuple[str, ...], number: int) -> DictShape:
         places: dict[str, int | None] = {}
         for key in keys:
             if key not in self.places:
@@ -228,7 +262,10 @@ class RowPlan:
             and self.columns[place].field.is_relation
             and key == self.columns[place].field.name != self.columns[place].attname
         )
-        return DictShape(self.columns, places, related=related)
+        if issubclass(kind, Mapping):
+            return DictShape(self.columns, places, related=related)
+        shape = TupleShape if issubclass(kind, tuple) else ObjectShape
+        return shape(kind, self.columns, places, related=related)
 
     def _places_by_key(self) -> dict[str, int | None]:
         """Return where each key goes; a generated field's value is accepted, as by Django, and not written."""
@@ -242,10 +279,27 @@ class RowPlan:
         return places
 
 
-@cache
-def compile_plan(model: type[models.Model]) -> RowPlan:
-    """Return the model's plan, compiled at the first call."""
-    return RowPlan(model)
+@lru_cache(maxsize=1024)
+def compile_plan(model: type[models.Model], tuple_names: tuple[str, ...] | None = None) -> RowPlan:
+    """Return the model's plan, compiled at the first call.
+
+    Raises:
+        UsageError: As `RowPlan`.
+    """
+    return RowPlan(model, tuple_names)
+
+
+def plan_for(model: type[models.Model], fields: Sequence[str] | None) -> RowPlan:
+    """Return the plan for rows of which plain tuples have these fields.
+
+    Raises:
+        UsageError: They are no list, or as `RowPlan`.
+    """
+    if fields is None:
+        return compile_plan(model)
+    if isinstance(fields, str) or not fields:
+        raise UsageError("fields must be a list of names, as in fields=['code', 'name'].")
+    return compile_plan(model, tuple(fields))
 
 
 def _column(model: type[models.Model], field: models.Field[object, object]) -> Column:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from operator import attrgetter, itemgetter
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 from django.core.exceptions import ValidationError
 from django.db import models
 
 from perfkit.bulk.fields import ModelField
 from perfkit.bulk.refusals import RowDataError, summary
 
-Row = Mapping[str, Any] | models.Model
+Row = Mapping[str, Any] | models.Model | Any
+"""A dict, an instance of the model, or an object or a tuple whose fields have names; see `field_names`."""
 Values = Sequence[Any]
 REFUSED_VALUE = (ValueError, TypeError, ArithmeticError, ValidationError)
 """What Django's fields raise over a value they cannot take."""
@@ -80,9 +83,14 @@ class DictShape:
         self.pk_defaults = _places_of_pk_defaults(columns)
         self.get: Callable[[Any], tuple[Any, ...]] = tuple_getter(self.keys)
 
-    def matches(self, rows: Sequence[Row]) -> bool:
+    def matches(self, rows: Sequence[Any]) -> bool:
         """Tell, without looking at each key, whether `rows` may all have this shape; `read` then makes sure."""
-        return set(map(type, rows)) == {dict} and set(map(len, rows)) == {len(self.keys)}  # type: ignore[arg-type]
+        return set(map(type, rows)) == {dict} and set(map(len, rows)) == {len(self.keys)}
+
+    def written(self, row: Row) -> dict[str, Any]:
+        """Return, by key, the values of a row that are written."""
+        values = zip(self.keys, self.places, self.get(row), strict=True)
+        return {key: value for key, place, value in values if place is not None}
 
     def read(self, rows: Sequence[Any], numbers: Sequence[int]) -> list[Values]:
         """Return the values of `rows` by column.
@@ -109,6 +117,48 @@ class DictShape:
     def _ids(self, place: int, values: Values, numbers: Sequence[int]) -> Values:
         field = self.columns[place].field
         return [related_id(field, value, number) for number, value in zip(numbers, values, strict=True)]
+
+
+class ObjectShape(DictShape):
+    """Objects of one class, whose attributes are the fields."""
+
+    def __init__(
+        self,
+        kind: type,
+        columns: Sequence[Column],
+        places: Mapping[str, int | None],
+        *,
+        related: frozenset[str],
+    ) -> None:
+        super().__init__(columns, places, related=related)
+        self.kind = kind
+        names = tuple(places)
+        single = attrgetter(*names) if names else None
+        self.get = (lambda row: (single(row),)) if single and len(names) == 1 else single or (lambda _row: ())
+
+    def matches(self, rows: Sequence[Any]) -> bool:
+        """Tell whether all `rows` are of the class."""
+        return set(map(type, rows)) == {self.kind}
+
+
+class TupleShape(DictShape):
+    """Tuples of one class and length, whose values are the fields in their order."""
+
+    def __init__(
+        self,
+        kind: type,
+        columns: Sequence[Column],
+        places: Mapping[str, int | None],
+        *,
+        related: frozenset[str],
+    ) -> None:
+        super().__init__(columns, places, related=related)
+        self.kind = kind
+        self.get = tuple
+
+    def matches(self, rows: Sequence[Any]) -> bool:
+        """Tell whether all `rows` are of the class and as long as there are fields."""
+        return set(map(type, rows)) == {self.kind} and set(map(len, rows)) == {len(self.keys)}
 
 
 class InstanceShape:
@@ -180,6 +230,23 @@ class InstanceShape:
         except REFUSED_VALUE as error:
             problem = f"its pre_save raised {type(error).__name__}."
             raise RowDataError(number, column.field.name, problem) from None
+
+
+@cache
+def field_names(kind: type) -> tuple[str, ...] | None:
+    """Return the names of the fields of a class of rows, None where it is not one of a known make.
+
+    Named tuples, dataclasses, msgspec's structs and pydantic's models.
+    """
+    if issubclass(kind, tuple):
+        return getattr(kind, "_fields", None)
+    if is_dataclass(kind):
+        return tuple(each.name for each in fields(kind))
+    if issubclass(kind, msgspec.Struct):
+        return kind.__struct_fields__
+    if isinstance(of_pydantic := getattr(kind, "__pydantic_fields__", None), dict):
+        return tuple(of_pydantic)
+    return None
 
 
 def related_id(field: ModelField, value: Any, number: int) -> Any:

@@ -14,7 +14,7 @@ from perfkit.bulk.conflict import Conflict
 from perfkit.bulk.foreign_keys import own_check
 from perfkit.bulk.outcomes import Outcome, UpsertedRow
 from perfkit.bulk.parameter_upserter import ParameterUpserter
-from perfkit.bulk.plan import compile_plan, require_own_table
+from perfkit.bulk.plan import plan_for, require_own_table
 from perfkit.bulk.queryset_upserter import QuerySetUpserter
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statement_upserter import StatementUpserter
@@ -52,9 +52,10 @@ class UpsertResult:
 
 def bulk_upsert(
     model: type[models.Model],
-    rows: Iterable[Mapping[str, Any] | models.Model],
+    rows: Iterable[Row],
     *,
     conflict_columns: Sequence[str],
+    fields: Sequence[str] | None = None,
     update_columns: Sequence[str] | Mapping[str, Any] | None = None,
     where: models.Q | None = None,
     skip_unchanged: bool = False,
@@ -78,6 +79,7 @@ def bulk_upsert(
         model: A model with one table of its own; a proxy stands for its own model.
         rows: As for `bulk_insert`.
         conflict_columns: Names of the fields of one unique constraint, or of the primary key.
+        fields: The names of the fields, where rows are plain tuples.
         update_columns: Names of the fields that change in rows that exist; those that a row gives where not given,
             none for `[]`. Or values by name: expressions may hold `F` (what the table has) and
             `Excluded` (what the row brings), as in `{"visits": F("visits") + Excluded("visits")}`.
@@ -111,7 +113,7 @@ def bulk_upsert(
     """
     started = time.perf_counter()
     require_own_table(model, "bulk_upsert")
-    plan = compile_plan(model)
+    plan = plan_for(model, fields)
     connection = connections[using or router.db_for_write(model)]
     conflict = Conflict(
         plan,
