@@ -11,17 +11,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from perfkit.bulk import bulk_delete, bulk_insert, bulk_update
+    from perfkit.bulk import (
+        abulk_copy_out,
+        abulk_delete,
+        abulk_insert,
+        abulk_update,
+        abulk_upsert,
+        bulk_copy_out,
+        bulk_delete,
+        bulk_insert,
+        bulk_update,
+        bulk_upsert,
+    )
     from perfkit.caching import CachedManager, CachedQuerySet, cached_query, warm, warmer
-    from perfkit.loading import eager
+    from perfkit.loading.eager import eager
 
 __all__ = [
     "CachedManager",
     "CachedQuerySet",
     "__version__",
+    "abulk_copy_out",
+    "abulk_delete",
+    "abulk_insert",
+    "abulk_update",
+    "abulk_upsert",
+    "bulk_copy_out",
     "bulk_delete",
     "bulk_insert",
     "bulk_update",
+    "bulk_upsert",
     "cached_query",
     "eager",
     "warm",
@@ -33,9 +51,16 @@ __version__: Final = "0.1.0"
 _ROOMS: Final = {
     "CachedManager": "perfkit.caching",
     "CachedQuerySet": "perfkit.caching",
+    "abulk_copy_out": "perfkit.bulk",
+    "abulk_delete": "perfkit.bulk",
+    "abulk_insert": "perfkit.bulk",
+    "abulk_update": "perfkit.bulk",
+    "abulk_upsert": "perfkit.bulk",
+    "bulk_copy_out": "perfkit.bulk",
     "bulk_delete": "perfkit.bulk",
     "bulk_insert": "perfkit.bulk",
     "bulk_update": "perfkit.bulk",
+    "bulk_upsert": "perfkit.bulk",
     "cached_query": "perfkit.caching",
     "eager": "perfkit.loading",
     "warm": "perfkit.caching",

@@ -11,7 +11,8 @@ import perfkit
 
 PUBLIC = {
     *("CachedManager", "CachedQuerySet", "__version__"),
-    *("bulk_delete", "bulk_insert", "bulk_update"),
+    *("bulk_copy_out", "bulk_delete", "bulk_insert", "bulk_update", "bulk_upsert"),
+    *("abulk_copy_out", "abulk_delete", "abulk_insert", "abulk_update", "abulk_upsert"),
     *("cached_query", "eager", "warm", "warmer"),
 }
 

@@ -74,6 +74,25 @@ class Clause(NamedTuple):
     parameters: tuple[Any, ...] = ()
 
 
+class AnyConflict:
+    """Whatever unique constraint a row meets, it is left out."""
+
+    key = UniqueKey((), has_equal_nulls=False)
+    has_expressions = False
+
+    def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
+        self.plan = plan
+        self.connection = connection
+
+    def changed(self, given: tuple[int, ...]) -> tuple[int, ...]:  # as of `Conflict`
+        """Nothing changes."""
+        return ()
+
+    def clause(self, changed: tuple[int, ...]) -> Clause:  # as of `Conflict`
+        """Return the ON CONFLICT part of an INSERT."""
+        return Clause("ON CONFLICT DO NOTHING")
+
+
 class Conflict:
     """What happens to a row whose key the table has.
 

@@ -13,11 +13,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from perfkit.bulk.chunks import ChunkLoop, ChunkWriter, OnError, SkippedRow, checked_size
 from perfkit.bulk.copy import CopyWriter
 from perfkit.bulk.foreign_keys import own_check
+from perfkit.bulk.ignoring import ignoring_writer
+from perfkit.bulk.outcomes import Outcome
 from perfkit.bulk.plan import RowPlan, plan_for, require_own_table
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statements import InstanceWriter, ParameterWriter
 from perfkit.bulk.table import has_copy
-from perfkit.errors import UnsupportedModelError
+from perfkit.errors import UnsupportedModelError, UsageError
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,10 @@ class InsertResult:
         seconds: Wall-clock time of the whole call, the reading of the rows included.
         rows_per_second: `rows / seconds`.
         method: `"copy"`, `"insert"`, or `"copy+insert"` where some chunks were not copied; "" for no rows.
+            With `ignore_conflicts` as of an upsert.
         ids: The primary keys in the order of the rows, None for a row that was skipped;
             or None where they were not asked for.
+        ignored: Rows that met a unique constraint, where `ignore_conflicts` is set.
         skipped: Rows that were refused, where `on_error` is `"report"`.
     """
 
@@ -39,6 +43,7 @@ class InsertResult:
     rows_per_second: float
     method: str
     ids: list[Any] | None
+    ignored: int
     skipped: list[SkippedRow]
 
 
@@ -49,6 +54,7 @@ def bulk_insert(
     fields: Sequence[str] | None = None,
     chunk_rows: int | None = None,
     return_ids: bool = False,
+    ignore_conflicts: bool = False,
     on_error: OnError = "raise",
     using: str | None = None,
     progress: Callable[[int], object] | None = None,
@@ -74,6 +80,7 @@ def bulk_insert(
         fields: The names of the fields, where rows are plain tuples.
         chunk_rows: Rows sent at once; PERFKIT["BULK_INSERT_CHUNK_SIZE"] where not given.
         return_ids: Whether the result holds the primary keys; instances get theirs too.
+        ignore_conflicts: Whether rows that meet a unique constraint are left out, and counted.
         on_error: `"raise"`, or `"report"`: bad rows are skipped and told in the result, the others are written,
             chunk by chunk, each in a transaction of its own (in yours, where there is one).
             In a table that refers to itself the rows referred to must come first then.
@@ -103,13 +110,23 @@ def bulk_insert(
         raise UnsupportedModelError(
             plan.label, "bulk_insert(return_ids=True)", "its primary key is composite."
         )
+    if return_ids and ignore_conflicts:
+        raise UsageError(
+            "return_ids and ignore_conflicts exclude each other: bulk_upsert(return_rows=True) tells."
+        )
     connection = connections[using or router.db_for_write(model)]
     loop = ChunkLoop(plan, connection, checked_size(chunk_rows), on_error, progress)
-    total_rows = len(rows) if isinstance(rows, Sized) else 0
-    writer = _writer(plan, connection, return_ids=return_ids, total_rows=total_rows, is_own=loop.is_own)
     ids: list[Any] = []
-    loop.run(rows, writer, take=ids.extend, skip=lambda: ids.append(None))
-    written = loop.rows - len(loop.skipped)
+    total = Outcome()
+    writer: ChunkWriter[Row, Any]
+    if ignore_conflicts:
+        writer = ignoring_writer(plan, connection, chunk_rows=loop.size, is_own=loop.is_own)
+        loop.run(rows, writer, take=total.add_counts)
+    else:
+        total_rows = len(rows) if isinstance(rows, Sized) else 0
+        writer = _writer(plan, connection, return_ids=return_ids, total_rows=total_rows, is_own=loop.is_own)
+        loop.run(rows, writer, take=ids.extend, skip=lambda: ids.append(None))
+    written = loop.rows - len(loop.skipped) - total.untouched
     seconds = time.perf_counter() - started
     return InsertResult(
         rows=written,
@@ -117,6 +134,7 @@ def bulk_insert(
         rows_per_second=written / seconds,
         method="+".join(sorted(writer.methods)),
         ids=ids if return_ids else None,
+        ignored=total.untouched,
         skipped=loop.skipped,
     )
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from django.db import DataError, IntegrityError
 
-from perfkit.bulk.chunks import Single
-from perfkit.bulk.conflict import Clause, Conflict
+from perfkit.bulk.chunks import ChunkWriter, Single
+from perfkit.bulk.conflict import AnyConflict, Clause, Conflict
 from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
 from perfkit.bulk.parts import Part, in_parts
 from perfkit.bulk.plan import Batch
 from perfkit.bulk.prepare import NeedsStatementError, prepared
-from perfkit.bulk.queryset_upserter import QuerySetUpserter, mark_saved, read_pk
+from perfkit.bulk.queryset_upserter import mark_saved, read_pk
 from perfkit.bulk.sequence import keys_of
 from perfkit.bulk.shapes import REFUSED_VALUE, Row
 from perfkit.bulk.statements import Counted, kind_for_driver, unbindable
@@ -30,15 +30,21 @@ class ParameterUpserter(Single):
     Queries: three per chunk and set of filled and of changed columns; two per row where they are returned.
     One before them takes the file's only place for a writer, for a transaction that has read before it writes
     cannot wait for it.
+
+    Args:
+        singly: Writes the rows that this way cannot send.
+        return_rows: Whether the outcome is told row by row.
     """
 
-    def __init__(self, conflict: Conflict, *, return_rows: bool) -> None:
+    def __init__(
+        self, conflict: Conflict | AnyConflict, singly: ChunkWriter[Row, Outcome], *, return_rows: bool
+    ) -> None:
         self.conflict = conflict
         self.plan = conflict.plan
         self.connection = conflict.connection
         self.return_rows = return_rows
         self.methods: set[str] = set()
-        self._singly = QuerySetUpserter(conflict)
+        self._singly = singly
         self._kinds = {column: kind_for_driver(column) for column in self.plan.columns}
         self._is_served = not any(has_placeholder(column.field) for column in self.plan.columns)
         quote = self.connection.ops.quote_name
@@ -99,12 +105,14 @@ class ParameterUpserter(Single):
             wanted = json.dumps(whole, allow_nan=False)
         except (TypeError, ValueError):  # bytes, or what is no number: not in JSON
             return replace(self._told(part), by_number={})
-        before = self._count(wanted)
+        before = self._count(wanted) if self._key else 0
         statement = self._statement(part)
         sent = Counted(row + statement.parameters for row in zip(*part.batch.values, strict=True))
         with self._refusals_told(part.batch, sent), self.connection.cursor() as cursor:
             cursor.executemany(statement.sql, sent)  # type: ignore[arg-type]  # any iterable will do
             written = int(cursor.rowcount)
+        if not self._key:
+            return Outcome(created=written, untouched=len(keys) - written)
         created = self._count(wanted) - before + len(keys) - len(whole)
         return Outcome(created, written - created, len(keys) - written)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perfkit.bulk.conflict import Conflict
+from perfkit.bulk.conflict import AnyConflict, Conflict
 from perfkit.bulk.plan import Batch
 from perfkit.bulk.sequence import divided, repeats
 
@@ -22,7 +22,9 @@ class Part:
     changed: tuple[int, ...]
 
 
-def in_parts(conflict: Conflict, batches: Sequence[Batch], changed: Sequence[tuple[int, ...]]) -> list[Part]:
+def in_parts(
+    conflict: Conflict | AnyConflict, batches: Sequence[Batch], changed: Sequence[tuple[int, ...]]
+) -> list[Part]:
     """Divide the rows of a chunk by what they fill, by what they change, and by equal keys.
 
     Args:

@@ -35,6 +35,21 @@ SHAPES_KEPT: Final = 256
 
 
 @dataclass(frozen=True)
+class UnreadableRow:
+    """Stands for a row that its source could not make out; whoever writes rows refuses it as a RowDataError.
+
+    Attributes:
+        problem: What is wrong, without any value.
+        field: The name of the field, None where it is not one alone.
+        value_summary: The type and size of the value at fault, None where it is not one alone.
+    """
+
+    problem: str
+    field: str | None = None
+    value_summary: str | None = None
+
+
+@dataclass(frozen=True)
 class Batch:
     """Rows that fill the same columns.
 
@@ -231,6 +246,8 @@ class RowPlan:
 
     def _names_in(self, row: object, number: int) -> tuple[str, ...]:
         """Return the names of the fields of an object or a tuple."""
+        if isinstance(row, UnreadableRow):
+            raise RowDataError(number, row.field, row.problem, row.value_summary)
         names = field_names(type(row))  # type: ignore[arg-type]  # classes can be hashed
         if names is None and isinstance(row, tuple):
             names = self._tuple_names

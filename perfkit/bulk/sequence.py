@@ -16,6 +16,8 @@ def keys_of(batch: Batch, columns: Sequence[Column]) -> list[Key]:
     places = {column: place for place, column in enumerate(batch.columns)}
     if any(column not in places for column in columns):
         return [(None, number) for number in batch.numbers]
+    if not columns:
+        return [()] * len(batch.numbers)
     return list(zip(*(batch.values[places[column]] for column in columns), strict=True))
 
 
@@ -28,6 +30,8 @@ def repeats(
         columns: Those of the key; their values are prepared, so that equal ones name one row.
         has_equal_nulls: Whether a key with a NULL may be equal to another.
     """
+    if not columns:
+        return {}
     keys = [pair for batch in batches for pair in zip(batch.numbers, keys_of(batch, columns), strict=True)]
     if len({key for _, key in keys}) == len(keys):
         return {}

@@ -9,7 +9,8 @@ from typing import Any, Final
 from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError, transaction
 
 from perfkit import signals
-from perfkit.bulk.conflict import Clause, Conflict
+from perfkit.bulk.chunks import ChunkWriter
+from perfkit.bulk.conflict import AnyConflict, Clause, Conflict
 from perfkit.bulk.copy_buffer import key_values
 from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.foreign_keys import ForeignKeys
@@ -18,7 +19,7 @@ from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
 from perfkit.bulk.parts import Part, in_parts
 from perfkit.bulk.plan import Batch
 from perfkit.bulk.prepare import NeedsStatementError, prepared
-from perfkit.bulk.queryset_upserter import QuerySetUpserter, mark_saved, read_pk
+from perfkit.bulk.queryset_upserter import mark_saved, read_pk
 from perfkit.bulk.sequence import chosen
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
 from perfkit.bulk.staging import ORDINAL, Source, Stage
@@ -45,6 +46,7 @@ class StatementUpserter:
     two more where they are staged, and another for rows to return.
 
     Args:
+        singly: Writes the rows that this way cannot send.
         chunk_rows: A chunk of fewer is the last.
         return_rows: Whether the outcome is told row by row.
         take_turns: Whether calls on the table that need several statements wait for each other.
@@ -53,7 +55,8 @@ class StatementUpserter:
 
     def __init__(
         self,
-        conflict: Conflict,
+        conflict: Conflict | AnyConflict,
+        singly: ChunkWriter[Row, Outcome],
         *,
         chunk_rows: int,
         return_rows: bool,
@@ -69,7 +72,7 @@ class StatementUpserter:
         self.methods: set[str] = set()
         self.foreign_keys = foreign_keys
         self._has_told = False
-        self._singly = QuerySetUpserter(conflict)
+        self._singly = singly
         self._targets: Mapping[str, CopyTarget] | None = None
         self._stage: Stage | None = None
         self._sequence: str | None = None

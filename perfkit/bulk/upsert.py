@@ -159,11 +159,12 @@ def _upserter(
     if has_copy(connection):
         return StatementUpserter(
             conflict,
+            QuerySetUpserter(conflict),
             chunk_rows=size,
             return_rows=return_rows,
             take_turns=take_turns,
             foreign_keys=None if conflict.has_expressions else own_check(plan, connection, is_own=is_own),
         )
     if connection.vendor == "sqlite":
-        return ParameterUpserter(conflict, return_rows=return_rows)
+        return ParameterUpserter(conflict, QuerySetUpserter(conflict), return_rows=return_rows)
     return QuerySetUpserter(conflict)

@@ -9,6 +9,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models.functions import Now, Upper
 
+from perfkit.bulk import BulkManager
+
 
 class Country(models.Model):
     code = models.CharField(max_length=2, primary_key=True)
@@ -83,6 +85,34 @@ class Slot(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["day"], name="bulk_slot_once", nulls_distinct=False)]
         required_db_features = {"supports_nulls_distinct_unique_constraints"}
+
+
+class Managed(models.Model):
+    """Has the bulk calls on its manager."""
+
+    name = models.CharField(max_length=10, unique=True)
+    count = models.IntegerField(default=0)
+
+    objects = BulkManager()
+
+
+class Filed(models.Model):
+    """What files hold: each kind of value."""
+
+    code = models.CharField(max_length=10, unique=True)
+    note = models.TextField(null=True)
+    number = models.IntegerField(null=True)
+    ratio = models.FloatField(null=True)
+    price = models.DecimalField(max_digits=8, decimal_places=2, null=True)
+    flag = models.BooleanField(null=True)
+    day = models.DateField(null=True)
+    moment = models.DateTimeField(null=True)
+    clock = models.TimeField(null=True)
+    span = models.DurationField(null=True)
+    key = models.UUIDField(null=True)
+    data = models.JSONField(null=True)
+    blob = models.BinaryField(null=True)
+    country = models.ForeignKey(Country, models.CASCADE, null=True)
 
 
 class Priced(models.Model):
