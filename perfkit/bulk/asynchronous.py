@@ -40,14 +40,13 @@ def _twin(
     async def twin(first: Any, rows: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
         is_cancelled = Event()
         source = rows
-        if isinstance(rows, AsyncIterable) and not isinstance(rows, models.QuerySet):
+        if isinstance(rows, models.QuerySet) or hasattr(rows, "write"):
+            pass  # read by the thread, or a file that is written
+        elif isinstance(rows, AsyncIterable):
             source = _from_event_loop(aiter(rows), is_cancelled)
-        elif (
-            isinstance(rows, Iterable)
-            and not isinstance(rows, models.QuerySet)
-            and not hasattr(rows, "write")
-        ):
-            source = rows if hasattr(rows, "__len__") else _until_cancelled(rows, is_cancelled)
+        elif isinstance(rows, Iterable):
+            watched = WatchedSized if isinstance(rows, Sized) else Watched
+            source = watched(rows, is_cancelled)
         try:
             return await sync_to_async(function)(first, source, *args, **kwargs)
         finally:
