@@ -18,7 +18,7 @@ Update = tuple[Any, Mapping[str, Any]] | models.Model
 
 
 class ChangeReader:
-    """Reads the rows of one call into batches whose first column is the primary key, found and not changed.
+    """Reads the rows of one call into batches whose first columns are the primary key, found and not changed.
 
     Args:
         fields: Those that instances change; None where the rows are pairs.
@@ -28,9 +28,8 @@ class ChangeReader:
     """
 
     def __init__(self, plan: RowPlan, fields: Sequence[str] | None) -> None:
-        assert plan.pk is not None  # noqa: S101  # `bulk_update` refuses other models
         self.plan = plan
-        self.pk = plan.pk
+        self.key = plan.pk_columns
         self._clocks = [
             place
             for place, column in enumerate(plan.columns)
@@ -66,8 +65,8 @@ class ChangeReader:
         places = []
         for name in fields:
             place = self.plan.places.get(name)
-            if place is None or self.plan.columns[place] is self.pk:
-                known = [each.field.name for each in self.plan.columns if each is not self.pk]
+            if place is None or self.plan.columns[place] in self.key:
+                known = [each.field.name for each in self.plan.columns if each not in self.key]
                 raise UsageError(
                     f"fields names {name!r}, which bulk_update cannot change in {self.plan.label}."
                     f"{nearest(name, known)}"
@@ -91,8 +90,7 @@ class ChangeReader:
         if not names:
             return []
         places = self._places(names, numbers[0])
-        keys = [key for key, _ in rows]
-        self._require_keys(keys, numbers)
+        keys = self._key_values([key for key, _ in rows], numbers)
         columns = [self.plan.columns[place] for place in places]
         values: list[Values] = list(zip(*map(tuple_getter(names), (given for _, given in rows)), strict=True))
         for at, (name, column) in enumerate(zip(names, columns, strict=True)):
@@ -107,7 +105,7 @@ class ChangeReader:
                 column = self.plan.columns[place]
                 columns.append(column)
                 values.append([column.field.pre_save(SimpleNamespace(), add=False) for _ in rows])  # type: ignore[arg-type]
-        return [Batch(numbers, [self.pk, *columns], [keys, *values])]
+        return [Batch(numbers, [*self.key, *columns], [*keys, *values])]
 
     def _pair(self, row: object, number: int) -> tuple[Any, Mapping[str, Any]]:
         if not isinstance(row, tuple | list) or len(row) != 2 or not isinstance(row[1], Mapping):  # noqa: PLR2004  # a pair
@@ -139,7 +137,7 @@ class ChangeReader:
                 )
             hint = nearest(str(name), list(self.plan.places))
             raise RowShapeError(self.plan.label, number, f"has the unknown key {name!r}.{hint}")
-        if self.plan.columns[place] is self.pk:
+        if self.plan.columns[place] in self.key:
             raise RowShapeError(self.plan.label, number, "changes the primary key, by which it is found.")
         return place
 
@@ -150,10 +148,21 @@ class ChangeReader:
                 raise RowShapeError(self.plan.label, number, problem)
             if row._meta.concrete_model is not self.plan.model._meta.concrete_model:
                 raise RowShapeError(self.plan.label, number, f"is a {row._meta.label}.")
-        keys = [row.pk for row in rows]
-        self._require_keys(keys, numbers)
-        return Batch(numbers, [self.pk, *shape.columns], [keys, *shape.read(rows, numbers)])
+        keys = self._key_values([row.pk for row in rows], numbers)
+        return Batch(numbers, [*self.key, *shape.columns], [*keys, *shape.read(rows, numbers)])
 
-    def _require_keys(self, keys: Sequence[Any], numbers: Sequence[int]) -> None:
-        if None in keys:
-            raise RowDataError(numbers[keys.index(None)], self.pk.field.name, "the key is None.")
+    def _key_values(self, keys: Sequence[Any], numbers: Sequence[int]) -> list[Values]:
+        """Return the keys of the rows, one sequence for each part."""
+        parts = len(self.key)
+        if parts == 1:
+            values: list[Values] = [keys]
+        else:
+            for key, number in zip(keys, numbers, strict=True):
+                if not isinstance(key, tuple | list) or len(key) != parts:
+                    problem = f"must have a key of {parts} parts, not {summary(key)}."
+                    raise RowShapeError(self.plan.label, number, problem)
+            values = list(zip(*keys, strict=True))
+        for column, part in zip(self.key, values, strict=True):
+            if None in part:
+                raise RowDataError(numbers[part.index(None)], column.field.name, "the key is None.")
+        return values

@@ -307,6 +307,8 @@ def _key_named(plan: RowPlan, connection: BaseDatabaseWrapper, names: Sequence[s
     """
     if isinstance(names, str) or not names:
         raise UsageError("conflict_columns must be a list of names, as in conflict_columns=['code'].")
+    if list(names) == ["pk"]:
+        names = [column.field.name for column in plan.pk_columns]
     unknown = [name for name in names if plan.places.get(name) is None]
     keys = {
         frozenset(column.field.name for column in key.columns): key for key in unique_keys(plan, connection)

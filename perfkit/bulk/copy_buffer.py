@@ -47,8 +47,9 @@ class CopyBuffer:
     """
 
     def __init__(self, cursor: Cursor[Any], columns: Sequence[Column], oids: Sequence[int]) -> None:
-        from psycopg import Copy
+        from psycopg import Copy, DataError
 
+        self._driver_error = DataError
         self.columns = tuple(columns)
         self.rows = 0
         self.keys: dict[str, set[Any]] = {each.name: set() for each in columns if each.field.is_relation}
@@ -75,7 +76,7 @@ class CopyBuffer:
                 self.keys[column.name].update(values)
         try:
             deque(map(self._copy.write_row, zip(*batch.values, strict=True)), maxlen=0)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, self._driver_error) as error:
             raise self._unsendable(batch, error) from None
         self._numbers.append(batch.numbers)
         self.rows += len(batch.numbers)
@@ -111,7 +112,7 @@ class CopyBuffer:
                 try:
                     if value is not None:
                         dumper(type(value), self._cursor.connection).dump(value)
-                except (ValueError, TypeError, OverflowError):
+                except (ValueError, TypeError, OverflowError, self._driver_error):
                     problem = f"{summary(value)} cannot be sent ({type(error).__name__})."
                     return RowDataError(number, column.field.name, problem, summary(value))
         return RowDataError(None, None, f"a value cannot be sent ({type(error).__name__}).")

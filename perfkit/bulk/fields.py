@@ -49,6 +49,11 @@ FAMILIES: Final = {
 }
 """Django's fields by what they store."""
 
+CASTING_MODULES: Final = frozenset(
+    {"django.contrib.postgres.fields.array", "django.contrib.postgres.fields.ranges"}
+)
+"""Where placeholders are no more than a cast to the column's own type."""
+
 CLOCKS: Final = (models.DateField.pre_save, models.DateTimeField.pre_save, models.TimeField.pre_save)
 
 
@@ -79,7 +84,8 @@ def is_plain(field: ModelField) -> bool:
 def has_placeholder(field: ModelField) -> bool:
     """Tell whether `field` wraps its value in SQL of its own, which neither COPY nor a plain INSERT can do."""
     placeholder = getattr(field, "get_placeholder_sql", None) or getattr(field, "get_placeholder", None)
-    return placeholder is not None and not isinstance(field, models.BinaryField)
+    is_cast = getattr(placeholder, "__module__", "") in CASTING_MODULES
+    return placeholder is not None and not is_cast and not isinstance(field, models.BinaryField)
 
 
 def has_clock(field: ModelField) -> bool:

@@ -199,6 +199,44 @@ class JSONKind(Kind):
         return value
 
 
+class ArrayKind(Kind):
+    """A list, or lists within it, of values that fit `element`."""
+
+    family = "array"
+
+    def __init__(self, element: Kind) -> None:
+        self.element = element
+
+    def mold(self, value: Any) -> list[Any]:
+        if not isinstance(value, list | tuple):
+            raise ValueError("is not a list")  # noqa: TRY004
+        return [
+            None
+            if each is None
+            else self.mold(each)
+            if isinstance(each, list | tuple)
+            else self.element.mold(each)
+            for each in value
+        ]
+
+
+class RangeKind(Kind):
+    """A range whose bounds fit `bound`, as psycopg has it."""
+
+    family = "range"
+
+    def __init__(self, bound: Kind) -> None:
+        self.bound = bound
+
+    def mold(self, value: Any) -> Any:
+        if not hasattr(value, "lower_inc") or not hasattr(value, "upper_inc"):
+            raise ValueError("is not a range")
+        bounds = [each for each in (value.lower, value.upper) if each is not None]
+        if not all(type(each) in self.bound.exact for each in bounds) or not self.bound.fits(bounds):
+            raise ValueError("has bounds of another type")
+        return value
+
+
 class AddressKind(Kind):
     """An IPv4 or IPv6 address."""
 

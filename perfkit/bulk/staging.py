@@ -59,27 +59,37 @@ class Stage:
         self._table = f"pg_temp.perfkit_stage_{zlib.crc32(model._meta.db_table.encode()):08x}"
         self._may_stage: bool | None = None
 
-    def prepare(self, rows: int) -> bool:
+    def may_stage(self) -> bool:
+        """Tell whether the role may make temporary tables. Queries: one, at the first time."""
+        if self._may_stage is None:
+            with self._connection.cursor() as cursor:
+                cursor.execute(MAY_STAGE_SQL)
+                self._may_stage = bool(cursor.fetchone()[0])
+        return self._may_stage
+
+    def can_send(self, column: Column) -> bool:
+        """Tell whether a column can be sent: arrays of arrays cannot, so without staging no column of arrays."""
+        target = self._targets.get(column.name)
+        return target is not None and (not target.is_array or self.may_stage())
+
+    def prepare(self, columns: Sequence[Column], rows: int) -> bool:
         """Tell whether so many rows go into the temporary table, and make or empty it.
 
         Queries: one where they do, and another for the right to do so at the first time.
         """
-        if rows < FEWEST_STAGED:
+        has_arrays = any(self._targets[column.name].is_array for column in columns)
+        if (rows < FEWEST_STAGED and not has_arrays) or not self.may_stage():
             return False
         with self._connection.cursor() as cursor:
-            if self._may_stage is None:
-                cursor.execute(MAY_STAGE_SQL)
-                self._may_stage = bool(cursor.fetchone()[0])
-            if self._may_stage:
-                name = self._table.removeprefix("pg_temp.")
-                columns = ", ".join(
-                    f"{self._quote(column)} {target.type_name}" for column, target in self._targets.items()
-                )
-                cursor.execute(
-                    f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns}, {ORDINAL} int4) ON COMMIT DROP; "
-                    f"TRUNCATE {self._table}"
-                )
-        return self._may_stage
+            name = self._table.removeprefix("pg_temp.")
+            declared = ", ".join(
+                f"{self._quote(column)} {target.type_name}" for column, target in self._targets.items()
+            )
+            cursor.execute(
+                f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({declared}, {ORDINAL} int4) ON COMMIT DROP; "
+                f"TRUNCATE {self._table}"
+            )
+        return True
 
     def source(
         self, cursor: Any, columns: Sequence[Column], values: Sequence[Values], *, is_staged: bool

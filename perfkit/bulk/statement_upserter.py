@@ -163,11 +163,10 @@ class StatementUpserter:
         return replace(batch, columns=[pk, *batch.columns], values=[ids, *batch.values])
 
     def _kind(self, column: Column) -> Kind:
-        assert self._targets is not None  # noqa: S101  # `_parts` has looked
-        target = self._targets.get(column.name)
-        if target is None or has_placeholder(column.field):
+        assert self._targets is not None and self._stage is not None  # noqa: S101, PT018  # `_parts` has looked
+        if has_placeholder(column.field) or not self._stage.can_send(column):
             raise NeedsStatementError
-        return target.kind
+        return self._targets[column.name].kind
 
     def _written(self, part: Part) -> Outcome:
         """Write the rows of a part; where they fail together, in halves, down to the row at fault."""
@@ -189,7 +188,7 @@ class StatementUpserter:
     def _sent(self, part: Part) -> Outcome:
         assert self._stage is not None  # noqa: S101  # `_parts` has looked
         batch = part.batch
-        is_staged = self._stage.prepare(len(batch.numbers))
+        is_staged = self._stage.prepare(batch.columns, len(batch.numbers))
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             source = self._stage.source(cursor, batch.columns, batch.values, is_staged=is_staged)
             if self._created and not self.return_rows:

@@ -24,6 +24,26 @@ PARTITIONED_SQL: Final = "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oi
 SEQUENCE_SQL: Final = "SELECT pg_catalog.pg_get_serial_sequence(%s, %s)"
 
 LARGEST_LOT: Final = 20_000
+ARRAYS: Final = {
+    1000: 16,
+    1001: 17,
+    1016: 20,
+    1005: 21,
+    1007: 23,
+    1009: 25,
+    1022: 701,
+    1041: 869,
+    1015: 1043,
+    1182: 1082,
+    1183: 1083,
+    1185: 1184,
+    1187: 1186,
+    1231: 1700,
+    2951: 2950,
+}
+"""Of array types those of their elements."""
+RANGES: Final = {3904: 23, 3926: 20, 3906: 1700, 3912: 1082, 3910: 1184}
+"""Of range types those of their bounds."""
 VARCHAR_OID: Final = 1043
 VARCHAR_HEADER: Final = 4
 """A varchar's type modifier counts so many bytes more than it has characters."""
@@ -36,6 +56,11 @@ class CopyTarget:
     oid: int
     kind: Kind
     type_name: str
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it cannot be an element of another array, as which columns are sent by `unnest`."""
+        return isinstance(self.kind, kinds.ArrayKind)
 
 
 def has_copy(connection: BaseDatabaseWrapper) -> bool:
@@ -115,6 +140,14 @@ def is_partitioned(connection: BaseDatabaseWrapper, model: type[models.Model]) -
 
 
 def _kinds(connection: BaseDatabaseWrapper) -> Mapping[int, Kind]:
+    """Return, by the number of a type, how its values are sent."""
+    single = _single_kinds(connection)
+    arrays = {array: kinds.ArrayKind(single[element]) for array, element in ARRAYS.items()}
+    ranges = {each: kinds.RangeKind(single[bound]) for each, bound in RANGES.items()}
+    return {**single, **arrays, **ranges}
+
+
+def _single_kinds(connection: BaseDatabaseWrapper) -> Mapping[int, Kind]:
     return {
         16: kinds.BooleanKind(),
         17: kinds.BinaryKind(),

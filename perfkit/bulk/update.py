@@ -15,7 +15,6 @@ from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
 from perfkit.bulk.table import has_copy
 from perfkit.bulk.turns import take_turn
 from perfkit.bulk.updaters import Outcome, ParameterUpdater, QuerySetUpdater, StatementUpdater, Updater
-from perfkit.errors import UnsupportedModelError
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def bulk_update(
         progress: Called after each chunk with the number of rows read so far.
 
     Raises:
-        UnsupportedModelError: The model is abstract, uses multi-table inheritance or has a composite key.
+        UnsupportedModelError: The model is abstract or uses multi-table inheritance.
         UsageError: `fields` names none, or what cannot be changed; before any row is read.
         RowShapeError: A row is neither a pair nor an instance, or names what is no field; nothing is written.
         RowDataError: A value does not fit (a `django.db.DataError`); nothing is written.
@@ -92,8 +91,6 @@ def bulk_update(
     started = time.perf_counter()
     require_own_table(model, "bulk_update")
     plan = compile_plan(model)
-    if plan.pk is None:
-        raise UnsupportedModelError(plan.label, "bulk_update", "its primary key is composite.")
     reader = ChangeReader(plan, fields)
     connection = connections[using or router.db_for_write(model)]
     loop = ChunkLoop(plan, connection, checked_size(chunk_rows), on_error, progress)

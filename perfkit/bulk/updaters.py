@@ -16,7 +16,7 @@ from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared
 from perfkit.bulk.refusals import RowDataError
-from perfkit.bulk.sequence import chosen, divided, repeats
+from perfkit.bulk.sequence import chosen, divided, keys_of, repeats
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
 from perfkit.bulk.staging import Stage
 from perfkit.bulk.statements import Counted, kind_for_driver, unbindable
@@ -60,11 +60,13 @@ class QuerySetUpdater:
             RowIntegrityError: A row breaks a constraint.
         """
         self.methods.add("update")
-        rows = [
-            (number, key, dict(zip((column.attname for column in batch.columns[1:]), values, strict=True)))
-            for batch in batches
-            for number, key, *values in zip(batch.numbers, *batch.values, strict=True)
-        ]
+        parts = len(self.plan.pk_columns)
+        rows: list[tuple[int, Any, dict[str, Any]]] = []
+        for batch in batches:
+            names = [column.attname for column in batch.columns[parts:]]
+            for number, *values in zip(batch.numbers, *batch.values, strict=True):
+                key = values[0] if parts == 1 else tuple(values[:parts])
+                rows.append((number, key, dict(zip(names, values[parts:], strict=True))))
         found = {
             key
             for number, key, values in sorted(rows, key=itemgetter(0))
@@ -95,9 +97,8 @@ class PreparingUpdater(ABC):
     """
 
     def __init__(self, plan: RowPlan, connection: BaseDatabaseWrapper) -> None:
-        assert plan.pk is not None  # noqa: S101  # `bulk_update` refuses other models
         self.plan = plan
-        self.pk = plan.pk
+        self.key = plan.pk_columns
         self.connection = connection
         self.methods: set[str] = set()
         self._singly = QuerySetUpdater(plan, connection)
@@ -115,14 +116,14 @@ class PreparingUpdater(ABC):
             outcome = self._singly.write(batches)
             self.methods |= self._singly.methods
             return outcome
-        repeated = repeats(ready, [self.pk])
+        repeated = repeats(ready, self.key)
         if not repeated:
             return sum(len(batch.numbers) for batch in ready), sum(map(self._update, ready))
         found = 0
         for part, is_first in divided(ready, repeated, label=lambda number: number not in repeated):
             rows = self._update(part)
             found += rows if is_first else 0  # later parts find the same rows again
-        return len({key for batch in ready for key in batch.values[0]}), found
+        return len({key for batch in ready for key in keys_of(batch, self.key)}), found
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -165,8 +166,8 @@ class StatementUpdater(PreparingUpdater):
         if self._targets is None:
             self._targets = copy_targets(self.connection, self.plan.model)
             self._stage = Stage(self.connection, self.plan.model, self._targets)
-        target = self._targets.get(column.name)
-        return None if target is None else target.kind
+        assert self._stage is not None  # noqa: S101  # just made
+        return self._targets[column.name].kind if self._stage.can_send(column) else None
 
     def close(self) -> None:
         """Drop what was staged."""
@@ -182,20 +183,21 @@ class StatementUpdater(PreparingUpdater):
     def _sent(self, batch: Batch) -> int:
         assert self._stage is not None  # noqa: S101  # `_kind` has looked
         quote = self.connection.ops.quote_name
-        is_staged = self._stage.prepare(len(batch.numbers))
+        is_staged = self._stage.prepare(batch.columns, len(batch.numbers))
         self.methods.add("staged" if is_staged else "unnest")
-        names = [quote(column.name) for column in batch.columns[1:]]
-        key = quote(self.pk.name)
+        names = [quote(column.name) for column in batch.columns[len(self.key) :]]
+        key = [quote(column.name) for column in self.key]
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             source = self._stage.source(cursor, batch.columns, batch.values, is_staged=is_staged)
             with self._stage.found_by_index(cursor, is_staged=is_staged):
                 cursor.execute(
                     f"UPDATE {quote(self.plan.model._meta.db_table)} AS t "  # noqa: S608  # quoted names
                     f"SET {', '.join(f'{name} = new.{name}' for name in names)} "
-                    f"FROM (SELECT * FROM {source.sql} ORDER BY new.{key}) AS new WHERE t.{key} = new.{key}",
+                    f"FROM (SELECT * FROM {source.sql} ORDER BY {', '.join(key)}) AS new "
+                    f"WHERE {' AND '.join(f't.{name} = new.{name}' for name in key)}",
                     source.parameters,
                 )
-            return int(cursor.rowcount)
+                return int(cursor.rowcount)
 
     def _refusal(self, batch: Batch, error: Exception) -> Exception:
         """Return the error about the row at fault, of no row where they fail only together.
@@ -230,12 +232,13 @@ class ParameterUpdater(PreparingUpdater):
     def _update(self, batch: Batch) -> int:
         self.methods.add("update")
         quote = self.connection.ops.quote_name
-        sets = ", ".join(f"{quote(column.name)} = %s" for column in batch.columns[1:])
+        parts = len(self.key)
+        sets = ", ".join(f"{quote(column.name)} = %s" for column in batch.columns[parts:])
         statement = (
             f"UPDATE {quote(self.plan.model._meta.db_table)} SET {sets} "  # noqa: S608  # quoted names
-            f"WHERE {quote(self.pk.name)} = %s"
+            f"WHERE {' AND '.join(f'{quote(column.name)} = %s' for column in self.key)}"
         )
-        sent = Counted(zip(*batch.values[1:], batch.values[0], strict=True))
+        sent = Counted(zip(*batch.values[parts:], *batch.values[:parts], strict=True))
         try:
             with self.connection.cursor() as cursor:
                 cursor.executemany(statement, sent)  # type: ignore[arg-type]  # any iterable will do

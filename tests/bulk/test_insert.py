@@ -241,7 +241,7 @@ def test_it_refuses_a_reference_to_another_column_as_django_does():
             r"Row 1 \(from 0\) of testapp.Country has the unknown key 'nmae'. Did you mean 'name'",
         ),
         ({"code": "a", "pk": "b"}, "gives 'code' twice"),
-        ("code", "must be a dict or an instance of the model, not a str"),
+        ("code", "must be a dict, an instance, or an object with named fields, not a str"),
         (Node(), r"is a testapp\.Node"),
     ],
 )

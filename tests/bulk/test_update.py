@@ -6,6 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.db import DataError, IntegrityError, connection, models, transaction
@@ -16,7 +17,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perfkit.bulk import RowDataError, RowIntegrityError, bulk_update
+from perfkit.bulk import RowDataError, RowIntegrityError, bulk_update, staging
 from perfkit.errors import RowShapeError, UnsupportedModelError, UsageError
 from tests.bulk.everything import IS_POSTGRESQL, VALUES, stored
 from tests.testapp.bulk import (
@@ -66,9 +67,11 @@ def written(act: Any) -> list[tuple[Any, ...]]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     deadline=None,
 )
-@given(changes=CHANGES, chunk_rows=st.integers(1, 9))
+@given(changes=CHANGES, chunk_rows=st.integers(1, 9), fewest_staged=st.sampled_from([1, 300]))
 @pytest.mark.usefixtures("countries")
-def test_pairs_write_what_update_writes(changes: list[tuple[int, dict[str, Any]]], chunk_rows: int) -> None:
+def test_pairs_write_what_update_writes(
+    changes: list[tuple[int, dict[str, Any]]], chunk_rows: int, fewest_staged: int
+) -> None:
     Everything.objects.all().delete()
     keys = [Everything.objects.create(whole=number).pk for number in range(ROWS)]
     keys.append(keys[-1] + 1)
@@ -80,10 +83,11 @@ def test_pairs_write_what_update_writes(changes: list[tuple[int, dict[str, Any]]
                 Everything.objects.filter(pk=key).update(**values)
 
     expected = written(by_django)
-    result = bulk_update(Everything, iter(pairs), chunk_rows=chunk_rows)
+    with mock.patch.object(staging, "FEWEST_STAGED", fewest_staged):
+        result = bulk_update(Everything, iter(pairs), chunk_rows=chunk_rows)
     assert stored() == expected
     assert result.rows == len(pairs)
-    assert result.method in {"", FAST}
+    assert result.method in {"", FAST, "staged" if IS_POSTGRESQL else FAST}
     if chunk_rows >= len(pairs):
         named = {key for key, values in pairs if values}
         assert (result.updated, result.unmatched) == (len(named - {keys[-1]}), len(named & {keys[-1]}))

@@ -456,7 +456,7 @@ def test_progress_is_told_and_rows_are_read_once() -> None:
 
 
 @pytest.mark.skipif(not IS_POSTGRESQL, reason="SQLite asks for each row, inside the process")
-@pytest.mark.parametrize(("rows", "most"), [(1, 6), (50, 6), (400, 11)])
+@pytest.mark.parametrize(("rows", "most"), [(1, 7), (50, 7), (400, 12)])
 def test_queries_do_not_grow_with_rows(rows: int, most: int) -> None:
     with CaptureQueriesContext(connection) as queries:
         upsert(*({"shop": "A", "sku": number} for number in range(rows)))

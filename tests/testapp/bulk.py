@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField, DateRangeField, DateTimeRangeField, IntegerRangeField
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models.functions import Now, Upper
@@ -113,6 +114,31 @@ class Filed(models.Model):
     data = models.JSONField(null=True)
     blob = models.BinaryField(null=True)
     country = models.ForeignKey(Country, models.CASCADE, null=True)
+
+
+class Listed(models.Model):
+    """Has columns that are no single values."""
+
+    code = models.CharField(max_length=10, unique=True)
+    numbers = ArrayField(models.IntegerField(null=True), null=True)
+    words = ArrayField(models.CharField(max_length=5), null=True)
+    grid = ArrayField(ArrayField(models.SmallIntegerField()), null=True)
+    moments = ArrayField(models.DateTimeField(), null=True)
+    span = IntegerRangeField(null=True)
+    days = DateRangeField(null=True)
+    times = DateTimeRangeField(null=True)
+
+    class Meta:
+        required_db_vendor = "postgresql"
+
+
+class Seat(models.Model):
+    """Its key has two parts."""
+
+    pk = models.CompositePrimaryKey("room", "number")
+    room = models.CharField(max_length=5)
+    number = models.IntegerField()
+    taken_by = models.CharField(max_length=10, default="nobody")
 
 
 class Priced(models.Model):
