@@ -146,7 +146,8 @@ def test_it_looks_once_at_the_referenced_table_instead_of_once_per_row(settings,
         )
 
     bulk_insert(City, cities("PE", "CL"), chunk_rows=LEAST_ROWS, progress=look)
-    assert scans == [(1 if is_by_set else LEAST_ROWS,)]
+    ((count,),) = scans
+    assert count <= 2 if is_by_set else count == LEAST_ROWS  # before 18 one for each distinct value
 
 
 @pytest.mark.parametrize("chunks", [1, 3])

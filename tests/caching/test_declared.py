@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from perfkit.bulk import bulk_insert, bulk_update
+from perfkit.bulk import bulk_insert, bulk_update, bulk_upsert
 from perfkit.caching import CachedManager, observed
 from perfkit.caching.inserts import Insert, insert_of
 from perfkit.caching.queries import prepared_read
@@ -240,6 +240,16 @@ class TestReads:
             ),
             lambda: bulk_insert(Booking, [{"name": "bulk", "zone": "north"}]),
             lambda: bulk_update(Booking, [(Booking.plain.get(name="south 1").pk, {"zone": "north"})]),
+            lambda: bulk_upsert(
+                Booking,
+                [{"id": Booking.plain.get(name="south 1").pk, "zone": "north", "name": "moved"}],
+                conflict_columns=["id"],
+            ),
+            lambda: bulk_upsert(
+                Booking,
+                [{"id": pk, "zone": "north", "name": f"n{pk}"} for pk in range(1, 400)],
+                conflict_columns=["id"],
+            ),
             lambda: Booking.plain.bulk_create(
                 [Booking(pk=Booking.plain.get(name="south 1").pk, name="moved", zone="north")],
                 update_conflicts=True,

@@ -34,7 +34,7 @@ from django.db.models import (
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now, Rank, TruncMonth, Upper
 
-from perfkit.bulk import bulk_insert, bulk_update
+from perfkit.bulk import bulk_insert, bulk_update, bulk_upsert
 from perfkit.caching import CachedManager, CachedQuerySet
 from tests.caching.conftest import Outcome
 from tests.testapp.models import Bundle, Item, ItemNote, Loan, Page, ProxyItem, Shelf, Tower, Volume
@@ -158,6 +158,23 @@ READS: dict[str, Callable[[Callable[[Any], Any]], Any]] = {
     "reverse relation": lambda of: list(of(Shelf).get(name="high").volumes.order_by("id")),
     "many to many": lambda of: list(of(Bundle).get(title="a").items.order_by("id")),
     "many to many, reverse": lambda of: list(of(Item).get(name="one").bundles.all()),
+    "perfkit bulk_update of many": lambda: bulk_update(
+        Item, [(_item().pk + number, {"name": "bulk"}) for number in range(400)]
+    ),
+    "perfkit bulk_upsert": lambda: bulk_upsert(
+        Item, [{"id": item.pk, "name": "up"} for item in Item.plain.all()], conflict_columns=["id"]
+    ),
+    "perfkit bulk_upsert of many": lambda: bulk_upsert(
+        Volume,
+        [
+            {"id": volume, "title": f"t{volume}", "shelf_id": Shelf.plain.get(name="low").pk}
+            for volume in range(1, 601)
+        ],
+        conflict_columns=["id"],
+    ),
+    "perfkit bulk_insert that ignores": lambda: bulk_insert(
+        Item, [{"id": _item().pk, "name": "one"}, {"name": "bulk"}], ignore_conflicts=True
+    ),
     "proxy": lambda of: list(of(ProxyItem).order_by("id")),
     "child table": lambda of: list(of(Tower).filter(height__gte=1).order_by("id")),
     "iterator": lambda of: list(of(Item).order_by("id").iterator()),
@@ -266,6 +283,23 @@ WRITES: dict[str, Callable[[], Any]] = {
     "bulk_insert": lambda: bulk_insert(Item, [{"name": "bulk", "count": n} for n in range(3)]),
     "perfkit bulk_update": lambda: bulk_update(
         Item, [(item.pk, {"name": "bulk"}) for item in Item.plain.all()]
+    ),
+    "perfkit bulk_update of many": lambda: bulk_update(
+        Item, [(_item().pk + number, {"name": "bulk"}) for number in range(400)]
+    ),
+    "perfkit bulk_upsert": lambda: bulk_upsert(
+        Item, [{"id": item.pk, "name": "up"} for item in Item.plain.all()], conflict_columns=["id"]
+    ),
+    "perfkit bulk_upsert of many": lambda: bulk_upsert(
+        Volume,
+        [
+            {"id": volume, "title": f"t{volume}", "shelf_id": Shelf.plain.get(name="low").pk}
+            for volume in range(1, 601)
+        ],
+        conflict_columns=["id"],
+    ),
+    "perfkit bulk_insert that ignores": lambda: bulk_insert(
+        Item, [{"id": _item().pk, "name": "one"}, {"name": "bulk"}], ignore_conflicts=True
     ),
     "proxy": lambda: ProxyItem.objects.filter(name="one").update(name="by proxy"),
     "child": lambda: Tower.objects.update(height=4, bells=5),
