@@ -158,23 +158,6 @@ READS: dict[str, Callable[[Callable[[Any], Any]], Any]] = {
     "reverse relation": lambda of: list(of(Shelf).get(name="high").volumes.order_by("id")),
     "many to many": lambda of: list(of(Bundle).get(title="a").items.order_by("id")),
     "many to many, reverse": lambda of: list(of(Item).get(name="one").bundles.all()),
-    "perfkit bulk_update of many": lambda: bulk_update(
-        Item, [(_item().pk + number, {"name": "bulk"}) for number in range(400)]
-    ),
-    "perfkit bulk_upsert": lambda: bulk_upsert(
-        Item, [{"id": item.pk, "name": "up"} for item in Item.plain.all()], conflict_columns=["id"]
-    ),
-    "perfkit bulk_upsert of many": lambda: bulk_upsert(
-        Volume,
-        [
-            {"id": volume, "title": f"t{volume}", "shelf_id": Shelf.plain.get(name="low").pk}
-            for volume in range(1, 601)
-        ],
-        conflict_columns=["id"],
-    ),
-    "perfkit bulk_insert that ignores": lambda: bulk_insert(
-        Item, [{"id": _item().pk, "name": "one"}, {"name": "bulk"}], ignore_conflicts=True
-    ),
     "proxy": lambda of: list(of(ProxyItem).order_by("id")),
     "child table": lambda of: list(of(Tower).filter(height__gte=1).order_by("id")),
     "iterator": lambda of: list(of(Item).order_by("id").iterator()),
