@@ -18,7 +18,7 @@ README: Final = ROOT / "README.md"
 HOW_TO: Final = ROOT / "docs" / "how-to"
 RESULTS: Final = ROOT / "benchmarks" / "results"
 
-BULK_KINDS: Final = ("all indexes", "two indexes")
+BULK_KINDS: Final = ("all indexes", "two indexes", "no foreign keys")
 CACHING_ENTRANTS: Final = (
     *("plain", "perfkit, in a request", "perfkit, strict", "perfkit, shared only"),
     *("cacheops", "cachalot"),
@@ -62,23 +62,32 @@ def readme(page: str, report: dict[str, Any]) -> str:
 
 
 def bulk(page: str, results: dict[str, Any]) -> str:
-    """Return docs/how-to/bulk.md with the benchmark's table and what checking by set gains."""
-    columns: dict[str, dict[str, list[str]]] = {}
+    """Return docs/how-to/bulk.md with the benchmark's tables and what checking by set gains."""
+    sections: dict[str, list[list[str]]] = {}
     for row in results["table"][1:]:
         if row[0].startswith("["):
-            column = columns[row[0].strip("[]")] = {}
+            rows = sections[row[0].strip("[]")] = []
         else:
-            column[row[0]] = row[1:3]
-    ways = columns[BULK_KINDS[0]]
-    rows = [(way, *(cell for kind in BULK_KINDS for cell in columns[kind][way])) for way in ways]
-    titles = ("way", *(title for kind in BULK_KINDS for title in (f"rows/s, {kind}", "times bulk_create")))
+            rows.append(row)
+    inserts = {kind: {row[0]: row[1:3] for row in sections.pop(kind)} for kind in BULK_KINDS}
+    ways = inserts[BULK_KINDS[0]]
+    titles = ("insert", *(title for kind in BULK_KINDS for title in (f"rows/s, {kind}", "times bulk_create")))
+    tables = [
+        table(titles, [(way, *(cell for kind in BULK_KINDS for cell in inserts[kind][way])) for way in ways])
+    ]
+    for name, rows in sections.items():
+        is_memory = name.startswith("peak")
+        heads = ("few rows", "many rows") if is_memory else ("rows/s", "times Django's")
+        tables.append(table((name, *heads), rows))
+    figures = [(each["name"], measured(each), goal(each)) for each in results["figures"] if each["goal"]]
+    tables += [table(("figure", "measured", "goal"), figures), circumstances(results)]
     gains = {figure["name"]: figure["value"] for figure in results["figures"]}
-    many, few = (gains[f"keys by set / keys per row, {kind}"] for kind in BULK_KINDS)
+    many, few = (gains[f"keys by set / keys per row, {kind}"] for kind in BULK_KINDS[:2])
     sentence = (
         f"In the benchmark below, flights with four foreign keys were written {many:.1f} times as fast "
         f"into the table with all indexes, and {few:.1f} times as fast into the one with two.\n"
     )
-    made = filled(page, "figures", table(titles, rows) + "\n" + circumstances(results))
+    made = filled(page, "figures", "\n".join(tables))
     return filled(made, "foreign keys", sentence)
 
 

@@ -152,15 +152,23 @@ class Options:
     )
     BULK_INSERT_CHUNK_SIZE = Option(
         1000,
-        "Rows that bulk_insert, bulk_update and bulk_delete send at once where the call names no number.",
+        "Rows that bulk_insert and bulk_delete read at once where the call names no number.",
+        unit="rows",
+        least=1,
+        most=1_000_000,
+    )
+    BULK_UPDATE_CHUNK_SIZE = Option(
+        5000,
+        "Rows that bulk_update and bulk_upsert read at once, and write by one statement where they can, "
+        "where the call names no number.",
         unit="rows",
         least=1,
         most=1_000_000,
     )
     BULK_FOREIGN_KEYS_BY_SET = Option(
         True,
-        "Whether bulk_insert, where the database role may silence triggers, checks foreign keys once per distinct "
-        "value instead of once per row, with the same locks.",
+        "Whether bulk_insert and bulk_upsert, where the database role may silence triggers, check foreign keys "
+        "once per distinct value instead of once per row, with the same locks.",
     )
     QUERY_SLOW_THRESHOLD = Option(
         0.1, "A query that takes at least this long is logged as SLOW QUERY.", unit="seconds", least=0.0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, Literal, NamedTuple, Protocol, TypeVar, get_args
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from django.db import DataError, IntegrityError, InternalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,7 +14,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from perfkit.bulk.plan import RowPlan
 from perfkit.bulk.refusals import RowError
 from perfkit.bulk.translate import field_of, refusal
-from perfkit.conf import options
 from perfkit.errors import RowShapeError, UsageError, nearest
 
 T = TypeVar("T")
@@ -58,6 +57,9 @@ class ChunkWriter(Protocol[T, R_co]):
     def write(self, rows: list[T], *, first_row: int) -> R_co:
         """Write one chunk, the first of whose rows has this number."""
 
+    def flush(self) -> None:
+        """Have all rows in the table that were written so far."""
+
     def settle(self) -> None:
         """Wait for what is under way; called where the connection refuses everything."""
 
@@ -70,6 +72,9 @@ class Single:
 
     def begin(self) -> None:
         """Nothing was held."""
+
+    def flush(self) -> None:
+        """They are there."""
 
     def settle(self) -> None:
         """Nothing is under way."""
@@ -88,6 +93,7 @@ class ChunkLoop:
     Args:
         size: Most rows of a chunk.
         progress: Called after each chunk with the number of rows read so far.
+        after_chunk: Called within the transaction with the rows of a chunk, once they are in the table.
 
     Attributes:
         is_own: Whether the call has its transaction for itself; else it is a savepoint of the caller's.
@@ -103,9 +109,11 @@ class ChunkLoop:
     size: int
     on_error: OnError = "raise"
     progress: Callable[[int], object] | None = None
+    after_chunk: Callable[[list[Any]], object] | None = None
     is_own: bool = field(init=False)
     rows: int = 0
     skipped: list[SkippedRow] = field(default_factory=list)
+    _has_hook_failed: bool = False
 
     def __post_init__(self) -> None:
         if self.on_error not in get_args(OnError):
@@ -133,7 +141,7 @@ class ChunkLoop:
                 writer.begin()
                 try:
                     for chunk in chunks(rows, self.size):
-                        take(writer.write(chunk, first_row=self.rows))
+                        take(self._written(writer, chunk, self.rows))
                         self._count(chunk)
                 except InternalError:  # the caller's own query, after rows under way were refused
                     writer.settle()
@@ -149,6 +157,15 @@ class ChunkLoop:
                     take(outcome)
             self._count(chunk)
 
+    def _written(self, writer: ChunkWriter[T, R], rows: list[T], first_row: int) -> R:
+        written = writer.write(rows, first_row=first_row)
+        if self.after_chunk is not None:
+            writer.flush()
+            self._has_hook_failed = True
+            self.after_chunk(rows)
+            self._has_hook_failed = False
+        return written
+
     def _count(self, chunk: list[T]) -> None:
         self.rows += len(chunk)
         if self.progress is not None:
@@ -163,9 +180,11 @@ class ChunkLoop:
         try:
             with self._one_transaction():
                 writer.begin()
-                written = writer.write(rows, first_row=first_row)
+                written = self._written(writer, rows, first_row)
                 writer.close()
         except REFUSALS as error:
+            if self._has_hook_failed:
+                raise
             known = getattr(error, "row_number", None)
             if known is None and len(rows) == 1:
                 known = first_row
@@ -204,13 +223,13 @@ class ChunkLoop:
             yield
 
 
-def checked_size(chunk_rows: int | None) -> int:
-    """Return how many rows are sent at once.
+def checked_size(chunk_rows: int | None, default: int) -> int:
+    """Return how many rows are read at once.
 
     Raises:
         UsageError: It is not positive.
     """
-    size = options.BULK_INSERT_CHUNK_SIZE if chunk_rows is None else chunk_rows
+    size = default if chunk_rows is None else chunk_rows
     if size < 1:
         raise UsageError(f"chunk_rows must be at least 1, not {size}.")
     return size

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit import signals
 from perfkit.bulk.copy_buffer import FIRST_BYTES, MOST_BYTES, CopyBuffer, Sending
+from perfkit.bulk.explain import ROWS
 from perfkit.bulk.fields import family_of, has_placeholder
 from perfkit.bulk.foreign_keys import ForeignKeys
 from perfkit.bulk.plan import Batch, RowPlan
@@ -55,6 +56,7 @@ class CopyWriter:
         self._targets: Mapping[str, CopyTarget] | None = None
         self._total_rows = total_rows
         self._ids: Ids | None = None
+        self._unserved = ""
         self._has_told = False
         self._buffer: CopyBuffer | None = None
         self._enough_bytes = FIRST_BYTES
@@ -81,10 +83,14 @@ class CopyWriter:
             sending.wait()
         self._tell()
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Send what is left, and wait for it."""
         self._flush(is_last=True)
         self.settle()
+
+    def close(self) -> None:
+        """Send what is left, and wait for it."""
+        self.flush()
 
     def write(self, rows: list[Row], *, first_row: int) -> list[Any]:
         """Write one chunk and return its ids in order; without `return_ids` the list is empty.
@@ -112,8 +118,14 @@ class CopyWriter:
         if self.return_ids:
             sequence = own_sequence(self.connection, self.plan.model)
             self._ids = None if sequence is None else Ids(sequence, self._total_rows)
-        is_served = self._can_know_ids() and all(_can_copy(column, targets) for column in self.plan.columns)
-        return targets if is_served else {}
+        if not self._can_know_ids():
+            self._unserved = "the database makes keys that nobody can foretell"
+            return {}
+        for column in self.plan.columns:
+            if not _can_copy(column, targets):
+                self._unserved = f"the column of {column.field.name} is of a type that is not sent in binary"
+                return {}
+        return targets
 
     def _can_know_ids(self) -> bool:
         pk = self.plan.pk
@@ -127,10 +139,10 @@ class CopyWriter:
         self, rows: Sequence[Row], targets: Mapping[str, CopyTarget], first_row: int
     ) -> list[Batch]:
         if not targets:
-            raise NeedsStatementError
+            raise NeedsStatementError(ROWS, self._unserved)
         batches = self.plan.batches(rows, first_row=first_row)
         if not all(batch.columns for batch in batches):
-            raise NeedsStatementError  # nothing but a sequence's next value
+            raise NeedsStatementError(ROWS, "nothing but the next number of a sequence")
         return [
             replace(
                 batch,

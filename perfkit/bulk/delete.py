@@ -12,6 +12,7 @@ from django.db import connections, models, router, transaction
 
 from perfkit.bulk.chunks import checked_size, chunks
 from perfkit.bulk.plan import require_table
+from perfkit.conf import options
 from perfkit.errors import RowShapeError, UsageError
 
 
@@ -73,7 +74,7 @@ def bulk_delete(
         336776
     """
     started = time.perf_counter()
-    size = checked_size(chunk_rows)
+    size = checked_size(chunk_rows, options.BULK_INSERT_CHUNK_SIZE)
     require_table(model, "bulk_delete")
     own = which._db if isinstance(which, models.QuerySet) else None  # type: ignore[attr-defined]  # `db` may be a replica's
     alias = using or own or router.db_for_write(model)

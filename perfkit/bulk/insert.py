@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.chunks import ChunkLoop, ChunkWriter, OnError, SkippedRow, checked_size
 from perfkit.bulk.copy import CopyWriter
+from perfkit.bulk.explain import noting
 from perfkit.bulk.foreign_keys import own_check
 from perfkit.bulk.ignoring import ignoring_writer
 from perfkit.bulk.outcomes import Outcome
@@ -19,6 +20,7 @@ from perfkit.bulk.plan import RowPlan, plan_for, require_own_table
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statements import InstanceWriter, ParameterWriter
 from perfkit.bulk.table import has_copy
+from perfkit.conf import options
 from perfkit.errors import UnsupportedModelError, UsageError
 
 
@@ -36,6 +38,7 @@ class InsertResult:
             or None where they were not asked for.
         ignored: Rows that met a unique constraint, where `ignore_conflicts` is set.
         skipped: Rows that were refused, where `on_error` is `"report"`.
+        slow_columns: Where `explain` is set: why a field's values, or `"(rows)"`, took a slower way.
     """
 
     rows: int
@@ -45,6 +48,7 @@ class InsertResult:
     ids: list[Any] | None
     ignored: int
     skipped: list[SkippedRow]
+    slow_columns: dict[str, str] | None
 
 
 def bulk_insert(
@@ -56,8 +60,10 @@ def bulk_insert(
     return_ids: bool = False,
     ignore_conflicts: bool = False,
     on_error: OnError = "raise",
+    explain: bool = False,
     using: str | None = None,
     progress: Callable[[int], object] | None = None,
+    after_chunk: Callable[[list[Any]], object] | None = None,
 ) -> InsertResult:
     """Insert `rows`, all of them or, where one fails, none, unless `on_error` says otherwise.
 
@@ -78,14 +84,17 @@ def bulk_insert(
             A row may name a foreign key `airline=airline` or `airline_id="UA"`;
             what it leaves out takes its default.
         fields: The names of the fields, where rows are plain tuples.
-        chunk_rows: Rows sent at once; PERFKIT["BULK_INSERT_CHUNK_SIZE"] where not given.
+        chunk_rows: Rows read at once; PERFKIT["BULK_INSERT_CHUNK_SIZE"] where not given.
         return_ids: Whether the result holds the primary keys; instances get theirs too.
         ignore_conflicts: Whether rows that meet a unique constraint are left out, and counted.
         on_error: `"raise"`, or `"report"`: bad rows are skipped and told in the result, the others are written,
             chunk by chunk, each in a transaction of its own (in yours, where there is one).
             In a table that refers to itself the rows referred to must come first then.
+        explain: Whether the result says which columns took a slower way, and why.
         using: The alias of the database; the router's choice where not given.
-        progress: Called after each chunk with the number of rows written so far.
+        progress: Called after each chunk with the number of rows read so far; those before them are sent.
+        after_chunk: Called within the transaction with the rows of each chunk, once they are in the table:
+            what `post_save` would be for one. An error of its own ends the call.
 
     Raises:
         UnsupportedModelError: The model is abstract or uses multi-table inheritance; before any row is read.
@@ -115,17 +124,27 @@ def bulk_insert(
             "return_ids and ignore_conflicts exclude each other: bulk_upsert(return_rows=True) tells."
         )
     connection = connections[using or router.db_for_write(model)]
-    loop = ChunkLoop(plan, connection, checked_size(chunk_rows), on_error, progress)
+    loop = ChunkLoop(
+        plan,
+        connection,
+        checked_size(chunk_rows, options.BULK_INSERT_CHUNK_SIZE),
+        on_error,
+        progress,
+        after_chunk,
+    )
     ids: list[Any] = []
     total = Outcome()
     writer: ChunkWriter[Row, Any]
-    if ignore_conflicts:
-        writer = ignoring_writer(plan, connection, chunk_rows=loop.size, is_own=loop.is_own)
-        loop.run(rows, writer, take=total.add_counts)
-    else:
-        total_rows = len(rows) if isinstance(rows, Sized) else 0
-        writer = _writer(plan, connection, return_ids=return_ids, total_rows=total_rows, is_own=loop.is_own)
-        loop.run(rows, writer, take=ids.extend, skip=lambda: ids.append(None))
+    with noting(is_wanted=explain) as notes:
+        if ignore_conflicts:
+            writer = ignoring_writer(plan, connection, chunk_rows=loop.size, is_own=loop.is_own)
+            loop.run(rows, writer, take=total.add_counts)
+        else:
+            total_rows = len(rows) if isinstance(rows, Sized) else 0
+            writer = _writer(
+                plan, connection, return_ids=return_ids, total_rows=total_rows, is_own=loop.is_own
+            )
+            loop.run(rows, writer, take=ids.extend, skip=lambda: ids.append(None))
     written = loop.rows - len(loop.skipped) - total.untouched
     seconds = time.perf_counter() - started
     return InsertResult(
@@ -136,6 +155,7 @@ def bulk_insert(
         ids=ids if return_ids else None,
         ignored=total.untouched,
         skipped=loop.skipped,
+        slow_columns=notes,
     )
 
 

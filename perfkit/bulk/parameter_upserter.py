@@ -12,6 +12,7 @@ from django.db import DataError, IntegrityError
 
 from perfkit.bulk.chunks import ChunkWriter, Single
 from perfkit.bulk.conflict import AnyConflict, Clause, Conflict
+from perfkit.bulk.explain import ROWS
 from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
 from perfkit.bulk.parts import Part, in_parts
@@ -79,14 +80,16 @@ class ParameterUpserter(Single):
         return outcome
 
     def _parts(self, rows: Sequence[Row], first_row: int) -> list[Part]:
-        if not self._is_served or (self.return_rows and self.plan.pk is None):
-            raise NeedsStatementError
+        if not self._is_served:
+            raise NeedsStatementError(ROWS, "a field wraps its value in SQL of its own")
+        if self.return_rows and self.plan.pk is None:
+            raise NeedsStatementError(ROWS, "keys of several parts are told")
         changed = [
             self.conflict.changed(self.plan.given(row, number)) for number, row in enumerate(rows, first_row)
         ]
         batches = self.plan.batches(rows, first_row=first_row)
         if not all(batch.columns for batch in batches):
-            raise NeedsStatementError
+            raise NeedsStatementError(ROWS, "nothing but the next number of a sequence")
         return in_parts(self.conflict, [self._prepared(batch) for batch in batches], changed)
 
     def _prepared(self, batch: Batch) -> Batch:

@@ -8,13 +8,23 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from perfkit.bulk.explain import note
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.refusals import RowDataError, summary
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
 
 
 class NeedsStatementError(Exception):
-    """Only an INSERT made by Django can write these rows; caught inside this room."""
+    """Only a statement made by Django can write these rows; caught inside this room.
+
+    Args:
+        field: The name of the field that asks for it.
+        reason: Why, for `explain=True`.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        note(field, f"{reason}: Django writes these chunks", is_final=True)
 
 
 def prepared(
@@ -37,6 +47,15 @@ def prepared(
         present = values if type(None) not in types else [value for value in values if value is not None]
         if kind.fits(present):
             return values
+        note(column.field.name, "values that may not fit: Django's field sees each of them")
+    elif not column.is_plain:
+        note(
+            column.field.name,
+            f"{type(column.field).__name__} prepares its values itself: it sees each of them",
+        )
+    elif kind.exact:
+        others = ", ".join(sorted(each.__name__ for each in types - kind.exact - {type(None)}))
+        note(column.field.name, f"values of {others}: Django's field sees each of them")
     return [
         _prepare(column, kind, value, number, connection)
         for number, value in zip(numbers, values, strict=True)
@@ -46,7 +65,7 @@ def prepared(
 def _prepare(column: Column, kind: Kind, value: Any, number: int, connection: BaseDatabaseWrapper) -> Any:
     field = column.field
     if hasattr(value, "resolve_expression"):
-        raise NeedsStatementError
+        raise NeedsStatementError(field.name, "an expression")
     try:
         ready = field.get_db_prep_save(value, connection=connection)
     except REFUSED_VALUE:
@@ -54,12 +73,13 @@ def _prepare(column: Column, kind: Kind, value: Any, number: int, connection: Ba
     if ready is None:
         return None
     if hasattr(ready, "resolve_expression"):
-        raise NeedsStatementError
+        raise NeedsStatementError(field.name, f"{type(field).__name__} makes an expression of a value")
     try:
         return kind.mold(ready)
     except (ValueError, TypeError, ArithmeticError) as error:
         if not column.is_plain:
-            raise NeedsStatementError from error
+            reason = f"{type(field).__name__} prepares what only SQL can take"
+            raise NeedsStatementError(field.name, reason) from error
         raise RowDataError(number, field.name, f"{summary(ready)} {error}.", summary(ready)) from None
 
 

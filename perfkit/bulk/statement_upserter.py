@@ -12,6 +12,7 @@ from perfkit import signals
 from perfkit.bulk.chunks import ChunkWriter
 from perfkit.bulk.conflict import AnyConflict, Clause, Conflict
 from perfkit.bulk.copy_buffer import key_values
+from perfkit.bulk.explain import ROWS
 from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.foreign_keys import ForeignKeys
 from perfkit.bulk.kinds import Kind
@@ -108,6 +109,9 @@ class StatementUpserter:
         mark_saved(self.plan, rows, outcome, using=self.connection.alias)
         return outcome
 
+    def flush(self) -> None:
+        """They are there."""
+
     def settle(self) -> None:
         """Nothing is under way."""
 
@@ -134,7 +138,7 @@ class StatementUpserter:
         if self._targets is None:
             self._targets = self._look_at_table()
         if self.return_rows and self.plan.pk is None:
-            raise NeedsStatementError  # Django tells a composite key
+            raise NeedsStatementError(ROWS, "keys of several parts are told")
         changed = [
             self.conflict.changed(self.plan.given(row, number)) for number, row in enumerate(rows, first_row)
         ]
@@ -143,7 +147,7 @@ class StatementUpserter:
 
     def _prepared(self, batch: Batch) -> Batch:
         if not batch.columns:
-            raise NeedsStatementError
+            raise NeedsStatementError(ROWS, "nothing but the next number of a sequence")
         values = [
             prepared(column, self._kind(column), given, numbers=batch.numbers, connection=self.connection)
             for column, given in zip(batch.columns, batch.values, strict=True)
@@ -153,7 +157,7 @@ class StatementUpserter:
         if not self.return_rows or pk is None or pk in batch.columns:
             return batch
         if self._sequence is None or self._targets is None or pk.name not in self._targets:
-            raise NeedsStatementError  # the database makes a key that nobody can foretell
+            raise NeedsStatementError(pk.field.name, "the database makes keys that nobody can foretell")
         with self.connection.cursor() as cursor:
             cursor.execute(
                 "SELECT nextval(%s::regclass) FROM generate_series(1, %s)",
@@ -165,7 +169,7 @@ class StatementUpserter:
     def _kind(self, column: Column) -> Kind:
         assert self._targets is not None and self._stage is not None  # noqa: S101, PT018  # `_parts` has looked
         if has_placeholder(column.field) or not self._stage.can_send(column):
-            raise NeedsStatementError
+            raise NeedsStatementError(column.field.name, "a column of a type that is not sent by type")
         return self._targets[column.name].kind
 
     def _written(self, part: Part) -> Outcome:

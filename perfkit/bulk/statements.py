@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk import kinds
 from perfkit.bulk.chunks import Single
+from perfkit.bulk.explain import ROWS
 from perfkit.bulk.fields import family_of, has_placeholder
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
@@ -112,10 +113,10 @@ class ParameterWriter(Single):
 
     def _batches(self, rows: Sequence[Row], first_row: int) -> list[Batch]:
         if not self._is_served:
-            raise NeedsStatementError
+            raise NeedsStatementError(ROWS, "a field wraps its value in SQL of its own")
         batches = self.plan.batches(rows, first_row=first_row)
         if not all(batch.columns for batch in batches):
-            raise NeedsStatementError
+            raise NeedsStatementError(ROWS, "nothing but the next number of a sequence")
         return batches
 
     def _prepared(self, batch: Batch) -> Batch:

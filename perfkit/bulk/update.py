@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.changes import ChangeReader, Update
 from perfkit.bulk.chunks import ChunkLoop, OnError, SkippedRow, checked_size
+from perfkit.bulk.explain import noting
 from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
 from perfkit.bulk.table import has_copy
 from perfkit.bulk.turns import take_turn
 from perfkit.bulk.updaters import Outcome, ParameterUpdater, QuerySetUpdater, StatementUpdater, Updater
+from perfkit.conf import options
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class UpdateResult:
         updated: Rows of the table that were found and written; one that several chunks name counts in each.
         unmatched: Keys that the table does not have, counted likewise.
         skipped: Rows that were refused, where `on_error` is `"report"`.
+        slow_columns: Where `explain` is set: why a field's values, or `"(rows)"`, took a slower way.
         seconds: Wall-clock time of the whole call, the reading of the rows included.
         rows_per_second: `rows / seconds`.
         method: `"staged"`, `"unnest"` (few rows at once) or `"update"` (row by row), several of them with `+`
@@ -36,6 +40,7 @@ class UpdateResult:
     updated: int
     unmatched: int
     skipped: list[SkippedRow]
+    slow_columns: dict[str, str] | None
     seconds: float
     rows_per_second: float
     method: str
@@ -47,10 +52,12 @@ def bulk_update(
     *,
     fields: Sequence[str] | None = None,
     on_error: OnError = "raise",
+    explain: bool = False,
     take_turns: bool = True,
     chunk_rows: int | None = None,
     using: str | None = None,
     progress: Callable[[int], object] | None = None,
+    after_chunk: Callable[[list[Any]], object] | None = None,
 ) -> UpdateResult:
     """Give rows new values, all of them or, where one fails, none.
 
@@ -68,9 +75,12 @@ def bulk_update(
         on_error: `"raise"`, or `"report"`: bad rows are skipped and told in the result, as for `bulk_insert`.
         take_turns: Whether calls of more than one chunk wait for each other where they concern one table of
             PostgreSQL, so that none of them can deadlock.
-        chunk_rows: Rows sent at once; PERFKIT["BULK_INSERT_CHUNK_SIZE"] where not given.
+        chunk_rows: Rows read and written at once; PERFKIT["BULK_UPDATE_CHUNK_SIZE"] where not given.
+        explain: Whether the result says which columns took a slower way, and why.
         using: The alias of the database; the router's choice where not given.
         progress: Called after each chunk with the number of rows read so far.
+        after_chunk: Called within the transaction with the rows of each chunk, once they are in the table:
+            what `post_save` would be for one. An error of its own ends the call.
 
     Raises:
         UnsupportedModelError: The model is abstract or uses multi-table inheritance.
@@ -93,11 +103,19 @@ def bulk_update(
     plan = compile_plan(model)
     reader = ChangeReader(plan, fields)
     connection = connections[using or router.db_for_write(model)]
-    loop = ChunkLoop(plan, connection, checked_size(chunk_rows), on_error, progress)
+    loop = ChunkLoop(
+        plan,
+        connection,
+        checked_size(chunk_rows, options.BULK_UPDATE_CHUNK_SIZE),
+        on_error,
+        progress,
+        after_chunk,
+    )
     updater = _updater(plan, connection)
     turns = loop.size if take_turns and connection.vendor == "postgresql" else None
     outcomes: list[Outcome] = []
-    loop.run(updates, ReadingUpdater(reader, updater, turns), take=outcomes.append)
+    with noting(is_wanted=explain) as notes:
+        loop.run(updates, ReadingUpdater(reader, updater, turns), take=outcomes.append)
     different, updated = (sum(each) for each in zip((0, 0), *outcomes, strict=True))
     seconds = time.perf_counter() - started
     return UpdateResult(
@@ -105,6 +123,7 @@ def bulk_update(
         updated=updated,
         unmatched=different - updated,
         skipped=loop.skipped,
+        slow_columns=notes,
         seconds=seconds,
         rows_per_second=loop.rows / seconds,
         method="+".join(sorted(updater.methods)),
@@ -136,6 +155,9 @@ class ReadingUpdater:
             take_turn(self._updater.connection, self._reader.plan.model)
         batches = self._reader.read(rows, first_row=first_row)
         return self._updater.write(batches) if batches else (0, 0)
+
+    def flush(self) -> None:
+        """They are there."""
 
     def settle(self) -> None:
         """Nothing is under way."""

@@ -138,7 +138,7 @@ class PreparingUpdater(ABC):
     def _prepared(self, column: Column, values: Values, numbers: Sequence[int]) -> Values:
         kind = self._kind(column)
         if kind is None or has_placeholder(column.field):
-            raise NeedsStatementError
+            raise NeedsStatementError(column.field.name, "a column of a type that is not sent by type")
         return prepared(column, kind, values, numbers=numbers, connection=self.connection)
 
     @abstractmethod

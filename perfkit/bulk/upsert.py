@@ -11,6 +11,7 @@ from django.db import connections, models, router
 
 from perfkit.bulk.chunks import ChunkLoop, ChunkWriter, OnError, SkippedRow, checked_size
 from perfkit.bulk.conflict import Conflict
+from perfkit.bulk.explain import noting
 from perfkit.bulk.foreign_keys import own_check
 from perfkit.bulk.outcomes import Outcome, UpsertedRow
 from perfkit.bulk.parameter_upserter import ParameterUpserter
@@ -19,6 +20,7 @@ from perfkit.bulk.queryset_upserter import QuerySetUpserter
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statement_upserter import StatementUpserter
 from perfkit.bulk.table import has_copy
+from perfkit.conf import options
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class UpsertResult:
         updated: Rows that it had, and that were written; one whose key comes twice counts twice.
         untouched: Rows that it had, and that were left alone.
         skipped: Rows that were refused, where `on_error` is `"report"`.
+        slow_columns: Where `explain` is set: why a field's values, or `"(rows)"`, took a slower way.
         seconds: Wall-clock time of the whole call, the reading of the rows included.
         rows_per_second: `rows / seconds`.
         method: `"staged"`, `"unnest"` (few rows at once), `"upsert"` (SQLite) or `"update"` (row by row, by
@@ -44,6 +47,7 @@ class UpsertResult:
     updated: int
     untouched: int
     skipped: list[SkippedRow]
+    slow_columns: dict[str, str] | None
     seconds: float
     rows_per_second: float
     method: str
@@ -61,10 +65,12 @@ def bulk_upsert(
     skip_unchanged: bool = False,
     return_rows: bool = False,
     on_error: OnError = "raise",
+    explain: bool = False,
     take_turns: bool = True,
     chunk_rows: int | None = None,
     using: str | None = None,
     progress: Callable[[int], object] | None = None,
+    after_chunk: Callable[[list[Any]], object] | None = None,
 ) -> UpsertResult:
     """Insert rows, and update those whose key the table has; all of them or, where one fails, none.
 
@@ -89,9 +95,12 @@ def bulk_upsert(
         on_error: `"raise"`, or `"report"`: bad rows are skipped and told in the result, as for `bulk_insert`.
         take_turns: Whether calls that need several statements wait for each other where they concern one table
             of PostgreSQL, so that none of them can deadlock. False lets loads of different keys run side by side.
-        chunk_rows: Rows sent at once; PERFKIT["BULK_INSERT_CHUNK_SIZE"] where not given.
+        chunk_rows: Rows read and written at once; PERFKIT["BULK_UPDATE_CHUNK_SIZE"] where not given.
+        explain: Whether the result says which columns took a slower way, and why.
         using: The alias of the database; the router's choice where not given.
         progress: Called after each chunk with the number of rows read so far.
+        after_chunk: Called within the transaction with the rows of each chunk, once they are in the table:
+            what `post_save` would be for one. An error of its own ends the call.
 
     Raises:
         UnsupportedModelError: The model is abstract or uses multi-table inheritance; before any row is read.
@@ -123,7 +132,14 @@ def bulk_upsert(
         where=where,
         skip_unchanged=skip_unchanged,
     )
-    loop = ChunkLoop(plan, connection, checked_size(chunk_rows), on_error, progress)
+    loop = ChunkLoop(
+        plan,
+        connection,
+        checked_size(chunk_rows, options.BULK_UPDATE_CHUNK_SIZE),
+        on_error,
+        progress,
+        after_chunk,
+    )
     upserter = _upserter(
         conflict, loop.size, return_rows=return_rows, take_turns=take_turns, is_own=loop.is_own
     )
@@ -135,7 +151,8 @@ def bulk_upsert(
         if return_rows:
             returned.extend(row for _, row in sorted(outcome.by_number.items()))
 
-    loop.run(rows, upserter, take=take, skip=lambda: returned.append(None))
+    with noting(is_wanted=explain) as notes:
+        loop.run(rows, upserter, take=take, skip=lambda: returned.append(None))
     seconds = time.perf_counter() - started
     return UpsertResult(
         rows=loop.rows,
@@ -143,6 +160,7 @@ def bulk_upsert(
         updated=total.updated,
         untouched=total.untouched,
         skipped=loop.skipped,
+        slow_columns=notes,
         seconds=seconds,
         rows_per_second=loop.rows / seconds,
         method="+".join(sorted(upserter.methods)),
