@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, get_args
+from typing import Any, Final, Literal, Protocol, TypeVar, get_args
 
 from django.db import DataError, IntegrityError, InternalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -26,7 +26,8 @@ REFUSALS: Final = (RowError, RowShapeError, DataError, IntegrityError)
 """What is wrong with rows; the last two come from COMMIT, where the database checked there."""
 
 
-class SkippedRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SkippedRow:
     """A row that was refused.
 
     Attributes:

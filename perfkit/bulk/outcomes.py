@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 Word = Literal["created", "updated", "untouched"]
 
 
-class UpsertedRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class UpsertedRow:
     """What became of one row.
 
     Attributes:
