@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SECRET_KEY", "only-for-tests")
 from project.settings import *  # noqa: F403  # the environment comes first
 from project.settings import CACHES, DATABASES, INSTALLED_APPS, IS_SQLITE, PERFKIT, REDIS_URL
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.testapp"]
+INSTALLED_APPS = [*INSTALLED_APPS, "django.contrib.postgres", "tests.testapp"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MIGRATION_MODULES = {"testapp": None}
 
