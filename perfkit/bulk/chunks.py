@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Literal, Protocol, TypeVar, get_args
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from django.db import DataError, IntegrityError, InternalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -43,6 +43,12 @@ class SkippedRow:
     value_summary: str | None
 
 
+class Refused(NamedTuple):
+    """Rows that were not written, for some of them are bad."""
+
+    error: Exception
+
+
 class ChunkWriter(Protocol[T, R_co]):
     """Writes the chunks of one call.
 
@@ -64,8 +70,11 @@ class ChunkWriter(Protocol[T, R_co]):
     def settle(self) -> None:
         """Wait for what is under way; called where the connection refuses everything."""
 
+    def abandon(self) -> None:
+        """Let nothing more happen; called before a transaction is rolled back."""
+
     def close(self) -> None:
-        """Leave nothing behind; called before each transaction ends."""
+        """Leave nothing behind; called before a transaction is committed."""
 
 
 class Single:
@@ -78,6 +87,9 @@ class Single:
         """They are there."""
 
     def settle(self) -> None:
+        """Nothing is under way."""
+
+    def abandon(self) -> None:
         """Nothing is under way."""
 
     def close(self) -> None:
@@ -138,8 +150,7 @@ class ChunkLoop:
             skip: Called for a row that was refused, in its turn.
         """
         if self.on_error == "raise":
-            with self._one_transaction():
-                writer.begin()
+            with self._transaction_of(writer):
                 try:
                     for chunk in chunks(rows, self.size):
                         take(self._written(writer, chunk, self.rows))
@@ -147,7 +158,6 @@ class ChunkLoop:
                 except InternalError:  # the caller's own query, after rows under way were refused
                     writer.settle()
                     raise
-                writer.close()
             return
         for chunk in chunks(rows, self.size):
             for outcome in self._in_pieces(chunk, self.rows, writer):
@@ -176,30 +186,45 @@ class ChunkLoop:
         self, rows: list[T], first_row: int, writer: ChunkWriter[T, R]
     ) -> Iterator[R | SkippedRow]:
         """Write the rows but those at fault; yield what became of them, in their order."""
-        if not rows:
-            return
+        waiting: list[tuple[list[T], int] | SkippedRow] = [(rows, first_row)]
+        while waiting:
+            piece = waiting.pop()
+            if isinstance(piece, SkippedRow):
+                yield piece
+                continue
+            outcome = self._tried(*piece, writer)
+            if isinstance(outcome, Refused):
+                waiting += reversed(list(self._smaller(*piece, outcome.error)))
+            else:
+                yield outcome
+
+    def _tried(self, rows: list[T], first_row: int, writer: ChunkWriter[T, R]) -> R | Refused:
         try:
-            with self._one_transaction():
-                writer.begin()
-                written = self._written(writer, rows, first_row)
-                writer.close()
+            with self._transaction_of(writer):
+                return self._written(writer, rows, first_row)
         except REFUSALS as error:
             if self._has_hook_failed:
                 raise
-            known = getattr(error, "row_number", None)
-            if known is None and len(rows) == 1:
-                known = first_row
-            if known is None:
-                half = len(rows) // 2
-                yield from self._in_pieces(rows[:half], first_row, writer)
-                yield from self._in_pieces(rows[half:], first_row + half, writer)
-                return
-            at = known - first_row
-            yield from self._in_pieces(rows[:at], first_row, writer)
-            yield self._skipped(known, error)
-            yield from self._in_pieces(rows[at + 1 :], known + 1, writer)
-        else:
-            yield written
+            return Refused(error)
+
+    def _smaller(
+        self, rows: list[T], first_row: int, error: Exception
+    ) -> Iterator[tuple[list[T], int] | SkippedRow]:
+        """Yield the parts of a piece that was refused: around the row at fault, halves where it is not known."""
+        known = getattr(error, "row_number", None)
+        if len(rows) == 1:
+            known = first_row
+        if known is None or not first_row <= known < first_row + len(rows):
+            half = len(rows) // 2
+            yield rows[:half], first_row
+            yield rows[half:], first_row + half
+            return
+        at = known - first_row
+        if at > 0:
+            yield rows[:at], first_row
+        yield self._skipped(known, error)
+        if at + 1 < len(rows):
+            yield rows[at + 1 :], known + 1
 
     def _skipped(self, number: int, error: Exception) -> SkippedRow:
         if isinstance(error, RowShapeError):
@@ -208,6 +233,18 @@ class ChunkLoop:
             assert isinstance(error, DataError | IntegrityError)  # noqa: S101  # see REFUSALS
             error = refusal(error, number, field_of(error, self.plan.model))
         return SkippedRow(number, error.field, error.problem, error.value_summary)
+
+    @contextmanager
+    def _transaction_of(self, writer: ChunkWriter[T, R]) -> Iterator[None]:
+        """Open a transaction for what the writer does within the block; nothing of it goes on after a rollback."""
+        with self._one_transaction():
+            writer.begin()
+            try:
+                yield
+                writer.close()
+            except BaseException:
+                writer.abandon()
+                raise
 
     @contextmanager
     def _one_transaction(self) -> Iterator[None]:

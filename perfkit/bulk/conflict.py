@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.core.exceptions import FieldDoesNotExist, FieldError
+from django.core.exceptions import EmptyResultSet, FieldDoesNotExist, FieldError, FullResultSet
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Case, Expression, Value, When
@@ -14,7 +14,8 @@ from django.db.models.lookups import IsNull
 from django.db.models.sql import Query
 
 from perfkit.bulk.plan import RowPlan
-from perfkit.bulk.shapes import Column
+from perfkit.bulk.refusals import RowDataError
+from perfkit.bulk.shapes import Column, related_id
 from perfkit.errors import UsageError, nearest
 
 
@@ -235,14 +236,13 @@ class Conflict:
         where = None
         try:
             if self.where is not None:
-                sql, parameters = compiler.compile(query.build_where(self.where))
-                where = Clause(sql, tuple(parameters))
+                where = _condition(compiler, query.build_where(self.where))
             expressions = {}
             for name, expression in self._expressions.items():
                 place = self.plan.places[name]
                 assert place is not None  # noqa: S101  # `_places_of` refuses it
                 if not hasattr(expression, "resolve_expression"):
-                    expression = Value(expression, output_field=self.plan.columns[place].field)  # noqa: PLW2901
+                    expression = _given(self.plan.columns[place].field, expression)  # noqa: PLW2901
                     self._expressions[name] = expression
                 resolved = expression.resolve_expression(query, allow_joins=False, for_save=True)
                 sql, parameters = compiler.compile(resolved)
@@ -279,6 +279,27 @@ class Conflict:
             sql.append("WHERE " + " AND ".join(each.sql for each in conditions))
             parameters += [value for each in conditions for value in each.parameters]
         return Clause(" ".join(sql), tuple(parameters))
+
+
+def _condition(compiler: Any, where: Any) -> Clause | None:
+    """Return the condition as SQL; None for one that always holds."""
+    try:
+        sql, parameters = compiler.compile(where)
+    except EmptyResultSet:
+        return Clause("1 = 0")
+    except FullResultSet:
+        return None
+    return Clause(sql, tuple(parameters)) if sql else None
+
+
+def _given(field: models.Field[Any, Any], value: Any) -> Any:
+    """Return the expression of a plain value of `update_columns`: of a relation an instance too."""
+    if isinstance(value, models.Model) and isinstance(field, models.ForeignKey):
+        try:
+            value = related_id(field, value, 0)
+        except RowDataError as error:
+            raise UsageError(f"update_columns: {field.name!r} {error.problem}") from None
+    return _as_expression(value, field)
 
 
 def _as_expression(value: Any, field: models.Field[Any, Any]) -> Any:

@@ -83,6 +83,13 @@ class CopyWriter:
             sending.wait()
         self._tell()
 
+    def abandon(self) -> None:
+        """Let no row be sent any more: all is rolled back."""
+        self._buffer = None
+        if self._sending is not None:
+            self._sending.abandon()
+            self._sending = None
+
     def flush(self) -> None:
         """Send what is left, and wait for it."""
         self._flush(is_last=True)
@@ -191,7 +198,8 @@ class CopyWriter:
             if is_silent or is_last:
                 buffer.send(cursor, statement)
             else:
-                self._sending = Sending(buffer, cursor.cursor, statement)
+                self._sending = Sending(buffer, cursor.cursor, statement)  # known before it begins
+                self._sending.start()
         if self._sending is None:
             self._tell()
 

@@ -7,6 +7,7 @@ a callable default or a `pre_save` may query. So rows are encoded first, and sen
 a COPY costs the server as much to begin and end as several hundred rows.
 A thread sends them, while the next rows are read and prepared. psycopg holds the connection's lock from the
 beginning of a COPY to its end, so whatever else uses the connection meanwhile waits for that lock.
+The caller's code does not run again before the COPY has begun: a savepoint of its own would else take the rows in.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import struct
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from perfkit.bulk.plan import Batch
@@ -81,14 +82,19 @@ class CopyBuffer:
         self._numbers.append(batch.numbers)
         self.rows += len(batch.numbers)
 
-    def send(self, cursor: Any, statement: str) -> None:
+    def send(self, cursor: Any, statement: str, *, has_begun: Event | None = None) -> None:
         """Do the COPY.
+
+        Args:
+            has_begun: Set when the connection is this COPY's own.
 
         Raises:
             psycopg.Error: The server refuses the rows.
         """
         self._copy.finish(None)
         with cursor.copy(statement) as copy:
+            if has_begun is not None:
+                has_begun.set()
             for part in self._parts.data:
                 copy.write(part)
 
@@ -135,13 +141,23 @@ class Parts:
 
 
 class Sending:
-    """A COPY that a thread does meanwhile. See Note [One COPY for many chunks]."""
+    """A COPY that a thread does meanwhile. See Note [One COPY for many chunks].
+
+    It begins with `start`; whoever holds it calls `wait`, or `abandon` before anything is rolled back.
+    """
 
     def __init__(self, buffer: CopyBuffer, cursor: Any, statement: str) -> None:
         self.buffer = buffer
         self._error: BaseException | None = None
+        self._may_begin, self._has_begun, self._is_done = Event(), Event(), Event()
+        self._is_abandoned = False
         self._thread = Thread(target=self._send, args=(cursor, statement), name="perfkit-copy", daemon=True)
+
+    def start(self) -> None:
+        """Let the thread begin, and return once the connection is its own, or nothing can be sent."""
         self._thread.start()
+        self._may_begin.set()
+        self._has_begun.wait()
 
     def wait(self) -> None:
         """Return once it is done.
@@ -149,15 +165,28 @@ class Sending:
         Raises:
             psycopg.Error: The server refused the rows.
         """
-        self._thread.join()
+        self._is_done.wait()
         if self._error is not None:
             raise self._error
 
+    def abandon(self) -> None:
+        """Return once it is done, or will never begin; its outcome is of no account, for all is rolled back."""
+        self._is_abandoned = True
+        may_have_begun = self._may_begin.is_set()
+        self._may_begin.set()
+        if may_have_begun:
+            self._is_done.wait()
+
     def _send(self, cursor: Any, statement: str) -> None:
+        self._may_begin.wait()
         try:
-            self.buffer.send(cursor, statement)
+            if not self._is_abandoned:
+                self.buffer.send(cursor, statement, has_begun=self._has_begun)
         except BaseException as error:  # noqa: BLE001  # raised by `wait`
             self._error = error
+        finally:
+            self._has_begun.set()
+            self._is_done.set()
 
 
 def key_values(batch: Batch) -> Mapping[str, set[Any]]:

@@ -10,6 +10,7 @@ import gzip
 import json
 import lzma
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -30,6 +31,8 @@ OPENERS: Final[Mapping[str, Callable[[IO[bytes]], Any]]] = {
 """By a file's last suffix."""
 FORMATS: Final[Mapping[str, str]] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 """By the suffix before that."""
+LARGEST_CELL: Final = 2**30
+"""Characters; as much as PostgreSQL takes."""
 TRUE: Final = frozenset({"t", "true", "1", "yes", "y", "on"})
 FALSE: Final = frozenset({"f", "false", "0", "no", "n", "off"})
 
@@ -69,31 +72,41 @@ def csv_rows(
 
     Raises:
         UsageError: The first line names what is no field, or the same twice; before any row is yielded.
+            Or the file is not CSV from some line on.
     """
-    reader = csv.reader(lines, delimiter=delimiter)
-    named = next(reader, None)
+    csv.field_size_limit(max(csv.field_size_limit(), LARGEST_CELL))
+    source = iter(lines)
+    reader = csv.reader(chain([next(source, "").removeprefix("\ufeff")], source), delimiter=delimiter)
+    named = next(filter(None, _csv_lines(reader)), None)
     if named is None:
         return
-    named[0] = named[0].removeprefix("\ufeff")
     names = [(renamed or {}).get(name, name) for name in named]
     _require_fields(plan, [name for name in names if name not in left_out])
     places = [place for place, name in enumerate(names) if name not in left_out]
     cells = [
         (place, _key(plan, names[place]), _from_text(_field(plan, names[place]), null)) for place in places
     ]
+    for row in _csv_lines(reader):
+        if len(row) == len(names):
+            yield _read(cells, row)
+        elif row:
+            yield UnreadableRow(f"it has {len(row)} cells for {len(names)} columns.")
+
+
+def _csv_lines(reader: Any) -> Iterator[list[str]]:
+    """Yield what the reader reads; after an error nobody knows where the next row begins.
+
+    Raises:
+        UsageError: The file is not CSV.
+    """
     while True:
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield UnreadableRow(f"is not CSV: {error}.")
-            continue
-        if len(row) != len(names):
-            if row:
-                yield UnreadableRow(f"it has {len(row)} cells for {len(names)} columns.")
-            continue
-        yield _read(cells, row)
+            raise UsageError(f"Line {reader.line_num} of the file is not CSV: {error}.") from None
+        yield row
 
 
 def jsonl_rows(lines: Iterable[str], plan: RowPlan) -> Iterator[Row]:

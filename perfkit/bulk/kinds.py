@@ -64,13 +64,14 @@ class IntegerKind(Kind):
 
 
 class TextKind(Kind):
-    """Text, where `length` is a number of at most so many characters."""
+    """Text, where `length` is a number of at most so many characters, spaces at its end aside."""
 
     exact = frozenset({str})
     family = "text"
 
-    def __init__(self, length: int | None = None) -> None:
+    def __init__(self, length: int | None = None, *, cuts_spaces: bool = True) -> None:
         self.length = length
+        self.cuts_spaces = cuts_spaces
 
     def fits(self, values: Iterable[Any]) -> bool:
         return self.length is None or max(map(len, values), default=0) <= self.length
@@ -82,7 +83,7 @@ class TextKind(Kind):
         if self.length is not None and len(text) > self.length:
             if len(text.rstrip(" ")) > self.length:
                 raise ValueError(f"does not fit {self.length} characters")
-            return text[: self.length]  # SQL drops spaces that do not fit
+            return text[: self.length] if self.cuts_spaces else text  # SQL drops spaces that do not fit
         return text
 
 

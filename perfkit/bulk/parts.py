@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from perfkit.bulk.conflict import AnyConflict, Conflict
 from perfkit.bulk.plan import Batch
+from perfkit.bulk.prepare import NeedsStatementError
 from perfkit.bulk.sequence import divided, repeats
 
 
@@ -29,8 +30,14 @@ def in_parts(
 
     Args:
         changed: What each row of the chunk changes.
+
+    Raises:
+        NeedsStatementError: A row leaves a part of its key to a default of the database.
     """
     key = conflict.key
+    for column in key.columns:
+        if column.field.has_db_default() and any(column not in batch.columns for batch in batches):
+            raise NeedsStatementError(column.field.name, "its default in the database is part of the key")
     repeated = repeats(batches, key.columns, has_equal_nulls=key.has_equal_nulls)
     if not repeated and len(set(changed)) == 1:
         return [Part(batch, changed[0]) for batch in batches]

@@ -86,6 +86,7 @@ class RowPlan:
             and each.field.related_model._meta.concrete_model is model._meta.concrete_model  # type: ignore[union-attr]
             for each in self.columns
         )
+        self.unique_sets = _unique_sets(self)
         self.needs_instances = any(each.saves_itself for each in self.columns)
         self.instances = InstanceShape(self.columns)
         self._omittable = [place for place, each in enumerate(self.columns) if each.is_omittable]
@@ -328,6 +329,20 @@ def _column(model: type[models.Model], field: models.Field[object, object]) -> C
         has_clock=has_clock(field),
         saves_itself=saves_itself(model, field),
     )
+
+
+def _unique_sets(plan: RowPlan) -> tuple[frozenset[Column], ...]:
+    """Return the columns of each unique constraint, also of those with conditions; of expressions, all columns."""
+    meta = (plan.model._meta.concrete_model or plan.model)._meta
+    by_name = {column.field.name: column for column in plan.columns}
+    named: list[Sequence[str]] = [[column.field.name for column in plan.pk_columns]]
+    named += [[column.field.name] for column in plan.columns if column.field.unique]
+    named += meta.unique_together
+    for constraint in meta.constraints:
+        if isinstance(constraint, models.UniqueConstraint):
+            named.append(constraint.fields or list(by_name))
+    sets = (frozenset(by_name[name] for name in names if name in by_name) for names in named)
+    return tuple(dict.fromkeys(sets))
 
 
 def require_table(model: type[models.Model], function: str) -> None:

@@ -62,7 +62,10 @@ class QuerySetUpserter(Single):
 
     def _upserted(self, instance: models.Model, changed: Sequence[int]) -> UpsertedRow:
         instance._prepare_related_fields_for_save(operation_name="bulk_upsert")  # type: ignore[attr-defined]  # noqa: SLF001  # as bulk_create does
-        key = {column.attname: getattr(instance, column.attname) for column in self.conflict.key.columns}
+        key = {
+            column.attname: _of_database(getattr(instance, column.attname))
+            for column in self.conflict.key.columns
+        }
         may_exist = self.conflict.key.has_equal_nulls or None not in key.values()
         found = self._changed(instance, key, changed) if may_exist else None
         if found is not None:
@@ -119,5 +122,9 @@ def read_pk(plan: RowPlan, connection: BaseDatabaseWrapper, value: Any) -> Any:
 
 def _for_update(column: Column, instance: models.Model) -> Any:
     """Return what `save` would send for a row that exists."""
-    value = column.field.pre_save(instance, add=False)
+    return _of_database(column.field.pre_save(instance, add=False))
+
+
+def _of_database(value: Any) -> Any:
+    """Return a value, of a default of the database what that computes."""
     return value.expression if isinstance(value, DatabaseDefault) else value  # type: ignore[attr-defined]  # missing in the stubs

@@ -116,13 +116,13 @@ class Stage:
         return Source(f"{self._table} AS new", [])
 
     @contextmanager
-    def found_by_index(self, cursor: Any, *, is_staged: bool) -> Iterator[None]:
-        """Have rows of the table looked up one by one within the block, where they are staged.
+    def found_by_index(self, cursor: Any, *, is_wanted: bool) -> Iterator[None]:
+        """Have rows of the table looked up one by one within the block, where that is wanted.
 
         Nobody has counted the rows of a temporary table, and PostgreSQL would rather read the whole table that
-        they are joined with: for each chunk. Looked up, its rows are also locked in the order of the source.
+        they are joined with: for each chunk. Looked up, its rows are also written in the order of the source.
         """
-        if not is_staged:
+        if not is_wanted:
             yield
             return
         driver = cursor.cursor  # nothing that listens to statements need know

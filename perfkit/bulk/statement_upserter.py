@@ -40,8 +40,9 @@ class StatementUpserter:
     """Writes a chunk by `INSERT … SELECT … ON CONFLICT` from what a `Stage` brings (PostgreSQL).
 
     Rows whose keys are equal follow each other in statements of their own.
-    Rows go in the order of their keys, so that two statements of this kind never wait for each other;
-    calls that need several of them take turns.
+    Rows go in the order of their keys, so that two statements of this kind never wait for each other,
+    unless another unique constraint asks for the order in which they came; calls take turns then,
+    and where they need several statements.
 
     Queries: one about the table at the first chunk, then one per chunk, set of filled and set of changed columns;
     two more where they are staged, and another for rows to return.
@@ -101,7 +102,8 @@ class StatementUpserter:
             outcome = self._singly.write(rows, first_row=first_row)
             self.methods |= self._singly.methods
             return outcome
-        if self.take_turns and (len(rows) >= self.chunk_rows or len(parts) > 1):
+        is_ordered_by_key = len(parts) <= 1 and not any(self._keeps_order(part.batch) for part in parts)
+        if self.take_turns and (len(rows) >= self.chunk_rows or (len(rows) > 1 and not is_ordered_by_key)):
             take_turn(self.connection, self.plan.model)
         outcome = Outcome()
         for part in parts:
@@ -113,6 +115,9 @@ class StatementUpserter:
         """They are there."""
 
     def settle(self) -> None:
+        """Nothing is under way."""
+
+    def abandon(self) -> None:
         """Nothing is under way."""
 
     def close(self) -> None:
@@ -144,6 +149,11 @@ class StatementUpserter:
         ]
         batches = [self._prepared(batch) for batch in self.plan.batches(rows, first_row=first_row)]
         return in_parts(self.conflict, batches, changed)
+
+    def _keeps_order(self, batch: Batch) -> bool:
+        """Tell whether rows go as they come, for they may meet each other in another unique constraint too."""
+        key = frozenset(self.conflict.key.columns)
+        return not key or any(each != key and each <= set(batch.columns) for each in self.plan.unique_sets)
 
     def _prepared(self, batch: Batch) -> Batch:
         if not batch.columns:
@@ -233,7 +243,11 @@ class StatementUpserter:
         quote = self.connection.ops.quote_name
         names = [quote(column.name) for column in part.batch.columns]
         key = [quote(column.name) for column in self.conflict.key.columns]
-        order = [f"new.{name}" for name in key if name in names]
+        order = (
+            [f"new.{ORDINAL}"]
+            if self._keeps_order(part.batch)
+            else [f"new.{name}" for name in key if name in names]
+        )
         clause = self.conflict.clause(part.changed)
         return Clause(
             f"INSERT INTO {quote(self.plan.model._meta.db_table)} ({', '.join(names)}) "  # noqa: S608  # quoted names
@@ -266,7 +280,7 @@ class StatementUpserter:
         names = [quote(column.name) for column in self.conflict.key.columns]
         equals = "IS NOT DISTINCT FROM" if self.conflict.key.has_equal_nulls else "="
         assert self._stage is not None  # noqa: S101  # `_parts` has looked
-        with self._stage.found_by_index(cursor, is_staged=is_staged):
+        with self._stage.found_by_index(cursor, is_wanted=is_staged):
             cursor.execute(
                 f"SELECT new.{ORDINAL}, t.{quote(self.plan.pk_columns[0].name)} FROM {source.sql} "  # noqa: S608  # quoted names
                 f"JOIN {quote(self.plan.model._meta.db_table)} AS t "

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from perfkit.bulk import kinds
 from perfkit.bulk.chunks import Single
 from perfkit.bulk.explain import ROWS
-from perfkit.bulk.fields import family_of, has_placeholder
+from perfkit.bulk.fields import family_of, has_placeholder, target_of
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared
@@ -143,6 +143,14 @@ class ParameterWriter(Single):
             raise unbindable(batch, sent.position, error) from None
 
 
+def most_characters(column: Column) -> int | None:
+    """Return how long a text the column takes, where the database has a type for that."""
+    target = target_of(column.field)
+    if isinstance(target, models.TextField) or not column.is_plain or family_of(column.field) != "text":
+        return None
+    return target.max_length
+
+
 def require_lengths(plan: RowPlan, instances: Sequence[models.Model], *, first_row: int) -> None:
     """Refuse text that is longer than its field says, which not every database does.
 
@@ -150,12 +158,12 @@ def require_lengths(plan: RowPlan, instances: Sequence[models.Model], *, first_r
         RowDataError: A text is too long.
     """
     for column in plan.columns:
-        most = column.field.max_length
-        if most is None or not column.is_plain or family_of(column.field) != "text":
+        most = most_characters(column)
+        if most is None:
             continue
         for number, instance in enumerate(instances, first_row):
             value = vars(instance).get(column.attname)
-            if isinstance(value, str) and len(value) > most:
+            if isinstance(value, str) and len(value.rstrip(" ")) > most:
                 problem = f"{summary(value)} does not fit {most} characters."
                 raise RowDataError(number, column.field.name, problem, summary(value))
 
@@ -164,7 +172,7 @@ def kind_for_driver(column: Column) -> Kind:
     """Return how values of a column are sent where the driver binds them one by one."""
     family = family_of(column.field) if column.is_plain else None
     if family == "text":
-        return kinds.TextKind(column.field.max_length)
+        return kinds.TextKind(most_characters(column), cuts_spaces=False)
     return SENT_AS_THEY_ARE.get(family or "", PREPARED_BY_DJANGO)
 
 

@@ -162,6 +162,9 @@ class ReadingUpdater:
     def settle(self) -> None:
         """Nothing is under way."""
 
+    def abandon(self) -> None:
+        """Nothing is under way."""
+
     def close(self) -> None:
         """Drop what was staged."""
         self._updater.close()

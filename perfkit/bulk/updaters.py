@@ -18,7 +18,7 @@ from perfkit.bulk.prepare import NeedsStatementError, prepared
 from perfkit.bulk.refusals import RowDataError
 from perfkit.bulk.sequence import chosen, divided, keys_of, repeats
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
-from perfkit.bulk.staging import Stage
+from perfkit.bulk.staging import ORDINAL, Stage
 from perfkit.bulk.statements import Counted, kind_for_driver, unbindable
 from perfkit.bulk.table import CopyTarget, copy_targets
 from perfkit.bulk.translate import field_of, refusal
@@ -175,10 +175,17 @@ class StatementUpdater(PreparingUpdater):
             self._stage.drop()
 
     def _update(self, batch: Batch) -> int:
+        """Send rows; those that fail together in halves, as if row came after row, down to the row at fault."""
         try:
             return self._sent(batch)
         except REFUSALS as error:
-            raise self._refusal(batch, error) from error
+            count = len(batch.numbers)
+            if count == 1:
+                if isinstance(error, DataError | IntegrityError):
+                    raise refusal(error, batch.numbers[0], field_of(error, self.plan.model)) from error
+                raise unbindable(batch, 0, error) from None
+        halves = range(count // 2), range(count // 2, count)
+        return sum(self._update(chosen(batch, half)) for half in halves)
 
     def _sent(self, batch: Batch) -> int:
         assert self._stage is not None  # noqa: S101  # `_kind` has looked
@@ -189,38 +196,21 @@ class StatementUpdater(PreparingUpdater):
         key = [quote(column.name) for column in self.key]
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             source = self._stage.source(cursor, batch.columns, batch.values, is_staged=is_staged)
-            with self._stage.found_by_index(cursor, is_staged=is_staged):
+            is_ordered = any(
+                columns & set(batch.columns[len(self.key) :]) for columns in self.plan.unique_sets
+            )
+            order = (
+                [ORDINAL] if is_ordered else key
+            )  # of rows that may meet each other in a unique constraint
+            with self._stage.found_by_index(cursor, is_wanted=is_staged or is_ordered):
                 cursor.execute(
                     f"UPDATE {quote(self.plan.model._meta.db_table)} AS t "  # noqa: S608  # quoted names
                     f"SET {', '.join(f'{name} = new.{name}' for name in names)} "
-                    f"FROM (SELECT * FROM {source.sql} ORDER BY {', '.join(key)}) AS new "
+                    f"FROM (SELECT * FROM {source.sql} ORDER BY {', '.join(order)}) AS new "
                     f"WHERE {' AND '.join(f't.{name} = new.{name}' for name in key)}",
                     source.parameters,
                 )
                 return int(cursor.rowcount)
-
-    def _refusal(self, batch: Batch, error: Exception) -> Exception:
-        """Return the error about the row at fault, of no row where they fail only together.
-
-        It is found by halves: each that succeeds stays written, for all is undone in the end.
-        """
-        while (count := len(batch.numbers)) > 1:
-            first = chosen(batch, range(count // 2))
-            is_first = self._failure(first) is not None
-            batch = first if is_first else chosen(batch, range(count // 2, count))
-        found = self._failure(batch)
-        number = None if found is None else batch.numbers[0]
-        cause = error if found is None else found
-        if isinstance(cause, DataError | IntegrityError):
-            return refusal(cause, number, field_of(cause, self.plan.model))
-        return unbindable(batch, 0, cause)
-
-    def _failure(self, batch: Batch) -> Exception | None:
-        try:
-            self._sent(batch)
-        except REFUSALS as error:
-            return error
-        return None
 
 
 class ParameterUpdater(PreparingUpdater):

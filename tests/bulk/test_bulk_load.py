@@ -25,6 +25,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from perfkit.bulk import bulk_copy_out, files
 from project import services
 from tests.bulk.everything import IS_POSTGRESQL
 from tests.testapp.bulk import City, Country, Filed
@@ -287,3 +288,31 @@ def test_it_reads_standard_input_and_shows_its_progress(tmp_path: Path) -> None:
 def _file(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
+
+
+def test_a_cell_may_be_large_and_comes_back(tmp_path: Path) -> None:
+    Filed.objects.create(code="a", note="x" * 300_000 + '"\n,')
+    path = tmp_path / "filed.csv"
+    with path.open("wb") as file:
+        bulk_copy_out(Filed.objects.all(), file, fields=["code", "note"])
+    Filed.objects.all().delete()
+    load(path, model="testapp.Filed")
+    assert Filed.objects.get().note == "x" * 300_000 + '"\n,'
+
+
+def test_a_file_that_is_no_csv_from_some_line_on_ends_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LARGEST_CELL", 0)
+    csv.field_size_limit(131_072)
+    path = _file(tmp_path / "cities.csv", f'{CITIES}"{"x" * 140_000}\nevil,PE,1\n",PE,1\n'.encode())
+    with pytest.raises(CommandError, match="Line 4 of the file is not CSV"):
+        load(path, "--on-error", "skip")
+    assert not City.objects.filter(name="evil").exists()
+
+
+@pytest.mark.parametrize("start", ["\ufeff", "\n", "\r\n\n", '\ufeff"name"'])
+def test_a_file_may_begin_with_a_mark_or_empty_lines(tmp_path: Path, start: str) -> None:
+    text = CITIES.removeprefix("name") if start.endswith('"') else CITIES
+    load(_file(tmp_path / "cities.csv", f"{start}{text}".encode()))
+    assert City.objects.count() == 2

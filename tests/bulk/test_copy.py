@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from perfkit.bulk import RowDataError, RowIntegrityError, bulk_insert, copy
+from perfkit.bulk import RowDataError, RowIntegrityError, bulk_insert, copy, copy_buffer
 from perfkit.signals import rows_written
-from tests.testapp.bulk import City, Country, Everything, Keyed
+from tests.testapp.bulk import City, Country, Everything, Keyed, Subscriber
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -171,3 +173,59 @@ def test_an_error_of_the_generator_undoes_what_is_under_way():
         bulk_insert(City, rows(), chunk_rows=500)
     assert not City.objects.exists()
     assert not [thread for thread in threading.enumerate() if thread.name == "perfkit-copy"]
+
+
+@pytest.mark.usefixtures("a_copy_for_each_chunk")
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+@pytest.mark.parametrize("is_outer", [True, False])
+def test_a_thread_that_is_late_sends_nothing_after_the_rollback(monkeypatch, error, is_outer):
+    send = copy_buffer.CopyBuffer.send
+
+    def late(self, cursor, statement, **events):
+        time.sleep(0.3)
+        send(self, cursor, statement, **events)
+
+    monkeypatch.setattr(copy_buffer.CopyBuffer, "send", late)
+
+    def rows():
+        yield from ({"code": str(number)} for number in range(20))
+        raise error
+
+    with transaction.atomic() if is_outer else nullcontext():
+        with pytest.raises(error):
+            bulk_insert(Subscriber, rows(), chunk_rows=10)
+        Subscriber.objects.create(code="own")
+    assert Subscriber.objects.get().code == "own"
+
+
+def test_a_copy_that_is_abandoned_before_it_begins_never_begins():
+    started = []
+    sending = copy_buffer.Sending(
+        type("Buffer", (), {"send": lambda *_, **__: started.append(True)}), cursor=None, statement=""
+    )
+    sending.abandon()
+    sending.start()
+    sending.wait()
+    assert not started
+
+
+@pytest.mark.usefixtures("a_copy_for_each_chunk")
+def test_savepoints_that_the_generator_rolls_back_take_no_rows_with_them(monkeypatch):
+    send = copy_buffer.CopyBuffer.send
+
+    def late(self, cursor, statement, **events):
+        time.sleep(0.05)
+        send(self, cursor, statement, **events)
+
+    monkeypatch.setattr(copy_buffer.CopyBuffer, "send", late)
+
+    def rows():
+        for number in range(40):
+            with transaction.atomic():
+                Country.objects.create(code=f"{number}")
+                transaction.set_rollback(True)
+            yield {"code": str(number)}
+
+    assert bulk_insert(Subscriber, rows(), chunk_rows=10).rows == 40
+    assert Subscriber.objects.count() == 40
+    assert not Country.objects.exists()

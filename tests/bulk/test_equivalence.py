@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from perfkit.bulk import bulk_insert
 from tests.bulk.everything import IS_POSTGRESQL, VALUES, stored
-from tests.testapp.bulk import Everything
+from tests.testapp.bulk import City, Everything, Subscriber
 
 pytestmark = pytest.mark.django_db
 
@@ -69,3 +69,16 @@ def test_it_gives_naive_datetimes_the_offset_that_postgresql_gives(settings, day
 def test_it_writes_json_with_the_fields_own_encoder():
     bulk_insert(Everything, [{"encoded": {"when": dt.date(2013, 1, 2), "much": Decimal("1.5")}}])
     assert Everything.objects.get().encoded == {"when": "2013-01-02", "much": "1.5"}
+
+
+@pytest.mark.parametrize("return_ids", [False, True])
+def test_lengths_are_those_that_the_database_has_a_type_for(return_ids):
+    """A TextField's max_length is one of forms; spaces at the end do not count."""
+    bulk_insert(Subscriber, [{"note": "longer than five"}], return_ids=return_ids)
+    assert Subscriber.objects.get().note == "longer than five"
+    City.objects.bulk_create([City(name="a" * 20 + "  ", country_id="PE")])
+    expected = City.objects.get().name
+    City.objects.all().delete()
+    bulk_insert(City, [{"name": "a" * 20 + "  ", "country_id": "PE"}], return_ids=return_ids)
+    assert City.objects.get().name == expected
+    City.objects.all().delete()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from perfkit.bulk import SkippedRow, bulk_insert, bulk_update, bulk_upsert
 from perfkit.errors import UsageError
 from tests.bulk.everything import IS_POSTGRESQL
-from tests.testapp.bulk import City, Country, Node
+from tests.testapp.bulk import City, Country, Node, Subscriber
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -214,3 +214,28 @@ def test_by_default_nothing_is_written() -> None:
     with pytest.raises(IntegrityError):
         bulk_insert(City, [{"name": "a", "country_id": "PE"}, {"name": None, "country_id": "PE"}])
     assert not City.objects.exists()
+
+
+@pytest.mark.parametrize("call", ["insert", "upsert", "update"])
+def test_a_chunk_may_have_thousands_of_bad_rows(call: str) -> None:
+    rows: list[Any] = [{"code": "x" * 50 if number % 2 else str(number)} for number in range(3_000)]
+    if call == "insert":
+        result: Any = bulk_insert(Subscriber, rows, chunk_rows=5_000, on_error="report")
+    elif call == "upsert":
+        result = bulk_upsert(Subscriber, rows, conflict_columns=["code"], on_error="report")
+    else:
+        result = bulk_update(Subscriber, enumerate(rows, 1), on_error="report")
+    assert [row.row_number for row in result.skipped] == list(range(1, 3_000, 2))
+    assert Subscriber.objects.count() == (0 if call == "update" else 1_500)
+
+
+def test_an_error_under_way_stays_with_its_own_rows() -> None:
+    Subscriber.objects.create(code="dup")
+    rows: list[dict[str, Any]] = [{"code": f"a{number}", "email": f"{number}"} for number in range(9_000)]
+    rows[6_000]["code"] = "dup"
+    rows[5] = {"id": 10**6, "code": "b", "note": "\ud800"}
+    result = bulk_insert(Subscriber, rows, chunk_rows=9_000, on_error="report", return_ids=True)
+    assert [row.row_number for row in result.skipped] == [5, 6_000]
+    assert result.rows == 8_998
+    assert result.ids is not None
+    assert [number for number, pk in enumerate(result.ids) if pk is None] == [5, 6_000]

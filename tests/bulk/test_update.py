@@ -31,6 +31,7 @@ from tests.testapp.bulk import (
     Node,
     ProxyCity,
     Stamped,
+    Subscriber,
 )
 
 pytestmark = pytest.mark.django_db
@@ -383,3 +384,18 @@ def test_a_foreign_key_that_leads_nowhere_is_refused_with_its_row() -> None:
         assert isinstance(caught.value, RowIntegrityError)
         assert (caught.value.row_number, caught.value.field) == (1, "country")
     assert models.QuerySet(City).filter(country_id="PE").count() == 3
+
+
+@pytest.mark.parametrize("fewest_staged", [1, 300])
+@pytest.mark.parametrize("chunk_rows", [1, 10])
+def test_rows_that_meet_in_a_constraint_go_in_their_order(chunk_rows: int, fewest_staged: int) -> None:
+    first, second = [Subscriber.objects.create(code=code, email=code).pk for code in "ab"]
+    with mock.patch.object(staging, "FEWEST_STAGED", fewest_staged):
+        shifted = [(second, {"email": "c"}), (first, {"email": "b"})]
+        assert bulk_update(Subscriber, shifted, chunk_rows=chunk_rows).updated == 2
+        with pytest.raises(RowIntegrityError) as caught:
+            bulk_update(
+                Subscriber, [(second, {"email": "b"}), (first, {"email": "z"})], chunk_rows=chunk_rows
+            )
+    assert caught.value.row_number == 0
+    assert set(Subscriber.objects.values_list("pk", "email")) == {(first, "b"), (second, "c")}

@@ -38,6 +38,7 @@ from tests.testapp.bulk import (
     Slot,
     Stamped,
     Stock,
+    Subscriber,
 )
 
 pytestmark = pytest.mark.django_db
@@ -549,3 +550,56 @@ def test_keys_may_be_bytes_and_floats(return_rows: bool) -> None:
     assert sorted(Odd.objects.values_list("name", flat=True)) == ["b", "c"]
     if return_rows:
         assert [row.outcome for row in result.returned or [] if row] == ["updated", "created"]
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 10])
+def test_rows_that_meet_in_another_constraint_go_in_their_order(chunk_rows: int) -> None:
+    Subscriber.objects.bulk_create([Subscriber(code="A", email="x"), Subscriber(code="B", email="y")])
+    with pytest.raises(IntegrityError) as caught:
+        bulk_upsert(
+            Subscriber,
+            [{"code": "B", "email": "x"}, {"code": "A", "email": "z"}],
+            conflict_columns=["code"],
+            chunk_rows=chunk_rows,
+        )
+    assert caught.value.row_number == 0
+    rows = [{"code": "B", "email": "z"}, {"code": "A", "email": "y"}]
+    assert bulk_upsert(Subscriber, rows, conflict_columns=["code"], chunk_rows=chunk_rows).updated == 2
+    assert set(Subscriber.objects.values_list("code", "email")) == {("A", "y"), ("B", "z")}
+
+
+@pytest.mark.parametrize("return_rows", [False, True])
+def test_a_key_that_the_database_makes_is_compared_too(return_rows: bool) -> None:
+    there = Subscriber.objects.create(code="x")
+    rows = [{"amount": 1}, {"code": "x", "amount": 2}, {"amount": 3}, {"code": "new"}]
+    result = bulk_upsert(Subscriber, rows, conflict_columns=["code"], return_rows=return_rows)
+    assert (result.created, result.updated) == (1, 3)
+    assert Subscriber.objects.get(code="x").amount == 3
+    if return_rows:
+        assert [row.pk for row in result.returned[:3]] == [there.pk] * 3
+
+
+@pytest.mark.parametrize(
+    ("where", "updated"), [(Q(pk__in=[]), 0), (~Q(pk__in=[]), 1), (Q(), 1), (Q(amount=7) & ~Q(pk__in=[]), 1)]
+)
+@pytest.mark.parametrize("note", ["plain", Upper(Value("a"))])
+def test_conditions_that_are_always_or_never_true(where: Q, updated: int, note: Any) -> None:
+    Stock.objects.create(shop="A", sku=1)
+    assert upsert({"shop": "A", "sku": 1, "note": note}, where=where).updated == updated
+
+
+@pytest.mark.parametrize("note", ["plain", Upper(Value("a"))])
+def test_none_for_a_json_field_is_null(note: Any) -> None:
+    Stock.objects.create(shop="A", sku=1, tags=[1])
+    upsert({"shop": "A", "sku": 1, "note": note}, update_columns={"tags": None})
+    assert Stock.objects.filter(tags__isnull=True).count() == 1
+
+
+def test_a_relation_may_be_set_to_an_instance() -> None:
+    chile = Country.objects.create(code="CL")
+    city = City.objects.create(name="a", country_id=_country())
+    rows = [{"id": city.pk, "name": "a", "country_id": "PE"}]
+    bulk_upsert(City, rows, conflict_columns=["id"], update_columns={"country": chile})
+    assert City.objects.get().country_id == "CL"
+    with pytest.raises(UsageError, match="not saved"):
+        bulk_upsert(City, rows, conflict_columns=["id"], update_columns={"country": Country(code=None)})

@@ -141,6 +141,15 @@ class Seat(models.Model):
     taken_by = models.CharField(max_length=10, default="nobody")
 
 
+class Subscriber(models.Model):
+    """Is one of a kind in two ways, and one of them has a default in the database."""
+
+    code = models.CharField(max_length=10, unique=True, db_default="x")
+    email = models.CharField(max_length=10, unique=True, null=True)
+    note = models.TextField(max_length=5, default="")
+    amount = models.IntegerField(default=0)
+
+
 class Priced(models.Model):
     """Two keys may be equal in the table that are not equal before."""
 
