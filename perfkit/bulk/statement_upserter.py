@@ -153,7 +153,7 @@ class StatementUpserter:
     def _keeps_order(self, batch: Batch) -> bool:
         """Tell whether rows go as they come, for they may meet each other in another unique constraint too."""
         key = frozenset(self.conflict.key.columns)
-        return not key or any(each != key and each <= set(batch.columns) for each in self.plan.unique_sets)
+        return not key or any(each != key and each & set(batch.columns) for each in self.plan.unique_sets)
 
     def _prepared(self, batch: Batch) -> Batch:
         if not batch.columns:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 from typing import Any
 
@@ -85,6 +86,7 @@ ACTIONS: dict[str, Any] = {
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us to ignore it
     connection.settings_dict["NAME"] = sys.argv[2]
     action, count = ACTIONS[sys.argv[3]], int(sys.argv[4])
     say("ready")
