@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from perfkit.bulk.conflict import AnyConflict, Conflict
 from perfkit.bulk.plan import Batch
 from perfkit.bulk.prepare import NeedsStatementError
-from perfkit.bulk.sequence import divided, repeats
+from perfkit.bulk.sequence import divided, in_order, repeats
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,22 @@ def in_parts(
     for column in key.columns:
         if column.field.has_db_default() and any(column not in batch.columns for batch in batches):
             raise NeedsStatementError(column.field.name, "its default in the database is part of the key")
-    repeated = repeats(batches, key.columns, has_equal_nulls=key.has_equal_nulls)
-    if not repeated and len(set(changed)) == 1:
-        return [Part(batch, changed[0]) for batch in batches]
     first_row = min(batch.numbers[0] for batch in batches)
-    parts = divided(batches, repeated, label=lambda number: changed[number - first_row])
+
+    def change_of(number: int) -> tuple[int, ...]:
+        return changed[number - first_row]
+
+    repeated = repeats(batches, key.columns, has_equal_nulls=key.has_equal_nulls)
+    if not repeated and len(set(changed)) == 1 and len(batches) == 1:
+        return [Part(batch, changed[0]) for batch in batches]
+    if any(keeps_order(conflict, batch) for batch in batches):
+        parts = in_order(batches, key.columns, change_of, has_equal_nulls=key.has_equal_nulls)
+    else:
+        parts = divided(batches, repeated, change_of)
     return [Part(batch, change) for batch, change in parts]
+
+
+def keeps_order(conflict: Conflict | AnyConflict, batch: Batch) -> bool:
+    """Tell whether rows go as they come, for they may meet each other in another unique constraint too."""
+    key = frozenset(conflict.key.columns)
+    return not key or any(each != key and each & set(batch.columns) for each in conflict.plan.unique_sets)

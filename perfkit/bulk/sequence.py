@@ -65,6 +65,37 @@ def divided(
     return [(chosen(batches[place], positions), name) for (_, place, name), positions in ordered]
 
 
+def in_order(
+    batches: Sequence[Batch],
+    columns: Sequence[Column],
+    label: Callable[[int], Hashable] = lambda _number: None,
+    *,
+    has_equal_nulls: bool = False,
+) -> list[tuple[Batch, Any]]:
+    """Return parts of `batches` with their labels, as `divided` does, but all rows in their order.
+
+    Args:
+        columns: Those of the key.
+        label: Of a row, by its number.
+    """
+    rows = [
+        (number, place, position, key)
+        for place, batch in enumerate(batches)
+        for position, (number, key) in enumerate(zip(batch.numbers, keys_of(batch, columns), strict=True))
+    ]
+    runs: list[tuple[int, Hashable, list[int]]] = []
+    seen: set[Key] = set()
+    for number, place, position, key in sorted(rows, key=lambda row: row[0]):
+        name = label(number)
+        if not runs or runs[-1][:2] != (place, name) or key in seen:
+            runs.append((place, name, []))
+            seen = set()
+        runs[-1][2].append(position)
+        if has_equal_nulls or None not in key:
+            seen.add(key)
+    return [(chosen(batches[place], positions), name) for place, name, positions in runs]
+
+
 def chosen(batch: Batch, positions: Sequence[int]) -> Batch:
     """Return some rows of a batch."""
     if len(positions) == len(batch.numbers):

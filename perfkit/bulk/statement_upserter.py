@@ -17,7 +17,7 @@ from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.foreign_keys import ForeignKeys
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
-from perfkit.bulk.parts import Part, in_parts
+from perfkit.bulk.parts import Part, in_parts, keeps_order
 from perfkit.bulk.plan import Batch
 from perfkit.bulk.prepare import NeedsStatementError, prepared
 from perfkit.bulk.queryset_upserter import mark_saved, read_pk
@@ -102,7 +102,9 @@ class StatementUpserter:
             outcome = self._singly.write(rows, first_row=first_row)
             self.methods |= self._singly.methods
             return outcome
-        is_ordered_by_key = len(parts) <= 1 and not any(self._keeps_order(part.batch) for part in parts)
+        is_ordered_by_key = len(parts) <= 1 and not any(
+            keeps_order(self.conflict, part.batch) for part in parts
+        )
         if self.take_turns and (len(rows) >= self.chunk_rows or (len(rows) > 1 and not is_ordered_by_key)):
             take_turn(self.connection, self.plan.model)
         outcome = Outcome()
@@ -149,11 +151,6 @@ class StatementUpserter:
         ]
         batches = [self._prepared(batch) for batch in self.plan.batches(rows, first_row=first_row)]
         return in_parts(self.conflict, batches, changed)
-
-    def _keeps_order(self, batch: Batch) -> bool:
-        """Tell whether rows go as they come, for they may meet each other in another unique constraint too."""
-        key = frozenset(self.conflict.key.columns)
-        return not key or any(each != key and each & set(batch.columns) for each in self.plan.unique_sets)
 
     def _prepared(self, batch: Batch) -> Batch:
         if not batch.columns:
@@ -245,7 +242,7 @@ class StatementUpserter:
         key = [quote(column.name) for column in self.conflict.key.columns]
         order = (
             [f"new.{ORDINAL}"]
-            if self._keeps_order(part.batch)
+            if keeps_order(self.conflict, part.batch)
             else [f"new.{name}" for name in key if name in names]
         )
         clause = self.conflict.clause(part.changed)

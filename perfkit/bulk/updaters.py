@@ -16,7 +16,7 @@ from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared
 from perfkit.bulk.refusals import RowDataError
-from perfkit.bulk.sequence import chosen, divided, keys_of, repeats
+from perfkit.bulk.sequence import chosen, divided, in_order, keys_of, repeats
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
 from perfkit.bulk.staging import ORDINAL, Stage
 from perfkit.bulk.statements import Counted, kind_for_driver, unbindable
@@ -117,13 +117,24 @@ class PreparingUpdater(ABC):
             self.methods |= self._singly.methods
             return outcome
         repeated = repeats(ready, self.key)
-        if not repeated:
+        if not repeated and (len(ready) == 1 or not any(map(self._may_meet, ready))):
             return sum(len(batch.numbers) for batch in ready), sum(map(self._update, ready))
+
+        def is_first(number: int) -> bool:
+            return number not in repeated
+
+        may_meet = any(map(self._may_meet, ready))
+        parts = in_order(ready, self.key, is_first) if may_meet else divided(ready, repeated, is_first)
         found = 0
-        for part, is_first in divided(ready, repeated, label=lambda number: number not in repeated):
+        for part, are_first in parts:
             rows = self._update(part)
-            found += rows if is_first else 0  # later parts find the same rows again
+            found += rows if are_first else 0  # later parts find the same rows again
         return len({key for batch in ready for key in keys_of(batch, self.key)}), found
+
+    def _may_meet(self, batch: Batch) -> bool:
+        """Tell whether rows go as they come, for they may meet each other in a unique constraint."""
+        changed = set(batch.columns[len(self.key) :])
+        return any(columns & changed for columns in self.plan.unique_sets)
 
     def close(self) -> None:
         """Leave nothing behind."""

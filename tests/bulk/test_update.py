@@ -399,3 +399,19 @@ def test_rows_that_meet_in_a_constraint_go_in_their_order(chunk_rows: int, fewes
             )
     assert caught.value.row_number == 0
     assert set(Subscriber.objects.values_list("pk", "email")) == {(first, "b"), (second, "c")}
+
+
+@pytest.mark.parametrize("fewest_staged", [1, 300])
+def test_repeated_keys_keep_their_place_among_others(fewest_staged: int) -> None:
+    first, second = [Subscriber.objects.create(code=code, email=code).pk for code in "ab"]
+    rows: list[Any] = [
+        (first, {"email": "x"}),
+        (first, {"email": "y"}),
+        (second, {"email": "x"}),
+        (first, {"email": "z", "amount": 1}),
+        (second, {"email": "y"}),
+    ]
+    with mock.patch.object(staging, "FEWEST_STAGED", fewest_staged):
+        result = bulk_update(Subscriber, rows)
+    assert (result.updated, result.unmatched) == (2, 0)
+    assert set(Subscriber.objects.values_list("pk", "email", "amount")) == {(first, "z", 1), (second, "y", 0)}

@@ -603,3 +603,18 @@ def test_a_relation_may_be_set_to_an_instance() -> None:
     assert City.objects.get().country_id == "CL"
     with pytest.raises(UsageError, match="not saved"):
         bulk_upsert(City, rows, conflict_columns=["id"], update_columns={"country": Country(code=None)})
+
+
+@pytest.mark.parametrize("fewest_staged", [1, 300])
+def test_repeated_keys_keep_their_place_among_others(fewest_staged: int) -> None:
+    rows = [
+        {"code": "A", "email": "x"},
+        {"code": "A", "email": "y"},
+        {"code": "B", "email": "x"},
+        {"code": "A", "email": "z", "amount": 1},
+        {"code": "B", "email": "y"},
+    ]
+    with mock.patch.object(staging, "FEWEST_STAGED", fewest_staged):
+        result = bulk_upsert(Subscriber, rows, conflict_columns=["code"])
+    assert (result.created, result.updated) == (2, 3)
+    assert set(Subscriber.objects.values_list("code", "email", "amount")) == {("A", "z", 1), ("B", "y", 0)}
