@@ -78,7 +78,7 @@ class ChunkWriter(Protocol[T, R_co]):
 
 
 class Single:
-    """What a `ChunkWriter` that holds nothing does between its chunks."""
+    """What a `ChunkWriter` does between its chunks that has nothing under way."""
 
     def begin(self) -> None:
         """Nothing was held."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.db import DataError, IntegrityError, models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.chunks import ChunkWriter, Single
@@ -13,12 +13,10 @@ from perfkit.bulk.foreign_keys import own_check
 from perfkit.bulk.outcomes import Outcome
 from perfkit.bulk.parameter_upserter import ParameterUpserter
 from perfkit.bulk.plan import RowPlan
-from perfkit.bulk.refusals import RowDataError
-from perfkit.bulk.shapes import REFUSED_VALUE, Row
+from perfkit.bulk.shapes import Row
 from perfkit.bulk.statement_upserter import StatementUpserter
-from perfkit.bulk.statements import require_lengths
+from perfkit.bulk.statements import refused_row, require_lengths
 from perfkit.bulk.table import has_copy
-from perfkit.bulk.translate import field_of, refusal
 
 TAKEN_CODES: Final = frozenset({"23505", "23P01"})
 """PostgreSQL's codes of unique and exclusion constraints."""
@@ -71,23 +69,19 @@ class SavepointWriter(Single):
         instances = self.plan.as_instances(rows, first_row=first_row)
         require_lengths(self.plan, instances, first_row=first_row)
         for number, instance in enumerate(instances, first_row):
-            try:
-                with transaction.atomic(using=self._using):
-                    self._rows.bulk_create([instance])
-            except IntegrityError as error:
-                if not is_taken(error):
-                    raise refusal(error, number, field_of(error, self.plan.model)) from error
-                outcome.count("untouched")
-            except DataError as error:
-                raise refusal(error, number, field_of(error, self.plan.model)) from error
-            except REFUSED_VALUE as error:
-                if any(hasattr(value, "resolve_expression") for value in vars(instance).values()):
-                    raise  # Django says which expression it does not take
-                problem = f"a value is refused ({type(error).__name__})."
-                raise RowDataError(number, None, problem) from None
-            else:
-                outcome.count("created")
+            with refused_row(self.plan.model, number, vars(instance).values()):
+                outcome.count("created" if self._is_created(instance) else "untouched")
         return outcome
+
+    def _is_created(self, instance: models.Model) -> bool:
+        try:
+            with transaction.atomic(using=self._using):
+                self._rows.bulk_create([instance])
+        except IntegrityError as error:
+            if not is_taken(error):
+                raise
+            return False
+        return True
 
 
 def is_taken(error: IntegrityError) -> bool:

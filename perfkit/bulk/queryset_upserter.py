@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db import DataError, IntegrityError, models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import DatabaseDefault
 
@@ -14,10 +14,8 @@ from perfkit.bulk.conflict import Conflict
 from perfkit.bulk.fields import target_of
 from perfkit.bulk.outcomes import Outcome, UpsertedRow
 from perfkit.bulk.plan import RowPlan
-from perfkit.bulk.refusals import RowDataError
-from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
-from perfkit.bulk.statements import require_lengths
-from perfkit.bulk.translate import field_of, refusal
+from perfkit.bulk.shapes import Column, Row
+from perfkit.bulk.statements import refused_row, require_lengths
 
 
 class QuerySetUpserter(Single):
@@ -47,16 +45,8 @@ class QuerySetUpserter(Single):
         require_lengths(self.plan, instances, first_row=first_row)
         for number, (row, instance) in enumerate(zip(rows, instances, strict=True), first_row):
             changed = self.conflict.changed(self.plan.given(row, number))
-            try:
-                told = self._upserted(instance, changed)
-            except (DataError, IntegrityError) as error:
-                raise refusal(error, number, field_of(error, self.plan.model)) from error
-            except REFUSED_VALUE as error:
-                if any(hasattr(value, "resolve_expression") for value in vars(instance).values()):
-                    raise  # Django says which expression it does not take
-                problem = f"a value is refused ({type(error).__name__})."
-                raise RowDataError(number, None, problem) from None
-            outcome.tell(number, told)
+            with refused_row(self.plan.model, number, vars(instance).values()):
+                outcome.tell(number, self._upserted(instance, changed))
         mark_saved(self.plan, rows, outcome, using=self._using)
         return outcome
 

@@ -119,8 +119,12 @@ class DictShape:
         return [related_id(field, value, number) for number, value in zip(numbers, values, strict=True)]
 
 
-class ObjectShape(DictShape):
-    """Objects of one class, whose attributes are the fields."""
+class KindShape(DictShape):
+    """Rows of one class that is no mapping.
+
+    Args:
+        kind: The class.
+    """
 
     def __init__(
         self,
@@ -132,33 +136,36 @@ class ObjectShape(DictShape):
     ) -> None:
         super().__init__(columns, places, related=related)
         self.kind = kind
-        names = tuple(places)
-        single = attrgetter(*names) if names else None
-        self.get = (lambda row: (single(row),)) if single and len(names) == 1 else single or (lambda _row: ())
+        self.get = self._getter()
 
     def matches(self, rows: Sequence[Any]) -> bool:
         """Tell whether all `rows` are of the class."""
         return set(map(type, rows)) == {self.kind}
 
+    def _getter(self) -> Callable[[Any], tuple[Any, ...]]:
+        """Return what takes the values of all keys out of a row."""
+        raise NotImplementedError
 
-class TupleShape(DictShape):
+
+class ObjectShape(KindShape):
+    """Objects of one class, whose attributes are the fields."""
+
+    def _getter(self) -> Callable[[Any], tuple[Any, ...]]:
+        if len(self.keys) == 1:
+            single = attrgetter(self.keys[0])
+            return lambda row: (single(row),)
+        return attrgetter(*self.keys) if self.keys else lambda _row: ()
+
+
+class TupleShape(KindShape):
     """Tuples of one class and length, whose values are the fields in their order."""
-
-    def __init__(
-        self,
-        kind: type,
-        columns: Sequence[Column],
-        places: Mapping[str, int | None],
-        *,
-        related: frozenset[str],
-    ) -> None:
-        super().__init__(columns, places, related=related)
-        self.kind = kind
-        self.get = tuple
 
     def matches(self, rows: Sequence[Any]) -> bool:
         """Tell whether all `rows` are of the class and as long as there are fields."""
-        return set(map(type, rows)) == {self.kind} and set(map(len, rows)) == {len(self.keys)}
+        return super().matches(rows) and set(map(len, rows)) == {len(self.keys)}
+
+    def _getter(self) -> Callable[[Any], tuple[Any, ...]]:
+        return tuple
 
 
 class InstanceShape:

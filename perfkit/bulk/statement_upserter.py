@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError, transaction
 
 from perfkit import signals
-from perfkit.bulk.chunks import ChunkWriter
+from perfkit.bulk.chunks import ChunkWriter, Single
 from perfkit.bulk.conflict import AnyConflict, Clause, Conflict
 from perfkit.bulk.copy_buffer import key_values
 from perfkit.bulk.explain import ROWS
@@ -25,7 +25,7 @@ from perfkit.bulk.sequence import chosen
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
 from perfkit.bulk.staging import ORDINAL, Source, Stage
 from perfkit.bulk.statements import unbindable
-from perfkit.bulk.table import CopyTarget, copy_targets, is_partitioned, own_sequence
+from perfkit.bulk.table import CopyTarget, Ids, copy_targets, is_partitioned, own_sequence
 from perfkit.bulk.translate import field_of, refusal
 from perfkit.bulk.turns import take_turn
 
@@ -36,7 +36,7 @@ RETURNS_OLD: Final = 180_000
 """Since 18 RETURNING shows a row as it was."""
 
 
-class StatementUpserter:
+class StatementUpserter(Single):
     """Writes a chunk by `INSERT … SELECT … ON CONFLICT` from what a `Stage` brings (PostgreSQL).
 
     Rows whose keys are equal follow each other in statements of their own.
@@ -77,7 +77,7 @@ class StatementUpserter:
         self._singly = singly
         self._targets: Mapping[str, CopyTarget] | None = None
         self._stage: Stage | None = None
-        self._sequence: str | None = None
+        self._ids: Ids | None = None
         self._created = ""
 
     def begin(self) -> None:
@@ -113,15 +113,6 @@ class StatementUpserter:
         mark_saved(self.plan, rows, outcome, using=self.connection.alias)
         return outcome
 
-    def flush(self) -> None:
-        """They are there."""
-
-    def settle(self) -> None:
-        """Nothing is under way."""
-
-    def abandon(self) -> None:
-        """Nothing is under way."""
-
     def close(self) -> None:
         """Drop what was staged."""
         if self._stage is not None:
@@ -137,7 +128,8 @@ class StatementUpserter:
         elif not is_partitioned(self.connection, self.plan.model):
             self._created = f"{{}} ({table}.xmax = 0)"
         if self.return_rows:
-            self._sequence = own_sequence(self.connection, self.plan.model)
+            sequence = own_sequence(self.connection, self.plan.model)
+            self._ids = None if sequence is None else Ids(sequence, rows=0)
         return targets
 
     def _parts(self, rows: Sequence[Row], first_row: int) -> list[Part]:
@@ -163,14 +155,9 @@ class StatementUpserter:
         pk = self.plan.pk
         if not self.return_rows or pk is None or pk in batch.columns:
             return batch
-        if self._sequence is None or self._targets is None or pk.name not in self._targets:
+        if self._ids is None or self._targets is None or pk.name not in self._targets:
             raise NeedsStatementError(pk.field.name, "the database makes keys that nobody can foretell")
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT nextval(%s::regclass) FROM generate_series(1, %s)",
-                [self._sequence, len(batch.numbers)],
-            )
-            ids = [row[0] for row in cursor.fetchall()]
+        ids = self._ids.take(self.connection, len(batch.numbers))
         return replace(batch, columns=[pk, *batch.columns], values=[ids, *batch.values])
 
     def _kind(self, column: Column) -> Kind:

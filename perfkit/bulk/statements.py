@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from django.db import DataError, IntegrityError, models, transaction
@@ -141,6 +142,27 @@ class ParameterWriter(Single):
             raise refusal(error, number, field_of(error, self.plan.model)) from error
         except REFUSED_VALUE as error:  # a value that the driver cannot bind
             raise unbindable(batch, sent.position, error) from None
+
+
+@contextmanager
+def refused_row(model: type[models.Model], number: int, values: Iterable[Any]) -> Iterator[None]:
+    """Turn what is raised over one row, which Django writes within the block, into the error about it.
+
+    Args:
+        values: What the row holds; where an expression is among them, Django's own error says more.
+
+    Raises:
+        RowDataError: A value does not fit.
+        RowIntegrityError: The row breaks a constraint.
+    """
+    try:
+        yield
+    except (DataError, IntegrityError) as error:
+        raise refusal(error, number, field_of(error, model)) from error
+    except REFUSED_VALUE as error:
+        if any(hasattr(value, "resolve_expression") for value in values):
+            raise
+        raise RowDataError(number, None, f"a value is refused ({type(error).__name__}).") from None
 
 
 def most_characters(column: Column) -> int | None:

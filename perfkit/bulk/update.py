@@ -11,7 +11,7 @@ from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.changes import ChangeReader, Update
-from perfkit.bulk.chunks import ChunkLoop, OnError, SkippedRow, checked_size
+from perfkit.bulk.chunks import ChunkLoop, OnError, Single, SkippedRow, checked_size
 from perfkit.bulk.explain import noting
 from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
 from perfkit.bulk.table import has_copy
@@ -130,7 +130,7 @@ def bulk_update(
     )
 
 
-class ReadingUpdater:
+class ReadingUpdater(Single):
     """Reads the rows of a chunk, and has them written.
 
     Args:
@@ -155,15 +155,6 @@ class ReadingUpdater:
             take_turn(self._updater.connection, self._reader.plan.model)
         batches = self._reader.read(rows, first_row=first_row)
         return self._updater.write(batches) if batches else (0, 0)
-
-    def flush(self) -> None:
-        """They are there."""
-
-    def settle(self) -> None:
-        """Nothing is under way."""
-
-    def abandon(self) -> None:
-        """Nothing is under way."""
 
     def close(self) -> None:
         """Drop what was staged."""

@@ -15,11 +15,10 @@ from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared
-from perfkit.bulk.refusals import RowDataError
 from perfkit.bulk.sequence import chosen, divided, in_order, keys_of, repeats
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
 from perfkit.bulk.staging import ORDINAL, Stage
-from perfkit.bulk.statements import Counted, kind_for_driver, unbindable
+from perfkit.bulk.statements import Counted, kind_for_driver, refused_row, unbindable
 from perfkit.bulk.table import CopyTarget, copy_targets
 from perfkit.bulk.translate import field_of, refusal
 
@@ -78,16 +77,11 @@ class QuerySetUpdater:
         """Nothing is held."""
 
     def _update(self, number: int, key: Any, values: dict[str, Any]) -> int:
-        try:
-            with transaction.atomic(using=self.connection.alias):
-                return self._rows.filter(pk=key).update(**values)
-        except (DataError, IntegrityError) as error:
-            raise refusal(error, number, field_of(error, self.plan.model)) from error
-        except REFUSED_VALUE as error:
-            if any(hasattr(value, "resolve_expression") for value in values.values()):
-                raise  # Django says which expression it does not take
-            problem = f"a value is refused ({type(error).__name__})."
-            raise RowDataError(number, None, problem) from None
+        with (
+            refused_row(self.plan.model, number, values.values()),
+            transaction.atomic(using=self.connection.alias),
+        ):
+            return self._rows.filter(pk=key).update(**values)
 
 
 class PreparingUpdater(ABC):
@@ -207,12 +201,8 @@ class StatementUpdater(PreparingUpdater):
         key = [quote(column.name) for column in self.key]
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             source = self._stage.source(cursor, batch.columns, batch.values, is_staged=is_staged)
-            is_ordered = any(
-                columns & set(batch.columns[len(self.key) :]) for columns in self.plan.unique_sets
-            )
-            order = (
-                [ORDINAL] if is_ordered else key
-            )  # of rows that may meet each other in a unique constraint
+            is_ordered = self._may_meet(batch)
+            order = [ORDINAL] if is_ordered else key
             with self._stage.found_by_index(cursor, is_wanted=is_staged or is_ordered):
                 cursor.execute(
                     f"UPDATE {quote(self.plan.model._meta.db_table)} AS t "  # noqa: S608  # quoted names
