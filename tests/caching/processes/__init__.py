@@ -9,6 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from perfkit.caching.flights import UNKNOWN_LEASE_SECONDS
+
 # One server imports Django once, and each process is forked from it.
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -19,10 +21,18 @@ class Process:
     Args:
         redis_url: The cache server it uses, the run's own where left out.
         lease_ms: How long its writes keep rows out of the cache if it dies.
+        flight_seconds: How long others wait for an answer that it computes.
         perfkit: Options that differ from the settings'.
     """
 
-    def __init__(self, *, redis_url: str = "", lease_ms: int = 30_000, **perfkit: Any) -> None:
+    def __init__(
+        self,
+        *,
+        redis_url: str = "",
+        lease_ms: int = 30_000,
+        flight_seconds: float = UNKNOWN_LEASE_SECONDS,
+        **perfkit: Any,
+    ) -> None:
         CONTEXT.set_forkserver_preload(["pytest", "tests.caching.processes.child"])
         forkserver.ensure_running()
         from tests.caching.processes.child import run  # imports Django's models
@@ -35,6 +45,7 @@ class Process:
                 "database": connection.settings_dict["NAME"],
                 "redis_url": redis_url or settings.CACHES["default"]["LOCATION"],
                 "lease_ms": lease_ms,
+                "flight_seconds": flight_seconds,
                 "options": {"CACHE_TIMEOUT": 5.0, "CACHE_RETRY_AFTER": 0.1, **perfkit},
             },
         )
@@ -68,6 +79,10 @@ class Process:
     def is_silent(self, seconds: float) -> bool:
         """Say whether it tells nothing for so long."""
         return not self._pipe.poll(seconds)
+
+    def told_within(self, seconds: float) -> Any:
+        """Return what it tells in that time, None where it is silent."""
+        return self._pipe.recv() if self._pipe.poll(seconds) else None
 
     def kill(self) -> None:
         """End it with SIGKILL, wherever it stands."""

@@ -23,7 +23,7 @@ from django.core.signals import setting_changed  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 from django.db.models import Max  # noqa: E402
 
-from perfkit.caching import coherence, tokens  # noqa: E402
+from perfkit.caching import coherence, flights, tokens  # noqa: E402
 from perfkit.caching.store import Store, current_store  # noqa: E402
 from perfkit.signals import cache_read  # noqa: E402
 from tests.caching.processes.points import put_points  # noqa: E402
@@ -151,7 +151,9 @@ def watch(pk: int, seconds: float) -> dict[str, int]:
     return told
 
 
-def configure(database: str, redis_url: str, lease_ms: int, options: dict[str, Any]) -> None:
+def configure(
+    database: str, redis_url: str, lease_ms: int, flight_seconds: float, options: dict[str, Any]
+) -> None:
     connection.settings_dict["NAME"] = database
     settings.CACHES["default"]["LOCATION"] = redis_url
     settings.PERFKIT = {**settings.PERFKIT, **options}
@@ -159,6 +161,7 @@ def configure(database: str, redis_url: str, lease_ms: int, options: dict[str, A
         setting_changed.send(sender=None, setting=name, value=getattr(settings, name), enter=True)
     tokens.WRITE_LEASE_MS = lease_ms  # type: ignore[misc]  # shorter than in earnest
     coherence.silence.notice_seconds = lease_ms / 1000
+    flights.UNKNOWN_LEASE_SECONDS = flight_seconds  # type: ignore[misc]
 
 
 def run(*, pipe: Connection, **configuration: Any) -> None:
