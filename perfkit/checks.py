@@ -35,6 +35,8 @@ FINDINGS: Final = {
     "perfkit.E007": "CACHE_MODELS names a model that does not exist.",
     "perfkit.E101": "A CachedManager is the base manager of its model.",
     "perfkit.E102": "A CachedManager divides its lists by a column that it cannot.",
+    "perfkit.E201": "An admin imports or exports what is no field.",
+    "perfkit.E202": "An admin imports by a key that no unique constraint has.",
     "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
     "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
     "perfkit.W003": "With --database: rows of a cached model are written under names that perfkit does not watch.",

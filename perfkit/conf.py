@@ -170,6 +170,12 @@ class Options:
         "Whether bulk_insert and bulk_upsert, where the database role may silence triggers, check foreign keys "
         "once per distinct value instead of once per row, with the same locks.",
     )
+    IMPORT_MAX_BYTES = Option(
+        32 * 1024 * 1024,
+        "Largest file that the admin takes for an import; `manage.py bulk_load` takes any.",
+        unit="bytes",
+        least=1,
+    )
     QUERY_SLOW_THRESHOLD = Option(
         0.1, "A query that takes at least this long is logged as SLOW QUERY.", unit="seconds", least=0.0
     )

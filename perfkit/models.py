@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from django.db import models
 
 
@@ -21,3 +23,22 @@ class PendingInvalidation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.created_at:%Y-%m-%d %H:%M:%S} {self.tags[:60]}"
+
+
+class PendingImport(models.Model):
+    """A file that somebody has uploaded in the admin, until they confirm its import or upload another one.
+
+    It is in the database so that each process of the site finds it, and nobody else does.
+    """
+
+    token = models.CharField(max_length=43, primary_key=True, default=secrets.token_urlsafe)
+    user_key = models.CharField(max_length=64, help_text="The primary key of the user.")
+    model_label = models.CharField(max_length=255, help_text="Such as flights.Airline.")
+    file_name = models.CharField(max_length=255)
+    content = models.BinaryField()
+    delimiter = models.CharField(max_length=1)
+    choices = models.JSONField(null=True, help_text="What was checked last, of the form of columns.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.file_name} into {self.model_label}"

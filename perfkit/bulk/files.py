@@ -9,8 +9,9 @@ import csv
 import gzip
 import json
 import lzma
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -52,6 +53,35 @@ def format_of(name: str) -> str | None:
     return FORMATS.get(suffixes[-1]) if suffixes else None
 
 
+class LineNumbers:
+    """On which line of its file each row begins, from 1. Grows with the rows of several lines, not with all."""
+
+    def __init__(self) -> None:
+        self._rows: list[int] = []
+        self._gaps: list[int] = []
+
+    def note(self, row: int, line: int) -> None:
+        """Say that `row`, which is later than all before, begins at `line`."""
+        gap = line - row
+        if not self._gaps or gap != self._gaps[-1]:
+            self._rows.append(row)
+            self._gaps.append(gap)
+
+    def line_of(self, row: int) -> int:
+        """Return the line of a row that was noted."""
+        return row + self._gaps[bisect_right(self._rows, row) - 1]
+
+
+def csv_head(lines: Iterable[str], *, rows: int, delimiter: str = ",") -> tuple[list[str], list[list[str]]]:
+    """Return the names in the first line of a CSV file, none where it is empty, and the cells of the first rows.
+
+    Raises:
+        UsageError: The file is not CSV up to there.
+    """
+    read = (cells for _, cells in _numbered_rows(lines, delimiter))
+    return next(read, []), list(islice(read, rows))
+
+
 def csv_rows(
     lines: Iterable[str],
     plan: RowPlan,
@@ -60,6 +90,7 @@ def csv_rows(
     null: str | None = None,
     renamed: Mapping[str, str] | None = None,
     left_out: Sequence[str] = (),
+    line_numbers: LineNumbers | None = None,
 ) -> Iterator[Row]:
     """Yield the rows of a CSV file whose first line names the fields.
 
@@ -69,15 +100,14 @@ def csv_rows(
             and in those that hold no text.
         renamed: The field's name by the name in the file.
         left_out: Names in the file of columns that are not read.
+        line_numbers: Is told the line of each row, from 0, before that is yielded.
 
     Raises:
         UsageError: The first line names what is no field, or the same twice; before any row is yielded.
             Or the file is not CSV from some line on.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), LARGEST_CELL))
-    source = iter(lines)
-    reader = csv.reader(chain([next(source, "").removeprefix("\ufeff")], source), delimiter=delimiter)
-    named = next(filter(None, _csv_lines(reader)), None)
+    numbered = _numbered_rows(lines, delimiter)
+    _, named = next(numbered, (0, None))
     if named is None:
         return
     names = [(renamed or {}).get(name, name) for name in named]
@@ -86,27 +116,36 @@ def csv_rows(
     cells = [
         (place, _key(plan, names[place]), _from_text(_field(plan, names[place]), null)) for place in places
     ]
-    for row in _csv_lines(reader):
+    for number, (line, row) in enumerate(numbered):
+        if line_numbers is not None:
+            line_numbers.note(number, line)
         if len(row) == len(names):
             yield _read(cells, row)
-        elif row:
+        else:
             yield UnreadableRow(f"it has {len(row)} cells for {len(names)} columns.")
 
 
-def _csv_lines(reader: Any) -> Iterator[list[str]]:
-    """Yield what the reader reads; after an error nobody knows where the next row begins.
+def _numbered_rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the first line and the cells of each row that is not empty, the names included.
+
+    After an error nobody knows where the next row begins.
 
     Raises:
         UsageError: The file is not CSV.
     """
+    csv.field_size_limit(max(csv.field_size_limit(), LARGEST_CELL))
+    source = iter(lines)
+    reader = csv.reader(chain([next(source, "").removeprefix("\ufeff")], source), delimiter=delimiter)
     while True:
+        line = reader.line_num + 1
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             raise UsageError(f"Line {reader.line_num} of the file is not CSV: {error}.") from None
-        yield row
+        if row:
+            yield line, row
 
 
 def jsonl_rows(lines: Iterable[str], plan: RowPlan) -> Iterator[Row]:

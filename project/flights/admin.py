@@ -14,6 +14,7 @@ from django.db.models import F, Q, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 
+from perfkit.admin import ExportMixin, ImportExportMixin
 from project.flights.models import ActivityLog, Airline, Airport, Flight, Plane, StatusReport, Weather
 from project.flights.paginators import EstimatingPaginator
 from project.flights.search import HELP, NEW_YORK, flight_condition
@@ -124,7 +125,7 @@ class ReportInline(ReadOnly, TabularInline):
 
 
 @admin.register(Flight)
-class FlightAdmin(ModelAdmin):
+class FlightAdmin(ExportMixin, ModelAdmin):
     """Flights, latest first."""
 
     paginator = EstimatingPaginator
@@ -169,7 +170,7 @@ class FlightAdmin(ModelAdmin):
 
 
 @admin.register(Airline)
-class AirlineAdmin(ModelAdmin):
+class AirlineAdmin(ImportExportMixin, ModelAdmin):
     """The 16 airlines."""
 
     list_display = ("code", "name")
@@ -177,7 +178,7 @@ class AirlineAdmin(ModelAdmin):
 
 
 @admin.register(Airport)
-class AirportAdmin(ModelAdmin):
+class AirportAdmin(ImportExportMixin, ModelAdmin):
     """All airports of the United States."""
 
     list_display = ("code", "name", "tzone", "altitude")
@@ -186,7 +187,7 @@ class AirportAdmin(ModelAdmin):
 
 
 @admin.register(Plane)
-class PlaneAdmin(ModelAdmin):
+class PlaneAdmin(ImportExportMixin, ModelAdmin):
     """The aeroplanes that the registry knows."""
 
     list_display = ("tailnum", "manufacturer", "model", "year", "seats", "engine")

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
-from project.flights.models import Flight
+from project.flights.models import Airline, Flight
 from tests.flights.factories import make_flights, make_reference_rows
 from tests.plugins.browser import NAMES, chromium
 
@@ -123,3 +123,33 @@ def test_the_admin_finds_an_airport_as_one_types(page: Page) -> None:
         .endswith("JFK John F Kennedy Intl")
     )
     assert page.locator("#id_origin").input_value() == "JFK"
+
+
+def test_the_admin_imports_what_was_looked_at(page: Page) -> None:
+    Airline.objects.create(code="UA", name="Untied")
+    log_in(page)
+    page.goto("/admin/flights/airline/")
+    page.get_by_role("link", name="Import").click()
+    content = b"Carrier,Name,Fleet\nUA,United,900\nDL,Delta,800\nXXX,Nobody,1\n"
+    upload = {"name": "airlines.csv", "mimeType": "text/csv", "buffer": content}
+    page.get_by_label("CSV file").set_input_files(upload)  # type: ignore[arg-type]  # as its docs have it
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_label("Carrier").select_option("Code")
+    page.get_by_label("Update the rows that have the same code").check()
+    page.get_by_role("button", name="Check").click()
+    assert page.get_by_role("row", name="4 Carrier").is_visible()
+    assert page.get_by_role("button", name="Confirm and write").count() == 0
+    page.go_back()
+    page.get_by_label("Leave out the rows that are refused").check()
+    page.get_by_role("button", name="Check").click()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert Airline.objects.get(pk="UA").name == "Untied"
+
+    page.get_by_role("button", name="Confirm and write").click()
+    page.get_by_text("were left out").wait_for()
+    page.goto("/admin/flights/airline/")
+    page.get_by_text("DL Delta").or_(page.get_by_role("link", name="DL")).first.wait_for()
+    assert sorted(Airline.objects.values_list("code", "name")) == [("DL", "Delta"), ("UA", "United")]
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export").click()
+    assert download.value.path().read_text() == "code,name\nDL,Delta\nUA,United\n"

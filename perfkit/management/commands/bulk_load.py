@@ -13,9 +13,10 @@ from typing import IO, Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models
 
 from perfkit.bulk import InsertResult, SkippedRow, UpsertResult, bulk_insert, bulk_upsert
+from perfkit.bulk.dry_run import taken_back
 from perfkit.bulk.files import Row, csv_rows, decompressed, format_of, jsonl_rows
 from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
 from perfkit.errors import RowShapeError, UsageError, nearest
@@ -122,7 +123,7 @@ class Command(BaseCommand):
             text = io.TextIOWrapper(decompressed(raw, name), encoding=options["encoding"], newline="")
             rows = _rows(kind, stack.enter_context(text), plan, options)
             if options["dry_run"]:
-                stack.enter_context(_taken_back(plan, options["database"]))
+                stack.enter_context(taken_back(plan, options["database"]))
             if options["upsert"]:
                 return bulk_upsert(
                     model,
@@ -215,19 +216,6 @@ def _opened(name: str) -> Iterator[tuple[IO[bytes], int | None]]:
     path = Path(name)
     with path.open("rb") as file:
         yield file, path.stat().st_size
-
-
-@contextmanager
-def _taken_back(plan: RowPlan, alias: str) -> Iterator[None]:
-    """Do what is done within, look whether it would hold at COMMIT, and roll it back."""
-    connection = connections[alias]
-    with transaction.atomic(using=alias):
-        if connection.vendor == "postgresql" and not plan.refers_to_itself:  # as in a transaction of its own
-            with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        yield
-        connection.check_constraints(table_names=[plan.model._meta.db_table])
-        transaction.set_rollback(True, using=alias)
 
 
 def _named(error: Any) -> str:

@@ -1,0 +1,17 @@
+"""What perfkit adds to Django's admin: import and export of a model's rows as CSV."""
+
+from perfkit.admin.exports import ExportMixin
+from perfkit.admin.imports import ImportMixin
+
+
+class ImportExportMixin(ImportMixin, ExportMixin):
+    """Adds both to a ModelAdmin.
+
+    Example:
+        >>> @admin.register(Airline)  # doctest: +SKIP
+        ... class AirlineAdmin(ImportExportMixin, admin.ModelAdmin):
+        ...     pass
+    """
+
+
+__all__ = ["ExportMixin", "ImportExportMixin", "ImportMixin"]

@@ -1,0 +1,224 @@
+"""The two forms of an import: the file, and what its columns are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from django import forms
+from django.db import models
+from django.template.defaultfilters import filesizeformat
+from django.utils.functional import Promise
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from perfkit.admin.columns import SEPARATORS, Fields, delimiter_of, guesses, is_automatic, missing_names
+from perfkit.bulk.files import csv_head
+from perfkit.conf import options
+from perfkit.errors import UsageError
+
+INSERT: Final = "insert"
+UPDATE: Final = "update"
+UPSERT: Final = "upsert"
+SHOWN_ROWS: Final = 3
+
+Label: TypeAlias = str | Promise
+
+
+class UploadForm(forms.Form):
+    """Takes a CSV file of UTF-8 whose first line names the columns."""
+
+    file = forms.FileField(label=_("CSV file"), help_text=_("UTF-8; its first line names the columns."))
+    delimiter = forms.ChoiceField(
+        label=_("Separator"),
+        required=False,
+        choices=[("", _("as in the first line")), *zip(SEPARATORS, (",", ";", _("tab")), strict=True)],
+    )
+
+    def clean_file(self) -> Any:
+        """Refuse what is too large, before it is read."""
+        file = self.cleaned_data["file"]
+        if (file.size or 0) > options.IMPORT_MAX_BYTES:
+            problem = gettext("The file is larger than %(size)s. Load it by manage.py bulk_load.")
+            raise forms.ValidationError(problem % {"size": filesizeformat(options.IMPORT_MAX_BYTES)})
+        return file
+
+    def clean(self) -> dict[str, Any]:
+        """Read the file, and add its `content`."""
+        cleaned = super().clean() or {}
+        if "file" not in cleaned or "delimiter" not in cleaned:
+            return cleaned
+        content = cleaned["content"] = cleaned["file"].read()
+        try:
+            lines = content.decode("utf-8").splitlines(keepends=True)
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            problem = gettext("Line %(line)s is not UTF-8. Save the file as “CSV UTF-8”.") % {"line": line}
+            raise forms.ValidationError({"file": problem}) from error
+        cleaned["delimiter"] = cleaned["delimiter"] or delimiter_of(lines[0] if lines else "")
+        self._check_head(lines, cleaned["delimiter"])
+        return cleaned
+
+    @staticmethod
+    def _check_head(lines: Sequence[str], delimiter: str) -> None:
+        try:
+            names, rows = csv_head(lines, rows=1, delimiter=delimiter)
+        except UsageError as error:
+            raise forms.ValidationError({"file": str(error)}) from error
+        if not rows:
+            raise forms.ValidationError({"file": gettext("The file has no rows below a line of names.")})
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            problem = gettext("Two columns have the same name: “%(name)s”.") % {"name": twice}
+            raise forms.ValidationError({"file": problem})
+
+
+@dataclass(frozen=True)
+class Way:
+    """One of the things that may be done with the rows of a file.
+
+    Attributes:
+        value: As the form has it.
+        key: The names of the fields by which rows of the table are found.
+    """
+
+    value: str
+    label: Label
+    key: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """`insert`, `update` or `upsert`."""
+        return self.value.partition(":")[0]
+
+
+def ways(
+    model: type[models.Model],
+    fields: Fields,
+    keys: Sequence[tuple[str, ...]],
+    *,
+    may_add: bool,
+    may_change: bool,
+) -> list[Way]:
+    """Return what somebody with these permissions may do."""
+    offered = [Way(INSERT, _("Add all rows as new ones"))] if may_add else []
+    if may_add and may_change:
+        for key in keys:
+            names = ", ".join(str(fields[name].verbose_name) for name in key)
+            label = gettext("Update the rows that have the same %(names)s, and add the others")
+            offered.append(Way(f"{UPSERT}:{','.join(key)}", label % {"names": names}, key))
+    pk = model._meta.pk
+    if may_change and is_automatic(pk) and pk.name in fields:
+        label = gettext("Update the rows that have the same %(names)s") % {"names": pk.verbose_name}
+        offered.append(Way(UPDATE, label, (pk.name,)))
+    return offered
+
+
+class ColumnsForm(forms.Form):
+    """Says what each column of the file is, and what is done with the rows.
+
+    Args:
+        names: Of the columns in the file.
+        rows: The cells of its first rows, to show.
+        fields: What a column may be.
+        offered: What may be done, at least one.
+        initial: What was chosen before, in place of what is guessed.
+    """
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        names: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        fields: Fields,
+        offered: Sequence[Way],
+        initial: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data, initial=dict(initial or {}))
+        self._names = names
+        self._rows = rows
+        self._fields = fields
+        self._ways = {way.value: way for way in offered}
+        choices: list[tuple[str, Label]] = [("", _("leave it out"))]
+        choices += [(name, capfirst(str(field.verbose_name))) for name, field in fields.items()]
+        guessed = guesses(names, fields)
+        for place, name in enumerate(names):
+            self.fields[f"column_{place}"] = forms.ChoiceField(
+                label=name, required=False, choices=choices, initial=guessed.get(name, "")
+            )
+        self.fields["way"] = forms.ChoiceField(
+            label=_("What to do"),
+            choices=[(way.value, way.label) for way in offered],
+            initial=self._first_way(guessed.values()).value,
+            widget=forms.RadioSelect,
+        )
+        self.fields["skips_bad_rows"] = forms.BooleanField(
+            label=_("Leave out the rows that are refused, and write the others"), required=False
+        )
+
+    def _first_way(self, given: Any) -> Way:
+        """Return the last of the ways by a key that the file seems to have, or the first of all."""
+        by_key = [way for way in self._ways.values() if way.key and set(way.key) <= set(given)]
+        return by_key[-1] if by_key else next(iter(self._ways.values()))
+
+    def columns(self) -> list[tuple[forms.BoundField, list[str]]]:
+        """Return the field of each column, with the first cells of the file."""
+        return [
+            (self[f"column_{place}"], [row[place] for row in self._rows if place < len(row)])
+            for place in range(len(self._names))
+        ]
+
+    @property
+    def way(self) -> Way:
+        """What was chosen, once the form is valid."""
+        return self._ways[self.cleaned_data["way"]]
+
+    @property
+    def field_names(self) -> dict[str, str]:
+        """The field's name by the name in the file, empty for what is left out, once the form is valid."""
+        return {name: self.cleaned_data[f"column_{place}"] for place, name in enumerate(self._names)}
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse columns that do not fit each other, or what is to be done."""
+        cleaned = super().clean() or {}
+        if self.errors:
+            return cleaned
+        given: list[str] = []
+        for place in range(len(self._names)):
+            name = cleaned[f"column_{place}"]
+            if name in given:
+                problem = gettext("Another column is the %(field)s already.")
+                self.add_error(f"column_{place}", problem % {"field": self._label(name)})
+            elif name:
+                given.append(name)
+        if not given:
+            raise forms.ValidationError(gettext("Say of at least one column what it is."))
+        self._check_way(self._ways[cleaned["way"]], given)
+        return cleaned
+
+    def _check_way(self, way: Way, given: Sequence[str]) -> None:
+        unkeyed = [name for name in way.key if name not in given]
+        if unkeyed:
+            problem = gettext("That needs a column for: %(names)s.")
+            self.add_error("way", problem % {"names": self._labels(unkeyed)})
+        if way.kind == UPDATE:
+            if set(given) <= set(way.key):
+                self.add_error("way", gettext("No column says what is to change."))
+            return
+        numbered = [name for name in given if is_automatic(self._fields[name])]
+        if numbered:
+            problem = gettext("New rows are numbered by the database: leave out the column of %(names)s.")
+            self.add_error("way", problem % {"names": self._labels(numbered)})
+        missing = missing_names(given, self._fields)
+        if missing:
+            problem = gettext("New rows need a column for: %(names)s.")
+            self.add_error("way", problem % {"names": self._labels(missing)})
+
+    def _labels(self, names: Sequence[str]) -> str:
+        return ", ".join(map(self._label, names))
+
+    def _label(self, name: str) -> str:
+        return str(self._fields[name].verbose_name)

@@ -1,0 +1,84 @@
+"""What the tests of the admin share: people, and one who uploads, names the columns and confirms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+
+class Importing:
+    """Somebody before the pages of one model's import."""
+
+    def __init__(self, client: Client, model: str) -> None:
+        self.client = client
+        self.base = f"/admin/testapp/{model}/"
+        self.columns_url = ""
+
+    def upload(self, text: str | bytes, **data: str) -> Any:
+        """Upload a file; return the page that comes then, that of its columns where it was taken."""
+        content = text.encode() if isinstance(text, str) else text
+        file = SimpleUploadedFile("wares.csv", content, "text/csv")
+        answer = self.client.post(f"{self.base}import/", {"file": file, **data}, follow=True)
+        if answer.redirect_chain:
+            self.columns_url = answer.redirect_chain[-1][0]
+        return answer
+
+    def check(self, **data: Any) -> Any:
+        """Name the columns as the form guesses them, but for `data`; return the page with the report."""
+        form = self.client.get(self.columns_url).context["form"]
+        guessed = {name: field.initial for name, field in form.fields.items() if field.initial}
+        return self.client.post(self.columns_url, {**guessed, **data})
+
+    def confirm(self, page: Any) -> Any:
+        """Press the button of that page; return what comes then."""
+        found = re.search(r'name="check" value="([^"]+)"', page.content.decode())
+        assert found, "The page has no button to confirm."
+        return self.client.post(f"{self.columns_url}confirm/", {"check": found[1]}, follow=True)
+
+    def write(self, text: str, **data: Any) -> Any:
+        """Do all of it; return the last page."""
+        self.upload(text)
+        return self.confirm(self.check(**data))
+
+
+def told(page: Any) -> list[str]:
+    """Return the messages of a page."""
+    return [str(message) for message in page.context["messages"]]
+
+
+def errors(page: Any) -> list[tuple[int | None, str, str]]:
+    """Return line, column and problem of each error in a report."""
+    return [tuple(error) for error in page.context["report"].errors]
+
+
+def text_of(page: Any) -> str:
+    """Return what a page says, without tags."""
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page.content.decode())))
+
+
+@pytest.fixture
+def person(db: None) -> Callable[..., Client]:
+    """Log somebody of the staff in, with these permissions on a model, all where none are given."""
+
+    def person(model: str, *permissions: str, name: str = "ann") -> Client:
+        user = get_user_model().objects.create_user(name, password="x", is_staff=True)
+        names = [f"{each}_{model}" for each in permissions or ("add", "change", "view", "delete")]
+        user.user_permissions.set(Permission.objects.filter(codename__in=names))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return person
+
+
+@pytest.fixture
+def wares(person: Callable[..., Client]) -> Importing:
+    return Importing(person("ware"), "ware")
