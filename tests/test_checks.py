@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.core import checks
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
@@ -17,8 +18,10 @@ from django.core.management.base import SystemCheckError
 from django.db import connection
 from django.test import override_settings
 
+from perfkit.admin import ImportExportMixin
 from perfkit.checks import FINDINGS, SUPPORTED_BACKENDS, TAG
 from perfkit.conf import table
+from tests.testapp.imported import Ware
 
 LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 HERE = "tests.test_checks"
@@ -458,3 +461,31 @@ class TestStart:
             django.setup()
             """
         assert min(float(python(code)) for _ in range(3)) < 50
+
+
+def found_in_admin(**options: Any) -> list[checks.CheckMessage]:
+    kind = type("WareAdmin", (ImportExportMixin, admin.ModelAdmin), options)
+    return kind(Ware, admin.site).check()
+
+
+def test_it_finds_nothing_in_a_right_admin() -> None:
+    assert found_in_admin() == []
+    assert (
+        found_in_admin(import_fields=["sku", "bin"], export_fields=["id", "photo"], import_keys=[["sku"]])
+        == []
+    )
+
+
+def test_it_names_what_is_no_field_of_an_admin() -> None:
+    problem = only(found_in_admin(import_fields=["skuu"]))
+    assert problem.id == "perfkit.E201"
+    assert problem.msg == "WareAdmin.import_fields names 'skuu', which is no field of testapp.Ware."
+    assert problem.hint == "Did you mean 'sku'?"
+    assert only(found_in_admin(export_fields=["bin__code"])).id == "perfkit.E201"
+
+
+def test_it_names_keys_of_an_admin_that_are_not_unique() -> None:
+    problem = only(found_in_admin(import_keys=[["name"]]))
+    assert problem.id == "perfkit.E202"
+    assert problem.msg == "WareAdmin.import_keys has ['name'], which is no unique constraint of testapp.Ware."
+    assert only(found_in_admin(import_keys=["sku"])).id == "perfkit.E202"
