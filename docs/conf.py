@@ -13,7 +13,16 @@ from sphinx.util.inspect import signature, stringify_signature
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-settings.configure(INSTALLED_APPS=["perfkit"], USE_TZ=True)
+settings.configure(
+    INSTALLED_APPS=[
+        "perfkit",
+        "django.contrib.admin",
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.messages",
+    ],
+    USE_TZ=True,
+)
 django.setup()
 
 project = "perfkit"

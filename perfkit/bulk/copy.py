@@ -15,8 +15,9 @@ from perfkit.bulk.copy_buffer import FIRST_BYTES, MOST_BYTES, CopyBuffer, Sendin
 from perfkit.bulk.explain import ROWS
 from perfkit.bulk.fields import family_of, has_placeholder
 from perfkit.bulk.foreign_keys import ForeignKeys
+from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
-from perfkit.bulk.prepare import NeedsStatementError, prepared
+from perfkit.bulk.prepare import NeedsStatementError, prepared_batch
 from perfkit.bulk.refusals import RowDataError
 from perfkit.bulk.shapes import Column, Row
 from perfkit.bulk.statements import InstanceWriter
@@ -147,24 +148,13 @@ class CopyWriter:
     ) -> list[Batch]:
         if not targets:
             raise NeedsStatementError(ROWS, self._unserved)
+
+        def kind_of(column: Column) -> Kind:
+            return targets[column.name].kind
+
         batches = self.plan.batches(rows, first_row=first_row)
-        if not all(batch.columns for batch in batches):
-            raise NeedsStatementError(ROWS, "nothing but the next number of a sequence")
         return [
-            replace(
-                batch,
-                values=[
-                    prepared(
-                        column,
-                        targets[column.name].kind,
-                        values,
-                        numbers=batch.numbers,
-                        connection=self.connection,
-                    )
-                    for column, values in zip(batch.columns, batch.values, strict=True)
-                ],
-            )
-            for batch in map(self._with_drawn_ids, batches)
+            prepared_batch(batch, kind_of, self.connection) for batch in map(self._with_drawn_ids, batches)
         ]
 
     def _with_drawn_ids(self, batch: Batch) -> Batch:

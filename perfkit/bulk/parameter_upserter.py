@@ -17,7 +17,7 @@ from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
 from perfkit.bulk.parts import Part, in_parts
 from perfkit.bulk.plan import Batch
-from perfkit.bulk.prepare import NeedsStatementError, prepared
+from perfkit.bulk.prepare import NeedsStatementError, prepared_batch
 from perfkit.bulk.queryset_upserter import mark_saved, read_pk
 from perfkit.bulk.sequence import keys_of
 from perfkit.bulk.shapes import REFUSED_VALUE, Row
@@ -88,17 +88,8 @@ class ParameterUpserter(Single):
             self.conflict.changed(self.plan.given(row, number)) for number, row in enumerate(rows, first_row)
         ]
         batches = self.plan.batches(rows, first_row=first_row)
-        if not all(batch.columns for batch in batches):
-            raise NeedsStatementError(ROWS, "nothing but the next number of a sequence")
-        return in_parts(self.conflict, [self._prepared(batch) for batch in batches], changed)
-
-    def _prepared(self, batch: Batch) -> Batch:
-        pairs = zip(batch.columns, batch.values, strict=True)
-        ready = [
-            prepared(column, self._kinds[column], values, numbers=batch.numbers, connection=self.connection)
-            for column, values in pairs
-        ]
-        return replace(batch, values=ready)
+        ready = [prepared_batch(batch, self._kinds.__getitem__, self.connection) for batch in batches]
+        return in_parts(self.conflict, ready, changed)
 
     def _counted(self, part: Part) -> Outcome:
         """Write all rows of a part, and count."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from perfkit.bulk.explain import note
+from perfkit.bulk.explain import ROWS, note
 from perfkit.bulk.kinds import Kind
+from perfkit.bulk.plan import Batch
 from perfkit.bulk.refusals import RowDataError, summary
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
 
@@ -25,6 +27,25 @@ class NeedsStatementError(Exception):
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(field, reason)
         note(field, f"{reason}: Django writes these chunks", is_final=True)
+
+
+def prepared_batch(batch: Batch, kind_of: Callable[[Column], Kind], connection: BaseDatabaseWrapper) -> Batch:
+    """Return `batch` with its values as they are sent.
+
+    Args:
+        kind_of: What the database takes for a column; raises NeedsStatementError where that is not known.
+
+    Raises:
+        RowDataError: A value does not fit; nothing of this batch was sent.
+        NeedsStatementError: Only Django can write these rows.
+    """
+    if not batch.columns:
+        raise NeedsStatementError(ROWS, "nothing but the next number of a sequence")
+    values = [
+        prepared(column, kind_of(column), given, numbers=batch.numbers, connection=connection)
+        for column, given in zip(batch.columns, batch.values, strict=True)
+    ]
+    return replace(batch, values=values)
 
 
 def prepared(

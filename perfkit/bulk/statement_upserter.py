@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError, transaction
 
@@ -19,7 +19,7 @@ from perfkit.bulk.kinds import Kind
 from perfkit.bulk.outcomes import Outcome, UpsertedRow, Word
 from perfkit.bulk.parts import Part, in_parts, keeps_order
 from perfkit.bulk.plan import Batch
-from perfkit.bulk.prepare import NeedsStatementError, prepared
+from perfkit.bulk.prepare import NeedsStatementError, prepared_batch
 from perfkit.bulk.queryset_upserter import mark_saved, read_pk
 from perfkit.bulk.sequence import chosen
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row
@@ -34,6 +34,18 @@ ROW_TWICE: Final = "21000"
 """PostgreSQL's code of ON CONFLICT that meets a row of its own: two keys are equal there, and were not here."""
 RETURNS_OLD: Final = 180_000
 """Since 18 RETURNING shows a row as it was."""
+
+
+class Created(NamedTuple):
+    """How RETURNING says whether a row is new.
+
+    Attributes:
+        options: What stands before the list, with a space behind it.
+        claim: The expression.
+    """
+
+    options: str
+    claim: str
 
 
 class StatementUpserter(Single):
@@ -78,7 +90,7 @@ class StatementUpserter(Single):
         self._targets: Mapping[str, CopyTarget] | None = None
         self._stage: Stage | None = None
         self._ids: Ids | None = None
-        self._created = ""
+        self._created: Created | None = None
 
     def begin(self) -> None:
         """Look at the foreign keys anew, and tell of the rows anew."""
@@ -124,9 +136,9 @@ class StatementUpserter(Single):
         table = self.connection.ops.quote_name(self.plan.model._meta.db_table)
         pk = self.connection.ops.quote_name(self.plan.pk_columns[0].name)
         if self.connection.pg_version >= RETURNS_OLD:  # type: ignore[attr-defined]  # PostgreSQL's
-            self._created = f"WITH (OLD AS perfkit_old) {{}} (perfkit_old.{pk} IS NULL)"
+            self._created = Created("WITH (OLD AS perfkit_old) ", f"(perfkit_old.{pk} IS NULL)")
         elif not is_partitioned(self.connection, self.plan.model):
-            self._created = f"{{}} ({table}.xmax = 0)"
+            self._created = Created("", f"({table}.xmax = 0)")
         if self.return_rows:
             sequence = own_sequence(self.connection, self.plan.model)
             self._ids = None if sequence is None else Ids(sequence, rows=0)
@@ -145,13 +157,7 @@ class StatementUpserter(Single):
         return in_parts(self.conflict, batches, changed)
 
     def _prepared(self, batch: Batch) -> Batch:
-        if not batch.columns:
-            raise NeedsStatementError(ROWS, "nothing but the next number of a sequence")
-        values = [
-            prepared(column, self._kind(column), given, numbers=batch.numbers, connection=self.connection)
-            for column, given in zip(batch.columns, batch.values, strict=True)
-        ]
-        batch = replace(batch, values=values)
+        batch = prepared_batch(batch, self._kind, self.connection)
         pk = self.plan.pk
         if not self.return_rows or pk is None or pk in batch.columns:
             return batch
@@ -190,7 +196,7 @@ class StatementUpserter(Single):
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             source = self._stage.source(cursor, batch.columns, batch.values, is_staged=is_staged)
             if self._created and not self.return_rows:
-                outcome = self._counted(cursor, part, source)
+                outcome = self._counted(cursor, part, source, self._created)
             else:
                 before = {} if self._created else self._matched(cursor, batch, source, is_staged=is_staged)
                 written = self._inserted(cursor, part, source)
@@ -240,21 +246,23 @@ class StatementUpserter(Single):
             (*source.parameters, *clause.parameters),
         )
 
-    def _counted(self, cursor: Any, part: Part, source: Source) -> Outcome:
+    def _counted(self, cursor: Any, part: Part, source: Source, created: Created) -> Outcome:
         insert = self._insert(part, source)
         statement = (
-            f"WITH done (created) AS ({insert.sql} RETURNING {self._created.format('')}) "  # noqa: S608  # quoted names
+            f"WITH done (created) AS ({insert.sql} RETURNING {created.options}{created.claim}) "  # noqa: S608  # quoted names
             "SELECT count(*), count(*) FILTER (WHERE created) FROM done"
         )
-        ((written, created),) = self._run(cursor, part, statement, insert.parameters)
-        return Outcome(created, written - created, len(part.batch.numbers) - written)
+        ((written, new),) = self._run(cursor, part, statement, insert.parameters)
+        return Outcome(new, written - new, len(part.batch.numbers) - written)
 
     def _inserted(self, cursor: Any, part: Part, source: Source) -> dict[Any, bool | None]:
         """Return the keys of the rows that were written; and whether they are new, where that is told."""
         insert = self._insert(part, source)
         pk = self.connection.ops.quote_name(self.plan.pk_columns[0].name)
-        told = self._created.format(f"{pk},") if self._created else f"{pk}, NULL"
-        return dict(self._run(cursor, part, f"{insert.sql} RETURNING {told}", insert.parameters))
+        options, claim = self._created or ("", "NULL")
+        return dict(
+            self._run(cursor, part, f"{insert.sql} RETURNING {options}{pk}, {claim}", insert.parameters)
+        )
 
     def _matched(self, cursor: Any, batch: Batch, source: Source, *, is_staged: bool) -> dict[int, Any]:
         """Return, by ordinal, the primary keys of the rows that have the keys of the batch."""

@@ -15,7 +15,7 @@ from perfkit.bulk.explain import ROWS
 from perfkit.bulk.fields import family_of, has_placeholder, target_of
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
-from perfkit.bulk.prepare import NeedsStatementError, prepared
+from perfkit.bulk.prepare import NeedsStatementError, prepared_batch
 from perfkit.bulk.refusals import RowDataError, summary
 from perfkit.bulk.shapes import REFUSED_VALUE, Column, Row, Values
 from perfkit.bulk.translate import field_of, refusal
@@ -98,7 +98,7 @@ class ParameterWriter(Single):
             RowIntegrityError: A row breaks a constraint.
         """
         try:
-            batches = [self._prepared(batch) for batch in self._batches(rows, first_row)]
+            batches = self._batches(rows, first_row)
         except NeedsStatementError:
             self._inserts.write(rows, first_row=first_row)
             self.methods |= self._inserts.methods
@@ -116,17 +116,7 @@ class ParameterWriter(Single):
         if not self._is_served:
             raise NeedsStatementError(ROWS, "a field wraps its value in SQL of its own")
         batches = self.plan.batches(rows, first_row=first_row)
-        if not all(batch.columns for batch in batches):
-            raise NeedsStatementError(ROWS, "nothing but the next number of a sequence")
-        return batches
-
-    def _prepared(self, batch: Batch) -> Batch:
-        pairs = zip(batch.columns, batch.values, strict=True)
-        ready = [
-            prepared(column, self._kinds[column], values, numbers=batch.numbers, connection=self.connection)
-            for column, values in pairs
-        ]
-        return Batch(batch.numbers, batch.columns, ready)
+        return [prepared_batch(batch, self._kinds.__getitem__, self.connection) for batch in batches]
 
     def _insert(self, batch: Batch) -> None:
         quote = self.connection.ops.quote_name

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -14,9 +13,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from perfkit.bulk.fields import has_placeholder
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
-from perfkit.bulk.prepare import NeedsStatementError, prepared
+from perfkit.bulk.prepare import NeedsStatementError, prepared_batch
 from perfkit.bulk.sequence import chosen, divided, in_order, keys_of, repeats
-from perfkit.bulk.shapes import REFUSED_VALUE, Column, Values
+from perfkit.bulk.shapes import REFUSED_VALUE, Column
 from perfkit.bulk.staging import ORDINAL, Stage
 from perfkit.bulk.statements import Counted, kind_for_driver, refused_row, unbindable
 from perfkit.bulk.table import CopyTarget, copy_targets
@@ -135,16 +134,13 @@ class PreparingUpdater(ABC):
         self._singly.close()
 
     def _ready(self, batch: Batch) -> Batch:
-        pairs = zip(batch.columns, batch.values, strict=True)
-        return replace(
-            batch, values=[self._prepared(column, given, batch.numbers) for column, given in pairs]
-        )
+        return prepared_batch(batch, self._known_kind, self.connection)
 
-    def _prepared(self, column: Column, values: Values, numbers: Sequence[int]) -> Values:
+    def _known_kind(self, column: Column) -> Kind:
         kind = self._kind(column)
         if kind is None or has_placeholder(column.field):
             raise NeedsStatementError(column.field.name, "a column of a type that is not sent by type")
-        return prepared(column, kind, values, numbers=numbers, connection=self.connection)
+        return kind
 
     @abstractmethod
     def _kind(self, column: Column) -> Kind | None:

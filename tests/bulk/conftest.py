@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.plugins.pgbouncer import pgbouncer  # noqa: F401  # a fixture
 from tests.testapp.bulk import Country
 
 

@@ -25,7 +25,7 @@ from perfkit.bulk import (
     staging,
 )
 from tests.bulk.everything import ASCII_SAFE, IS_POSTGRESQL
-from tests.testapp.bulk import City, Country, Listed, Seat
+from tests.testapp.bulk import Braced, City, Country, Listed, Seat
 
 pytestmark = pytest.mark.django_db
 only_postgresql = pytest.mark.skipif(not IS_POSTGRESQL, reason="PostgreSQL's")
@@ -221,3 +221,15 @@ def test_foreign_keys_to_a_key_that_is_text(countries: None) -> None:
         bulk_upsert(City, rows, conflict_columns=["name", "country"], skip_unchanged=True).untouched == 1000
     )
     assert Country.objects.count() == 2
+
+
+@pytest.mark.parametrize("return_rows", [False, True])
+@pytest.mark.parametrize("many", [2, 400])
+def test_names_with_braces(many: int, return_rows: bool) -> None:
+    bulk_insert(Braced, [{"code": "0"}])
+    rows = [{"code": str(number), "name": "new"} for number in range(many)]
+    result = bulk_upsert(Braced, rows, conflict_columns=["code"], return_rows=return_rows)
+    assert (result.created, result.updated) == (many - 1, 1)
+    updates = [(pk, {"name": "newer"}) for pk in Braced.objects.values_list("pk", flat=True)]
+    assert bulk_update(Braced, updates).updated == many
+    assert Braced.objects.filter(name="newer").count() == many

@@ -168,6 +168,16 @@ class Odd(models.Model):
         constraints = [models.UniqueConstraint(fields=["data", "number"], name="bulk_odd_once")]
 
 
+class Braced(models.Model):
+    """Has names that a template would take for places."""
+
+    code = models.CharField(max_length=3, unique=True, db_column="co{}de")
+    name = models.CharField(max_length=10, default="x", db_column="{name}")
+
+    class Meta:
+        db_table = "bulk_{braced}"
+
+
 class Late(models.Model):
     """Unique at COMMIT only, where the database can wait so long."""
 
