@@ -171,7 +171,7 @@ class Options:
         "once per distinct value instead of once per row, with the same locks.",
     )
     IMPORT_MAX_BYTES = Option(
-        32 * 1024 * 1024,
+        8 * 1024 * 1024,
         "Largest file that the admin takes for an import; `manage.py bulk_load` takes any.",
         unit="bytes",
         least=1,

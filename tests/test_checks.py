@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django import forms
 from django.contrib import admin
 from django.core import checks
 from django.core.cache.backends.locmem import LocMemCache
@@ -21,7 +22,8 @@ from django.test import override_settings
 from perfkit.admin import ImportExportMixin
 from perfkit.checks import FINDINGS, SUPPORTED_BACKENDS, TAG
 from perfkit.conf import table
-from tests.testapp.imported import Ware
+from tests.testapp.admin import BoxedAdmin
+from tests.testapp.imported import Boxed, Ware
 
 LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 HERE = "tests.test_checks"
@@ -489,3 +491,22 @@ def test_it_names_keys_of_an_admin_that_are_not_unique() -> None:
     assert problem.id == "perfkit.E202"
     assert problem.msg == "WareAdmin.import_keys has ['name'], which is no unique constraint of testapp.Ware."
     assert only(found_in_admin(import_keys=["sku"])).id == "perfkit.E202"
+
+
+def test_it_names_files_that_no_cell_can_hold() -> None:
+    problem = only(found_in_admin(import_fields=["sku", "photo"]))
+    assert problem.msg == "WareAdmin.import_fields names 'photo', which no cell can hold."
+
+
+def test_it_warns_of_an_admin_that_offers_no_import() -> None:
+    class StrictForm(forms.ModelForm):
+        def clean(self) -> None:
+            raise forms.ValidationError("Never.")
+
+    problem = only(found_in_admin(form=StrictForm))
+    assert problem.id == "perfkit.W201"
+    assert problem.msg.startswith("WareAdmin offers no import: its form has rules of its own")
+    assert found_in_admin(form=StrictForm, import_fields=["sku"]) == []
+    (problem,) = BoxedAdmin(Boxed, admin.site).check()
+    assert problem.id == "perfkit.W201"
+    assert "spread over several tables" in problem.msg

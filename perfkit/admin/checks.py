@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.core.checks import Error
+from django.core.checks import Error, Warning  # noqa: A004  # Django's own name
 
-from perfkit.admin.columns import unique_names
+from perfkit.admin.columns import is_over_several_tables, may_be_imported, unique_names
+from perfkit.admin.rules import has_own_rules
 from perfkit.errors import nearest
 
 
@@ -21,6 +22,30 @@ def field_problems(model_admin: Any, option: str, names: Sequence[str]) -> Itera
             yield Error(
                 problem, hint=nearest(name, known).strip() or None, obj=model_admin.model, id="perfkit.E201"
             )
+
+
+def import_field_problems(model_admin: Any, names: Sequence[str]) -> Iterator[Error]:
+    """Yield an error for each name that a file may not give."""
+    yield from field_problems(model_admin, "import_fields", names)
+    for field in model_admin.opts.concrete_fields:
+        if field.name in names and not may_be_imported(field):
+            problem = (
+                f"{type(model_admin).__name__}.import_fields names {field.name!r}, which no cell can hold."
+            )
+            hint = "Leave out fields of files and generated fields."
+            yield Error(problem, hint=hint, obj=model_admin.model, id="perfkit.E201")
+
+
+def import_problems(model_admin: Any) -> Iterator[Warning]:
+    """Yield a warning where an admin offers no import, though it should."""
+    label, model = type(model_admin).__name__, model_admin.model
+    if is_over_several_tables(model):
+        problem = f"{label} offers no import: the rows of {model._meta.label} are spread over several tables."
+        yield Warning(problem, hint="Use ExportMixin alone.", obj=model, id="perfkit.W201")
+    elif model_admin.import_fields is None and has_own_rules(model_admin.form):
+        problem = f"{label} offers no import: its form has rules of its own, which an import does not ask."
+        hint = "Name what may be imported in import_fields, and check rows in clean_import_row()."
+        yield Warning(problem, hint=hint, obj=model, id="perfkit.W201")
 
 
 def key_problems(model_admin: Any, keys: Sequence[Sequence[str]]) -> Iterator[Error]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import models
 from django.utils.translation import gettext
@@ -16,6 +19,7 @@ from perfkit.bulk.plan import UnreadableRow
 
 Values = dict[str, Any]
 """Of a row, by the fields' `attname`."""
+FormFields = Mapping[str, forms.Field]
 
 
 class Problem(NamedTuple):
@@ -31,6 +35,19 @@ class CleanRow(NamedTuple):
     values: Values
 
 
+class Existing(NamedTuple):
+    """The rows of the table that those of a file may mean.
+
+    Attributes:
+        key: The names of the fields by which they are found.
+        is_required: Whether each row of the file has to be one of these.
+    """
+
+    rows: models.QuerySet[Any]
+    key: tuple[str, ...]
+    is_required: bool
+
+
 Cleaned = CleanRow | list[Problem]
 
 
@@ -39,8 +56,8 @@ class RowCleaner:
 
     Args:
         fields: That rows give, by name.
-        related: What a relation may refer to, by the field's name; the database alone says so of others.
-        existing: The rows that may be changed, where each row has to be one of these.
+        formed: The admin form's own, by name; what they narrow down, and what relations may refer to.
+        existing: What the rows of the file change; None where all are new.
         check: Is given the values of a row and returns them, changed or not; raises ValidationError.
     """
 
@@ -49,31 +66,37 @@ class RowCleaner:
         model: type[models.Model],
         fields: Fields,
         *,
-        related: Mapping[str, models.QuerySet[Any]],
-        existing: models.QuerySet[Any] | None,
+        formed: FormFields,
+        existing: Existing | None,
         check: Callable[[Values], Values],
     ) -> None:
         self._model = model
         self._fields = {field.attname: field for field in fields.values()}
-        self._related = related
+        self._formed = formed
         self._existing = existing
+        self._key = [fields[name] for name in existing.key] if existing else []
+        self._seen: set[tuple[Any, ...]] = set()
         self._check = check
         self._has_own_clean = model.clean is not models.Model.clean
 
     def cleaned(self, rows: Sequence[Row]) -> Iterator[Cleaned]:
         """Yield what became of each row.
 
-        Queries: one per relation, and one for the rows that exist.
+        Queries: one or two per relation, and one for the rows that exist.
         """
         outcomes = [self._by_field(row) for row in rows]
         good = [outcome.values for outcome in outcomes if isinstance(outcome, CleanRow)]
-        unknown = [self._unknown(name, queryset, good) for name, queryset in self._related.items()]
+        refusals = [
+            self._refusal(field, formfield, good)
+            for field in self._fields.values()
+            if isinstance(formfield := self._formed.get(field.name), forms.ModelChoiceField)
+        ]
         found = self._found(good)
         for outcome in outcomes:
             if not isinstance(outcome, CleanRow):
                 yield outcome
                 continue
-            problems = [problem for look in unknown if (problem := look(outcome.values)) is not None]
+            problems = [problem for refuse in refusals if (problem := refuse(outcome.values)) is not None]
             yield problems or self._as_a_whole(outcome.values, found)
 
     def _by_field(self, row: Row) -> Cleaned:
@@ -84,71 +107,131 @@ class RowCleaner:
         for attname, value in row.items():
             field = self._fields[attname]
             try:
-                values[attname] = clean_value(field, value)
+                values[attname] = clean_value(field, self._formed.get(field.name), value)
             except ValidationError as error:
                 problems.append(Problem(field.name, " ".join(error.messages)))
         return problems or CleanRow(values)
 
-    def _unknown(
-        self, name: str, queryset: models.QuerySet[Any], rows: Sequence[Values]
+    def _refusal(
+        self, field: Any, formfield: forms.ModelChoiceField[Any], rows: Sequence[Values]
     ) -> Callable[[Values], Problem | None]:
-        """Return what tells whether a row refers to what it may not."""
-        field: Any = next(each for each in self._fields.values() if each.name == name)
+        """Return what tells whether a row refers to what it may not.
+
+        Of a table that refers to itself the file may bring the rows that it refers to.
+        """
         target = field.target_field.attname
-        wanted = {row[field.attname] for row in rows} - {None}
-        known = set(queryset.filter(**{f"{target}__in": wanted}).values_list(target, flat=True))
+        wanted = {f"{target}__in": {row[field.attname] for row in rows} - {None}}
+        offered: models.QuerySet[Any] = formfield.queryset  # type: ignore[assignment]  # a form's own has one
+        allowed = set(offered.filter(**wanted).values_list(target, flat=True))
+        known = None
+        if field.related_model._meta.concrete_model is self._model._meta.concrete_model:
+            everything = field.related_model._base_manager.using(offered.db)
+            known = set(everything.filter(**wanted).values_list(target, flat=True))
 
-        def look(row: Values) -> Problem | None:
+        def refuse(row: Values) -> Problem | None:
             value = row[field.attname]
-            if value is None or value in known:
+            if value is None or value in allowed or (known is not None and value not in known):
                 return None
-            return Problem(
-                name, gettext("There is no %(name)s with this key.") % {"name": field.verbose_name}
-            )
+            problem = gettext("There is no %(name)s with this key, or it may not be chosen.")
+            return Problem(field.name, problem % {"name": field.verbose_name})
 
-        return look
+        return refuse
 
-    def _found(self, rows: Sequence[Values]) -> dict[Any, models.Model] | None:
-        if self._existing is None:
-            return None
-        pk = self._model._meta.pk.attname
-        queryset = self._existing if self._has_own_clean else self._existing.only(pk)
-        return queryset.in_bulk([row[pk] for row in rows if row[pk] is not None])
+    def _found(self, rows: Sequence[Values]) -> dict[tuple[Any, ...], models.Model | None]:
+        """Return the rows that exist by their keys; as instances where `Model.clean` is to see them."""
+        if self._existing is None or not (self._existing.is_required or self._has_own_clean):
+            return {}
+        names = [field.attname for field in self._key]
+        wanted = {f"{name}__in": {row[name] for row in rows} - {None} for name in names}
+        queryset = self._existing.rows.filter(**wanted).order_by()
+        if not self._has_own_clean:
+            return dict.fromkeys(queryset.values_list(*names))
+        return {tuple(getattr(row, name) for name in names): row for row in queryset}
 
-    def _as_a_whole(self, values: Values, found: Mapping[Any, models.Model] | None) -> Cleaned:
+    def _as_a_whole(self, values: Values, found: Mapping[tuple[Any, ...], models.Model | None]) -> Cleaned:
+        key = tuple(values[field.attname] for field in self._key)
+        problem = self._key_problem(key, found)
+        if problem is not None:
+            return [problem]
         try:
             values = self._check(values)
-            instance = None
-            if found is not None:
-                pk = self._model._meta.pk
-                instance = found.get(values[pk.attname])
-                if instance is None:
-                    problem = gettext("There is no %(name)s with this %(key)s.")
-                    names = {"name": self._model._meta.verbose_name, "key": pk.verbose_name}
-                    return [Problem(pk.name, problem % names)]
             if self._has_own_clean:
-                instance = instance or self._model()
-                for name, value in values.items():
-                    setattr(instance, name, value)
-                instance.clean()
-                values = {name: getattr(instance, name) for name in values}
+                values = asked_of_model(found.get(key) or self._model(), values)
         except ValidationError as error:
             return list(_problems(error))
+        if key and None not in key:
+            self._seen.add(key)
         return CleanRow(values)
 
+    def _key_problem(self, key: tuple[Any, ...], found: Mapping[tuple[Any, ...], Any]) -> Problem | None:
+        names = {
+            "name": self._model._meta.verbose_name,
+            "key": ", ".join(str(field.verbose_name) for field in self._key),
+        }
+        field = self._key[0].name if len(self._key) == 1 else None
+        if key in self._seen:
+            return Problem(field, gettext("An earlier line has the same %(key)s.") % names)
+        if self._existing is not None and self._existing.is_required and key not in found:
+            return Problem(field, gettext("There is no %(name)s with this %(key)s.") % names)
+        return None
 
-def clean_value(field: ModelField, value: Any) -> Any:
-    """Return the value as `field.clean` would, without a query of its own.
+
+def clean_value(field: ModelField, formfield: forms.Field | None, value: Any) -> Any:
+    """Return the value as the field and the form's field would clean it, without a query.
 
     Raises:
-        ValidationError: The field does not take it.
+        ValidationError: One of them does not take it.
     """
-    if not field.is_relation:
-        return field.clean(value, None)
+    if isinstance(value, str):
+        value = value.strip() if getattr(formfield, "strip", False) else value
+        if "\0" in value:
+            raise ValidationError(gettext("Null characters are not allowed."))
+    if value is None and not field.null:
+        raise ValidationError(field.error_messages["blank"])
     value = field.to_python(value)
-    models.Field.validate(field, value, None)  # a relation's own looks into the table
+    _require_range(value)
+    if field.is_relation:
+        models.Field.validate(field, value, None)  # a relation's own looks into the table
+        if value is not None:
+            field.target_field.run_validators(value)  # type: ignore[attr-defined]  # a relation has one
+    else:
+        field.validate(value, None)
+        _require_choice(formfield, value)
     field.run_validators(value)
+    if formfield is not None and not field.is_relation:
+        formfield.run_validators(value)
     return value
+
+
+def _require_range(value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValidationError(gettext("Enter a number."))
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        try:
+            value.astimezone(dt.UTC)
+        except OverflowError:
+            raise ValidationError(gettext("Enter a valid date/time.")) from None
+
+
+def _require_choice(formfield: forms.Field | None, value: Any) -> None:
+    """Raise where the form offers fewer choices than the model."""
+    if not isinstance(formfield, forms.ChoiceField) or value in formfield.empty_values:
+        return
+    if not formfield.valid_value(value if isinstance(value, str) else formfield.prepare_value(value)):
+        problem = gettext("Select a valid choice. %(value)s is not one of the available choices.")
+        raise ValidationError(problem % {"value": value})
+
+
+def asked_of_model(instance: models.Model, values: Values) -> Values:
+    """Return the values as `Model.clean` leaves them on an instance that has them.
+
+    Raises:
+        ValidationError: It refuses them.
+    """
+    for name, value in values.items():
+        setattr(instance, name, value)
+    instance.clean()
+    return {name: getattr(instance, name) for name in values}
 
 
 def _problems(error: ValidationError) -> Iterator[Problem]:

@@ -12,7 +12,9 @@ from perfkit.bulk.fields import ModelField
 Fields: TypeAlias = "Mapping[str, ModelField]"
 """By name."""
 
-SEPARATORS: Final = ",;\t"
+SEPARATORS: Final = ",;\t|"
+MOST_COLUMNS: Final = 500
+"""More than the forms of a site take, by Django's DATA_UPLOAD_MAX_NUMBER_FIELDS, are refused early."""
 
 
 def delimiter_of(line: str) -> str:
@@ -29,8 +31,8 @@ def may_be_imported(field: ModelField) -> bool:
 
 
 def is_automatic(field: ModelField) -> bool:
-    """Say whether the database numbers the rows by this field."""
-    return isinstance(field, models.AutoField)
+    """Say whether this is a primary key that nobody types: a number of the database's, or a default."""
+    return field.primary_key and (isinstance(field, models.AutoField) or not field.editable)
 
 
 def is_required(field: ModelField) -> bool:
@@ -56,17 +58,25 @@ def _plain(name: str) -> str:
     return name.strip().casefold().replace(" ", "_").replace("-", "_")
 
 
-def natural_keys(model: type[models.Model], fields: Fields) -> list[tuple[str, ...]]:
-    """Return the fields of each unique constraint that holds for all rows, where a file can give all of them."""
-    keys = [names for names in unique_names(model) if all(name in fields for name in names)]
-    return list(dict.fromkeys(keys))
+def is_number(model: type[models.Model], key: Sequence[str]) -> bool:
+    """Say whether these are the names of an automatic primary key."""
+    return list(key) == [model._meta.pk.name] and is_automatic(model._meta.pk)
 
 
-def unique_names(model: type[models.Model]) -> Iterator[tuple[str, ...]]:
-    """Yield the names of the fields of each unique constraint that holds for all rows, an automatic key apart."""
+def is_over_several_tables(model: type[models.Model]) -> bool:
+    """Say whether the rows of a model are spread over several tables, by multi-table inheritance."""
+    own = model._meta.concrete_model
+    return any(parent._meta.concrete_model is not own for parent in model._meta.all_parents)
+
+
+def unique_names(model: type[models.Model]) -> list[tuple[str, ...]]:
+    """Return the names of the fields of the primary key, and of each unique constraint that holds for all rows."""
+    return list(dict.fromkeys(_unique_names(model)))
+
+
+def _unique_names(model: type[models.Model]) -> Iterator[tuple[str, ...]]:
     meta = (model._meta.concrete_model or model)._meta
-    if not any(map(is_automatic, meta.pk_fields)):
-        yield tuple(field.name for field in meta.pk_fields)
+    yield tuple(field.name for field in meta.pk_fields)
     yield from ((field.name,) for field in meta.concrete_fields if field.unique and not field.primary_key)
     yield from (tuple(names) for names in meta.unique_together)
     for constraint in meta.constraints:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -14,7 +16,16 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from perfkit.admin.columns import SEPARATORS, Fields, delimiter_of, guesses, is_automatic, missing_names
+from perfkit.admin.columns import (
+    MOST_COLUMNS,
+    SEPARATORS,
+    Fields,
+    delimiter_of,
+    guesses,
+    is_automatic,
+    is_number,
+    missing_names,
+)
 from perfkit.bulk.files import csv_head
 from perfkit.conf import options
 from perfkit.errors import UsageError
@@ -34,7 +45,7 @@ class UploadForm(forms.Form):
     delimiter = forms.ChoiceField(
         label=_("Separator"),
         required=False,
-        choices=[("", _("as in the first line")), *zip(SEPARATORS, (",", ";", _("tab")), strict=True)],
+        choices=[("", _("as in the first line")), *zip(SEPARATORS, (",", ";", _("tab"), "|"), strict=True)],
     )
 
     def clean_file(self) -> Any:
@@ -52,24 +63,27 @@ class UploadForm(forms.Form):
             return cleaned
         content = cleaned["content"] = cleaned["file"].read()
         try:
-            lines = content.decode("utf-8").splitlines(keepends=True)
+            text = content.decode("utf-8")
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             problem = gettext("Line %(line)s is not UTF-8. Save the file as “CSV UTF-8”.") % {"line": line}
             raise forms.ValidationError({"file": problem}) from error
-        cleaned["delimiter"] = cleaned["delimiter"] or delimiter_of(lines[0] if lines else "")
-        self._check_head(lines, cleaned["delimiter"])
+        cleaned["delimiter"] = cleaned["delimiter"] or delimiter_of(text.partition("\n")[0])
+        self._check_head(text, cleaned["delimiter"])
         return cleaned
 
     @staticmethod
-    def _check_head(lines: Sequence[str], delimiter: str) -> None:
+    def _check_head(text: str, delimiter: str) -> None:
         try:
-            names, rows = csv_head(lines, rows=1, delimiter=delimiter)
+            names, rows = csv_head(io.StringIO(text, newline=""), rows=SHOWN_ROWS, delimiter=delimiter)
         except UsageError as error:
             raise forms.ValidationError({"file": str(error)}) from error
         if not rows:
             raise forms.ValidationError({"file": gettext("The file has no rows below a line of names.")})
-        twice = next((name for name in names if names.count(name) > 1), None)
+        if len(names) > MOST_COLUMNS:
+            problem = gettext("The file has more than %(number)s columns.") % {"number": MOST_COLUMNS}
+            raise forms.ValidationError({"file": problem})
+        twice = next((name for name, times in Counter(filter(None, names)).items() if times > 1), None)
         if twice is not None:
             problem = gettext("Two columns have the same name: “%(name)s”.") % {"name": twice}
             raise forms.ValidationError({"file": problem})
@@ -104,15 +118,15 @@ def ways(
 ) -> list[Way]:
     """Return what somebody with these permissions may do."""
     offered = [Way(INSERT, _("Add all rows as new ones"))] if may_add else []
-    if may_add and may_change:
-        for key in keys:
-            names = ", ".join(str(fields[name].verbose_name) for name in key)
+    for key in keys:
+        if not may_change or not all(name in fields for name in key):
+            continue
+        names = {"names": ", ".join(str(fields[name].verbose_name) for name in key)}
+        if is_number(model, key):
+            offered.append(Way(UPDATE, gettext("Update the rows that have the same %(names)s") % names, key))
+        elif may_add:
             label = gettext("Update the rows that have the same %(names)s, and add the others")
-            offered.append(Way(f"{UPSERT}:{','.join(key)}", label % {"names": names}, key))
-    pk = model._meta.pk
-    if may_change and is_automatic(pk) and pk.name in fields:
-        label = gettext("Update the rows that have the same %(names)s") % {"names": pk.verbose_name}
-        offered.append(Way(UPDATE, label, (pk.name,)))
+            offered.append(Way(f"{UPSERT}:{','.join(key)}", label % names, key))
     return offered
 
 
@@ -120,7 +134,7 @@ class ColumnsForm(forms.Form):
     """Says what each column of the file is, and what is done with the rows.
 
     Args:
-        names: Of the columns in the file.
+        names: Of the columns in the file; those without one are left out.
         rows: The cells of its first rows, to show.
         fields: What a column may be.
         offered: What may be done, at least one.
@@ -138,14 +152,14 @@ class ColumnsForm(forms.Form):
         initial: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(data, initial=dict(initial or {}))
-        self._names = names
+        self._names = {place: name for place, name in enumerate(names) if name}
         self._rows = rows
         self._fields = fields
         self._ways = {way.value: way for way in offered}
         choices: list[tuple[str, Label]] = [("", _("leave it out"))]
         choices += [(name, capfirst(str(field.verbose_name))) for name, field in fields.items()]
         guessed = guesses(names, fields)
-        for place, name in enumerate(names):
+        for place, name in self._names.items():
             self.fields[f"column_{place}"] = forms.ChoiceField(
                 label=name, required=False, choices=choices, initial=guessed.get(name, "")
             )
@@ -160,15 +174,15 @@ class ColumnsForm(forms.Form):
         )
 
     def _first_way(self, given: Any) -> Way:
-        """Return the last of the ways by a key that the file seems to have, or the first of all."""
+        """Return the first of the ways by a key that the file seems to have, or the first of all."""
         by_key = [way for way in self._ways.values() if way.key and set(way.key) <= set(given)]
-        return by_key[-1] if by_key else next(iter(self._ways.values()))
+        return next(iter(by_key or self._ways.values()))
 
     def columns(self) -> list[tuple[forms.BoundField, list[str]]]:
         """Return the field of each column, with the first cells of the file."""
         return [
             (self[f"column_{place}"], [row[place] for row in self._rows if place < len(row)])
-            for place in range(len(self._names))
+            for place in self._names
         ]
 
     @property
@@ -179,7 +193,7 @@ class ColumnsForm(forms.Form):
     @property
     def field_names(self) -> dict[str, str]:
         """The field's name by the name in the file, empty for what is left out, once the form is valid."""
-        return {name: self.cleaned_data[f"column_{place}"] for place, name in enumerate(self._names)}
+        return {"": ""} | {name: self.cleaned_data[f"column_{place}"] for place, name in self._names.items()}
 
     def clean(self) -> dict[str, Any]:
         """Refuse columns that do not fit each other, or what is to be done."""
@@ -187,7 +201,7 @@ class ColumnsForm(forms.Form):
         if self.errors:
             return cleaned
         given: list[str] = []
-        for place in range(len(self._names)):
+        for place in self._names:
             name = cleaned[f"column_{place}"]
             if name in given:
                 problem = gettext("Another column is the %(field)s already.")

@@ -65,6 +65,11 @@ class ImportReport:
     first_rows: list[Values] = field(default_factory=list)
 
     @property
+    def counts(self) -> list[int]:
+        """What is compared with what was confirmed: rows created, updated, left alone, and errors."""
+        return [self.created, self.updated, self.untouched, len(self.errors)]
+
+    @property
     def written(self) -> int:
         """Rows created and updated."""
         return self.created + self.updated
@@ -99,7 +104,7 @@ class Importer:
         self._text = text
         self._delimiter = delimiter
         self._field_names = field_names
-        self._columns = {name: column for column, name in field_names.items()}
+        self._columns = {name: column for column, name in field_names.items() if name}
         self._way = way
         self._skips_bad_rows = skips_bad_rows
         self._cleaner = cleaner
@@ -120,14 +125,20 @@ class Importer:
         self.report.is_cut = self._is_full()
         return self.report
 
-    def run(self) -> ImportReport:
-        """Write the rows: all of them or, where bad rows are not skipped and there is one, none."""
+    def run(self, expected: Sequence[int]) -> ImportReport:
+        """Write the rows: all of them or, where bad rows are not skipped and there is one, none.
+
+        Args:
+            expected: The counts of the report that was confirmed; where it comes to others, nothing is written.
+        """
         self._start()
         try:
             with transaction.atomic(using=self._alias):
                 self._write(self._rows(self._refuses), on_error="report" if self._skips_bad_rows else "raise")
                 connections[self._alias].check_constraints(table_names=[self._model._meta.db_table])
-            self.report.is_done = True
+                self.report.is_done = list(expected) == self.report.counts
+                if not self.report.is_done:
+                    transaction.set_rollback(True, using=self._alias)
         except (DatabaseError, UsageError, _RefusedError) as error:
             self.report.created = self.report.updated = self.report.untouched = 0
             self._tell(error)
@@ -157,6 +168,7 @@ class Importer:
             renamed=renamed,
             left_out=[column for column in self._field_names if column not in renamed],
             line_numbers=read,
+            quotes_values=True,
         )
         number = yielded = 0
         for chunk in chunks(rows, CHUNK_ROWS):

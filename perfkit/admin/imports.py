@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
+import copy
+import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +12,7 @@ from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.checks import CheckMessage
 from django.core.exceptions import PermissionDenied
-from django.db import models, transaction
+from django.db import router, transaction
 from django.forms import ModelChoiceField
 from django.forms.models import apply_limit_choices_to_to_formfield
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,13 +21,20 @@ from django.urls import URLPattern, path
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 
-from perfkit.admin.checks import field_problems, key_problems
-from perfkit.admin.cleaning import RowCleaner, Values
-from perfkit.admin.columns import is_automatic, may_be_imported, natural_keys
-from perfkit.admin.forms import SHOWN_ROWS, UPDATE, ColumnsForm, UploadForm, ways
+from perfkit.admin.checks import import_field_problems, import_problems, key_problems
+from perfkit.admin.cleaning import Existing, RowCleaner, Values
+from perfkit.admin.columns import (
+    is_automatic,
+    is_number,
+    is_over_several_tables,
+    may_be_imported,
+    unique_names,
+)
+from perfkit.admin.forms import SHOWN_ROWS, UPDATE, ColumnsForm, UploadForm, Way, ways
 from perfkit.admin.importer import Importer, ImportReport
 from perfkit.admin.pages import url, url_name
 from perfkit.admin.pending import PendingFiles
+from perfkit.admin.rules import has_own_rules, has_row_rules, may_hide_rows
 from perfkit.bulk.fields import ModelField
 from perfkit.bulk.files import csv_head
 from perfkit.models import PendingImport
@@ -47,10 +55,10 @@ class ImportMixin(ModelAdmin):
 
     Attributes:
         import_fields: Names of the fields that a file may give. Those of the admin's form where not given, and the
-            automatic primary key, by which rows are updated; never those of files.
+            automatic primary key, by which rows are updated; none where that form has rules of its own.
         import_keys: Names of the fields of unique constraints by which rows may be updated. All constraints that
-            hold for every row where not given; none where the admin has a `get_queryset` of its own,
-            for that may hide rows from some people.
+            hold for every row where not given; none where the admin may treat one row otherwise than another,
+            see `docs/how-to/admin.md`.
 
     Example:
         >>> @admin.register(Airline)  # doctest: +SKIP
@@ -78,26 +86,33 @@ class ImportMixin(ModelAdmin):
         """Return the names of the fields that a file may give."""
         if self.import_fields is not None:
             return list(self.import_fields)
-        formed = self._form_fields(request)
-        fields = self.opts.concrete_fields
+        form = self.get_form(request, None, change=False)
+        if has_own_rules(form):
+            return []
+        formed = {name: field for name, field in form.base_fields.items() if not field.disabled}
         return [
             each.name
-            for each in fields
-            if may_be_imported(each) and (each.name in formed or is_automatic(each))
+            for each in self.opts.concrete_fields
+            if is_automatic(each) or (each.name in formed and _is_usual(each, formed[each.name]))
         ]
 
     def get_import_keys(self, request: HttpRequest) -> list[tuple[str, ...]]:
-        """Return the names of the fields of each unique constraint by which rows may be updated."""
+        """Return the fields of the primary key, and of each unique constraint, by which rows may be updated.
+
+        Rows that are hidden from somebody are out of reach by an automatic primary key, but not by others.
+        """
         if self.import_keys is not None:
             return [tuple(key) for key in self.import_keys]
-        if type(self).get_queryset is not admin.ModelAdmin.get_queryset:
+        if has_row_rules(self):
             return []
-        return natural_keys(self.model, self._importable(request))
+        keys = unique_names(self.model)
+        return [key for key in keys if is_number(self.model, key) or not may_hide_rows(self)]
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Add what is wrong with the names of fields."""
-        fields = field_problems(self, "import_fields", self.import_fields or ())
-        return [*super().check(**kwargs), *fields, *key_problems(self, self.import_keys or ())]
+        fields = import_field_problems(self, self.import_fields or ())
+        keys = key_problems(self, self.import_keys or ())
+        return [*super().check(**kwargs), *fields, *keys, *import_problems(self)]
 
     def get_urls(self) -> list[URLPattern]:
         """Return the admin's own, after those of the import."""
@@ -114,7 +129,7 @@ class ImportMixin(ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the list, with a button for the import."""
-        context = {"import_url": url(self, "import") if self.has_import_permission(request) else None}
+        context = {"import_url": url(self, "import") if self._may_import(request) else None}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def upload_view(self, request: HttpRequest) -> HttpResponse:
@@ -136,8 +151,8 @@ class ImportMixin(ModelAdmin):
         if not form.is_valid():
             return self._page(request, "import_columns", form=form, pending=pending)
         report = self._importer(request, pending, form).check()
-        pending.choices = {"data": dict(request.POST.items()), "check": secrets.token_urlsafe()}
-        pending.save(update_fields=["choices"])
+        if not self._files(request).note(pending, form.cleaned_data, report.counts):
+            return self._gone(request)
         return self._report_page(request, pending, form, report, is_check=True)
 
     def confirm_view(self, request: HttpRequest, token: str) -> HttpResponse:
@@ -161,10 +176,16 @@ class ImportMixin(ModelAdmin):
         form = self._columns_form(request, pending, checked["data"])
         if not form.is_valid():  # such as after a permission was taken away
             return self._page(request, "import_columns", form=form, pending=pending)
-        report = self._importer(request, pending, form).run()
-        if report.is_done:
-            pending.delete()
-            self._log(request, pending, form, report)
+        report = self._importer(request, pending, form).run(checked["counts"])
+        if report.errors and not form.cleaned_data["skips_bad_rows"]:
+            return self._report_page(request, pending, form, report, is_check=False)
+        if not report.is_done:
+            self._files(request).note(pending, form.cleaned_data, report.counts)
+            problem = gettext("The table has changed since the check, and nothing was written: look again.")
+            self.message_user(request, problem, messages.WARNING)
+            return self._report_page(request, pending, form, report, is_check=True)
+        pending.delete()
+        self._log(request, pending, form, report)
         if report.errors:
             return self._report_page(request, pending, form, report, is_check=False)
         self.message_user(request, _told(report, pending.file_name), messages.SUCCESS)
@@ -174,9 +195,6 @@ class ImportMixin(ModelAdmin):
         known = {field.name: field for field in self.opts.concrete_fields}
         return {name: known[name] for name in self.get_import_fields(request)}
 
-    def _form_fields(self, request: HttpRequest) -> Mapping[str, Any]:
-        return self.get_form(request, None, change=False).base_fields
-
     def _files(self, request: HttpRequest) -> PendingFiles:
         return PendingFiles(user_key=str(request.user.pk), model_label=self.opts.label)
 
@@ -184,9 +202,8 @@ class ImportMixin(ModelAdmin):
         self, request: HttpRequest, pending: PendingImport, data: Mapping[str, Any] | None
     ) -> ColumnsForm:
         fields = self._importable(request)
-        names, rows = csv_head(
-            _text(pending).splitlines(keepends=True), rows=SHOWN_ROWS, delimiter=pending.delimiter
-        )
+        lines = io.StringIO(_text(pending), newline="")
+        names, rows = csv_head(lines, rows=SHOWN_ROWS, delimiter=pending.delimiter)
         offered = ways(
             self.model,
             fields,
@@ -202,12 +219,11 @@ class ImportMixin(ModelAdmin):
     def _importer(self, request: HttpRequest, pending: PendingImport, form: ColumnsForm) -> Importer:
         fields = self._importable(request)
         given = {name: fields[name] for name in form.field_names.values() if name}
-        existing = self.get_queryset(request) if form.way.kind == UPDATE else None
         cleaner = RowCleaner(
             self.model,
             given,
-            related=self._related(request, given),
-            existing=existing,
+            formed=self._formed(request, given),
+            existing=self._existing(request, form.way),
             check=self._row_check(request),
         )
         return Importer(
@@ -226,21 +242,23 @@ class ImportMixin(ModelAdmin):
 
         return check
 
-    def _related(
-        self, request: HttpRequest, fields: Mapping[str, ModelField]
-    ) -> dict[str, models.QuerySet[Any]]:
-        """Return what the relations among `fields` may refer to, as the form has it.
+    def _existing(self, request: HttpRequest, way: Way) -> Existing | None:
+        if not way.key:
+            return None
+        if way.kind == UPDATE:
+            return Existing(self.get_queryset(request), way.key, is_required=True)
+        rows = self.model._base_manager.using(router.db_for_write(self.model))
+        return Existing(rows, way.key, is_required=False)
 
-        Of a table that refers to itself the file may bring the rows that it refers to.
-        """
-        formed = self._form_fields(request)
-        related: dict[str, models.QuerySet[Any]] = {}
+    def _formed(self, request: HttpRequest, fields: Mapping[str, ModelField]) -> dict[str, Any]:
+        """Return a form's field for each of `fields`: the admin's own or, where that has none, Django's."""
+        form = self.get_form(request, None, change=False)
+        formed: dict[str, Any] = {}
         for name, field in fields.items():
-            formfield = formed.get(name)
-            if isinstance(formfield, ModelChoiceField) and field.related_model is not self.model:
-                apply_limit_choices_to_to_formfield(formfield)
-                related[name] = formfield.queryset  # type: ignore[assignment]  # a form's own has one
-        return related
+            formed[name] = copy.deepcopy(form.base_fields.get(name) or field.formfield())
+            if formed[name] is not None:
+                apply_limit_choices_to_to_formfield(formed[name])
+        return formed
 
     def _report_page(
         self,
@@ -263,7 +281,7 @@ class ImportMixin(ModelAdmin):
             may_confirm=is_check and not report.is_cut and (skips or not report.errors) and report.written,
             check=(pending.choices or {}).get("check"),
             headings=[capfirst(str(by_attname[name].verbose_name)) for name in first],
-            rows=[list(row.values()) for row in report.first_rows],
+            rows=[[_shown(value) for value in row.values()] for row in report.first_rows],
             confirm_url=url(self, "import_confirm", pending.token),
             columns_url=url(self, "import_columns", pending.token),
         )
@@ -297,13 +315,30 @@ class ImportMixin(ModelAdmin):
             change_message=_told(report, pending.file_name),
         )
 
+    def _may_import(self, request: HttpRequest) -> bool:
+        return (
+            self.has_import_permission(request)
+            and not is_over_several_tables(self.model)
+            and bool(self.get_import_fields(request))
+        )
+
     def _require_import_permission(self, request: HttpRequest) -> None:
-        if not self.has_import_permission(request):
+        if not self._may_import(request):
             raise PermissionDenied
 
 
 def _text(pending: PendingImport) -> str:
     return bytes(pending.content).decode("utf-8")
+
+
+def _shown(value: Any) -> str | None:
+    """Return a value as a page can show it, whatever it holds."""
+    return None if value is None else str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _is_usual(field: ModelField, formfield: Any) -> bool:
+    """Say whether a cell can stand for what the form takes: no path of a file, and of a relation its key."""
+    return may_be_imported(field) and (not field.is_relation or isinstance(formfield, ModelChoiceField))
 
 
 def _told(report: ImportReport, name: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from django.db import models, router, transaction
@@ -43,6 +44,11 @@ class PendingFiles(NamedTuple):
                 content=uploaded["content"],
                 delimiter=uploaded["delimiter"],
             )
+
+    def note(self, pending: PendingImport, chosen: Mapping[str, Any], counts: Sequence[int]) -> bool:
+        """Keep what was chosen for a file and what its check came to; return whether the file is still there."""
+        pending.choices = {"data": dict(chosen), "counts": list(counts), "check": secrets.token_urlsafe()}
+        return bool(self._own().filter(token=pending.token).update(choices=pending.choices))
 
     def _all(self) -> models.QuerySet[PendingImport]:
         return PendingImport.objects.using(self.alias)

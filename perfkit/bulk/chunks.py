@@ -22,6 +22,8 @@ R_co = TypeVar("R_co", covariant=True)
 
 OnError = Literal["raise", "report"]
 """Whether a bad row ends the call with nothing written, or is skipped and told."""
+FIRST_PIECE_ROWS: Final = 16
+"""Of what follows a bad row."""
 REFUSALS: Final = (RowError, RowShapeError, DataError, IntegrityError)
 """What is wrong with rows; the last two come from COMMIT, where the database checked there."""
 
@@ -223,8 +225,7 @@ class ChunkLoop:
         if at > 0:
             yield rows[:at], first_row
         yield self._skipped(known, error)
-        if at + 1 < len(rows):
-            yield rows[at + 1 :], known + 1
+        yield from growing(rows[at + 1 :], known + 1)
 
     def _skipped(self, number: int, error: Exception) -> SkippedRow:
         if isinstance(error, RowShapeError):
@@ -259,6 +260,19 @@ class ChunkLoop:
                 with self.connection.cursor() as cursor:
                     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             yield
+
+
+def growing(rows: list[T], first_row: int) -> Iterator[tuple[list[T], int]]:
+    """Yield pieces, each twice as long as the last, with the number of its first row.
+
+    Where one bad row follows the other, little is prepared again for each.
+    """
+    size = FIRST_PIECE_ROWS
+    while rows:
+        yield rows[:size], first_row
+        rows = rows[size:]
+        first_row += size
+        size *= 2
 
 
 def checked_size(chunk_rows: int | None, default: int) -> int:

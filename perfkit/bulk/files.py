@@ -91,6 +91,7 @@ def csv_rows(
     renamed: Mapping[str, str] | None = None,
     left_out: Sequence[str] = (),
     line_numbers: LineNumbers | None = None,
+    quotes_values: bool = False,
 ) -> Iterator[Row]:
     """Yield the rows of a CSV file whose first line names the fields.
 
@@ -101,6 +102,7 @@ def csv_rows(
         renamed: The field's name by the name in the file.
         left_out: Names in the file of columns that are not read.
         line_numbers: Is told the line of each row, from 0, before that is yielded.
+        quotes_values: Whether what is said of a value that cannot be read may hold it: for its owner, not a log.
 
     Raises:
         UsageError: The first line names what is no field, or the same twice; before any row is yielded.
@@ -120,7 +122,7 @@ def csv_rows(
         if line_numbers is not None:
             line_numbers.note(number, line)
         if len(row) == len(names):
-            yield _read(cells, row)
+            yield _read(cells, row, quotes_values=quotes_values)
         else:
             yield UnreadableRow(f"it has {len(row)} cells for {len(names)} columns.")
 
@@ -135,7 +137,8 @@ def _numbered_rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, 
     """
     csv.field_size_limit(max(csv.field_size_limit(), LARGEST_CELL))
     source = iter(lines)
-    reader = csv.reader(chain([next(source, "").removeprefix("\ufeff")], source), delimiter=delimiter)
+    lines = chain([next(source, "").removeprefix("\ufeff")], source)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)  # else an open quote takes all that follows
     while True:
         line = reader.line_num + 1
         try:
@@ -168,14 +171,17 @@ def jsonl_rows(lines: Iterable[str], plan: RowPlan) -> Iterator[Row]:
         yield _read([(name, _key(plan, name), converters.get(name, _as_it_is)) for name in row], row)
 
 
-def _read(cells: Sequence[tuple[Any, str, Converter]], row: Any) -> Row:
+def _read(cells: Sequence[tuple[Any, str, Converter]], row: Any, *, quotes_values: bool = False) -> Row:
     values: dict[str, Any] = {}
     for place, name, convert in cells:
         value = row[place]
         try:
             values[name] = convert(value)
-        except (ValueError, TypeError, ArithmeticError, ValidationError):
-            return UnreadableRow(f"{summary(value)} cannot be read.", name, summary(value))
+        except (ValueError, TypeError, ArithmeticError, ValidationError, RecursionError) as error:
+            problem = f"{summary(value)} cannot be read."
+            if quotes_values and isinstance(error, ValidationError):
+                problem = " ".join(error.messages)
+            return UnreadableRow(problem, name, summary(value))
     return values
 
 

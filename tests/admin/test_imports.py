@@ -15,10 +15,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from perfkit.admin.importer import MOST_ERRORS
+from perfkit.admin.importer import MOST_ERRORS, Importer, ImportReport
 from perfkit.models import PendingImport
 from tests.admin.conftest import Importing, errors, text_of, told
-from tests.testapp.imported import Bin, Branch, Owned, Ware
+from tests.testapp.imported import Bin, Branch, Owned, Token, Ware
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -142,6 +142,53 @@ class TestErrors:
         assert 'name="check"' not in page.content.decode()
         assert stored() == [("old", "x", Decimal(1))]
 
+    def test_it_says_which_line_no_line_ends(self, wares: Importing) -> None:
+        """An open quote would take the rest of the file into one cell."""
+        told = "Line 4 of the file is not CSV: unexpected end of data."
+        assert told in text_of(wares.upload('sku,name,price\nA,x,1\nB,"x,1\nC,x,1\n'))
+        wares.upload("sku,name,price\n" + "".join(f"{n},x,1\n" for n in range(9)) + 'B,"x,1\nC,x,1\n')
+        assert errors(wares.check(way="insert")) == [(None, "", told.replace("4", "12"))]
+
+    def test_it_is_as_strict_as_a_form(self, person: Callable[..., Client], wares: Importing) -> None:
+        wares.upload(
+            "sku,name,price,kind,junk,count,since,note\n"
+            "A,\0,1,t,,1,,n\n"
+            "B,x,1,t,,1,0001-01-01T00:00+14:00,n\n"
+            'C,"  ",1,t,,1,,n\n'
+            "D,x,101,c,,1,,n\n"
+            "E,x,1,t,,,,n\n"
+            'F,x,"1,5",t,,1,,n\n'
+            "G , x ,1,t,,1,, n\n"
+        )
+        page = wares.check(way="insert", skips_bad_rows="on")
+        assert errors(page) == [
+            (2, "name", "Null characters are not allowed."),
+            (3, "since", "Enter a valid date/time."),
+            (4, "name", "This field cannot be blank."),
+            (5, "", "Coffee is never so dear."),
+            (6, "count", "This field cannot be blank."),
+            (7, "price", "“1,5” value must be a decimal number."),
+        ]
+        wares.confirm(page)
+        assert stored("sku", "name", "note") == [("G", "x", "n")]
+        readings = Importing(person("measured", name="bob"), "measured")
+        readings.upload("value,data\nnan,{}\ninf,{}\n1e999,{}\n1," + "[" * 100_000 + '\n2,"""\\ud800"""\n')
+        found = errors(readings.check(way="insert", skips_bad_rows="on"))
+        assert [(line, column) for line, column, _ in found][:4] == [
+            (2, "value"),
+            (3, "value"),
+            (4, "value"),
+            (5, "data"),
+        ]
+
+    def test_it_says_that_a_key_is_none(self, wares: Importing) -> None:
+        Bin.objects.create(code="b")
+        wares.upload('sku,name,price,bin\nA,x,1,"b\0"\nB,x,1,bbbb\n')
+        assert [(line, column) for line, column, _ in errors(wares.check(way="insert"))] == [
+            (2, "bin"),
+            (3, "bin"),
+        ]
+
     def test_it_leaves_bad_rows_out_where_that_is_wanted(self, wares: Importing) -> None:
         wares.upload("sku,name,price\nA,x,1\nB,x,bad\nC,x,1\nA,x,1\n")
         page = wares.check(way="insert", skips_bad_rows="on")
@@ -206,7 +253,34 @@ class TestUpsert:
         wares.write(f"id,name\n{pk},new\n", way="update")
         assert stored("sku", "name", "note") == [("A", "new", "kept")]
 
+    def test_it_updates_by_a_key_that_nobody_types(self, person: Callable[..., Client]) -> None:
+        tokens = Importing(person("token"), "token")
+        tokens.write("title\nold\n", way="insert")
+        pk = Token.objects.get().pk
+        tokens.write(f"id,title\n{pk},new\n", way="update")
+        assert list(Token.objects.values_list("pk", "title")) == [(pk, "new")]
+
+    def test_it_refuses_a_key_that_comes_twice(self, wares: Importing) -> None:
+        wares.upload("sku,name,price\nA,x,1\nA,y,1\n")
+        assert errors(wares.check(way="upsert:sku")) == [
+            (3, "sku", "An earlier line has the same stock keeping unit.")
+        ]
+
+    def test_it_writes_nothing_else_than_was_shown(self, wares: Importing) -> None:
+        wares.upload(TWO)
+        page = wares.check(way="upsert:sku")
+        Ware.objects.create(sku="B", name="theirs", price=1)
+        again = wares.confirm(page)
+        assert "has changed since the check" in told(again)[0]
+        assert stored("sku", "name") == [("B", "theirs")]
+        assert again.context["report"].counts == [1, 1, 0, 0]
+        wares.confirm(again)
+        assert stored("sku", "name") == [("A", "Assam"), ("B", "Bohea")]
+
     def test_it_asks_the_whole_row_where_the_model_does(self, wares: Importing) -> None:
+        Ware.objects.create(sku="dear", name="x", price=50, kind="c")
+        wares.upload("sku,name,price\ndear,x,500\nnew,x,500\n")
+        assert errors(wares.check(way="upsert:sku")) == [(2, "", "Coffee is never so dear.")]
         pk = Ware.objects.create(sku="A", name="x", price=500).pk
         wares.upload(f"id,kind\n{pk},c\n")
         assert errors(wares.check(way="update")) == [(2, "", "Coffee is never so dear.")]
@@ -219,6 +293,7 @@ class TestForms:
             ("", "The submitted file is empty."),
             ("sku,name\n", "The file has no rows"),
             ("sku,sku\n1,2\n", "Two columns have the same name"),
+            (f"{','.join(map(str, range(100_000)))}\n1\n", "more than 500 columns"),
             ("sku\ncaf\xe9\n".encode("latin-1"), "Line 2 is not UTF-8"),
         ],
     )
@@ -278,6 +353,28 @@ class TestForms:
         wares.upload(TWO)
         assert PendingImport.objects.count() == 1
 
+    def test_it_says_that_a_file_is_gone_that_was_replaced_during_its_check(
+        self, wares: Importing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def check(self: Importer) -> ImportReport:
+            PendingImport.objects.all().delete()
+            return plain(self)
+
+        plain = Importer.check
+        monkeypatch.setattr(Importer, "check", check)
+        wares.upload(TWO)
+        form = wares.client.get(wares.columns_url).context["form"]
+        data = {name: field.initial for name, field in form.fields.items() if field.initial}
+        assert "upload it again" in told(wares.client.post(wares.columns_url, data, follow=True))[0]
+
+    def test_it_leaves_columns_without_a_name_out(self, wares: Importing) -> None:
+        wares.write("sku,,name,price,\nA,1,x,1,\n", way="insert")
+        assert stored("sku", "name") == [("A", "x")]
+
+    def test_it_takes_a_line_as_csv_does(self, wares: Importing) -> None:
+        wares.write("sku,name,no\x0bte\u2028,price\nA,x\u2028y,z,1\n", way="insert")
+        assert stored("sku", "name") == [("A", "x\u2028y")]
+
     def test_it_has_no_page_that_writes_without_a_check(self, wares: Importing) -> None:
         wares.upload(TWO)
         for answer in (
@@ -304,7 +401,7 @@ class TestPermissions:
 
         assert offered("add", "view") == ["insert"]
         assert offered("change", "view") == ["update"]
-        assert offered("add", "change", "view") == ["insert", "upsert:sku", "update"]
+        assert offered("add", "change", "view") == ["insert", "update", "upsert:sku"]
 
     def test_it_asks_again_when_it_writes(self, wares: Importing) -> None:
         wares.upload(TWO)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perfkit.bulk import SkippedRow, bulk_insert, bulk_update, bulk_upsert
+from perfkit.bulk.chunks import ChunkLoop
 from perfkit.errors import UsageError
 from tests.bulk.everything import IS_POSTGRESQL
 from tests.testapp.bulk import City, Country, Node, Subscriber
@@ -239,3 +240,17 @@ def test_an_error_under_way_stays_with_its_own_rows() -> None:
     assert result.rows == 8_998
     assert result.ids is not None
     assert [number for number, pk in enumerate(result.ids) if pk is None] == [5, 6_000]
+
+
+def test_it_prepares_little_again_for_each_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    plain = ChunkLoop._tried
+
+    def counted(self: Any, rows: Any, first_row: int, writer: Any) -> Any:
+        tried.append(len(rows))
+        return plain(self, rows, first_row, writer)
+
+    monkeypatch.setattr(ChunkLoop, "_tried", counted)
+    bad = ({"name": "x" * 21, "country_id": "PE"} for _ in range(600))
+    assert len(bulk_insert(City, bad, chunk_rows=600, on_error="report").skipped) == 600
+    assert sum(tried) < 600 * 20

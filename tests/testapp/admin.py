@@ -10,7 +10,7 @@ from django.db import models
 from django.http import HttpRequest
 
 from perfkit.admin import ImportExportMixin
-from tests.testapp.imported import Bin, Branch, Owned, Ware
+from tests.testapp.imported import Bin, Boxed, Branch, Kept, Measured, Owned, Token, Ware
 
 
 @admin.register(Ware)
@@ -36,3 +36,13 @@ class OwnedAdmin(ImportExportMixin, admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Owned]:
         return super().get_queryset(request).filter(owner=request.user.get_username())
+
+
+@admin.register(Token, Measured, Kept)
+class OtherAdmin(ImportExportMixin, admin.ModelAdmin):
+    pass
+
+
+@admin.register(Boxed)
+class BoxedAdmin(ImportExportMixin, admin.ModelAdmin):
+    pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -66,3 +67,37 @@ class Owned(models.Model):
 
 def as_dict(instance: models.Model) -> dict[str, Any]:
     return {field.attname: getattr(instance, field.attname) for field in instance._meta.concrete_fields}
+
+
+class Token(models.Model):
+    """Has a key that nobody types."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    title = models.CharField(max_length=20)
+
+
+class Measured(models.Model):
+    """Of kinds of values whose forms are stricter than their columns."""
+
+    value = models.FloatField()
+    data = models.JSONField(default=dict, blank=True)
+
+
+class Boxed(Ware):
+    """Has its rows in two tables."""
+
+    width = models.IntegerField(default=0)
+
+
+class KeptManager(models.Manager):
+    def get_queryset(self) -> models.QuerySet[Any]:
+        return super().get_queryset().filter(is_dropped=False)
+
+
+class Kept(models.Model):
+    """Has rows that its manager does not show."""
+
+    code = models.CharField(max_length=3, unique=True)
+    is_dropped = models.BooleanField(default=False)
+
+    objects = KeptManager()
