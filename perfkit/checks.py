@@ -41,8 +41,8 @@ FINDINGS: Final = {
     "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
     "perfkit.W003": "With --database: rows of a cached model are written under names that perfkit does not watch.",
     "perfkit.W004": "With --database: the table of a cached model is a foreign one.",
-    "perfkit.W201": "An admin offers no import, though it has the mixin.",
     "perfkit.W101": "A CachedManager is on a model whose rows cannot be cached by their keys.",
+    "perfkit.W201": "An admin offers no import, though it has the mixin.",
 }
 
 SUPPORTED_BACKENDS: Final = {
