@@ -1,28 +1,19 @@
-"""A CSV file into the table of a model: uploaded, its columns named, tried, shown, and written once confirmed."""
+"""What a ModelAdmin has that imports CSV files: its addresses, and who may bring what."""
 
 from __future__ import annotations
 
-import copy
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin, messages
-from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
+from django.contrib import admin
 from django.core.checks import CheckMessage
 from django.core.exceptions import PermissionDenied
-from django.db import router, transaction
 from django.forms import ModelChoiceField
-from django.forms.models import apply_limit_choices_to_to_formfield
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
-from django.utils.text import capfirst
-from django.utils.translation import gettext, ngettext
 
 from perfkit.admin.checks import import_field_problems, import_problems, key_problems
-from perfkit.admin.cleaning import Existing, RowCleaner, Values
+from perfkit.admin.cleaning import Values
 from perfkit.admin.columns import (
     is_automatic,
     is_number,
@@ -30,14 +21,10 @@ from perfkit.admin.columns import (
     may_be_imported,
     unique_names,
 )
-from perfkit.admin.forms import SHOWN_ROWS, UPDATE, ColumnsForm, UploadForm, Way, ways
-from perfkit.admin.importer import Importer, ImportReport
+from perfkit.admin.import_pages import ImportPages
 from perfkit.admin.pages import url, url_name
-from perfkit.admin.pending import PendingFiles
 from perfkit.admin.rules import has_own_rules, has_row_rules, may_hide_rows
 from perfkit.bulk.fields import ModelField
-from perfkit.bulk.files import csv_head
-from perfkit.models import PendingImport
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -134,186 +121,20 @@ class ImportMixin(ModelAdmin):
 
     def upload_view(self, request: HttpRequest) -> HttpResponse:
         """Take a file."""
-        self._require_import_permission(request)
-        form = UploadForm(request.POST or None, request.FILES or None)
-        if request.method == "POST" and form.is_valid():
-            pending = self._files(request).keep(form.cleaned_data)
-            return HttpResponseRedirect(url(self, "import_columns", pending.token))
-        return self._page(request, "import_upload", form=form, fields=self._importable(request).values())
+        return self._pages(request).upload()
 
     def columns_view(self, request: HttpRequest, token: str) -> HttpResponse:
         """Ask what the columns of the file are, try it, and show what would be written."""
-        self._require_import_permission(request)
-        pending = self._files(request).find(token)
-        if pending is None:
-            return self._gone(request)
-        form = self._columns_form(request, pending, request.POST if request.method == "POST" else None)
-        if not form.is_valid():
-            return self._page(request, "import_columns", form=form, pending=pending)
-        report = self._importer(request, pending, form).check()
-        if not self._files(request).note(pending, form.cleaned_data, report.counts):
-            return self._gone(request)
-        return self._report_page(request, pending, form, report, is_check=True)
+        return self._pages(request).columns(token)
 
     def confirm_view(self, request: HttpRequest, token: str) -> HttpResponse:
         """Write what was checked, once."""
-        self._require_import_permission(request)
-        if request.method != "POST":
-            return HttpResponseRedirect(url(self, "import_columns", token))
-        files = self._files(request)
-        with transaction.atomic(using=files.alias):
-            pending = files.find(token, is_locked=True)
-            if pending is None:
-                return self._gone(request)
-            return self._confirmed(request, pending)
+        return self._pages(request).confirm(token)
 
-    def _confirmed(self, request: HttpRequest, pending: PendingImport) -> HttpResponse:
-        checked = pending.choices or {}
-        if not checked or checked["check"] != request.POST.get("check"):
-            problem = gettext("The columns were named anew meanwhile: check again.")
-            self.message_user(request, problem, messages.WARNING)
-            return HttpResponseRedirect(url(self, "import_columns", pending.token))
-        form = self._columns_form(request, pending, checked["data"])
-        if not form.is_valid():  # such as after a permission was taken away
-            return self._page(request, "import_columns", form=form, pending=pending)
-        report = self._importer(request, pending, form).run(checked["counts"])
-        if report.errors and not form.cleaned_data["skips_bad_rows"]:
-            return self._report_page(request, pending, form, report, is_check=False)
-        if not report.is_done:
-            self._files(request).note(pending, form.cleaned_data, report.counts)
-            problem = gettext("The table has changed since the check, and nothing was written: look again.")
-            self.message_user(request, problem, messages.WARNING)
-            return self._report_page(request, pending, form, report, is_check=True)
-        pending.delete()
-        self._log(request, pending, form, report)
-        if report.errors:
-            return self._report_page(request, pending, form, report, is_check=False)
-        self.message_user(request, _told(report, pending.file_name), messages.SUCCESS)
-        return HttpResponseRedirect(url(self, "changelist"))
-
-    def _importable(self, request: HttpRequest) -> dict[str, ModelField]:
-        known = {field.name: field for field in self.opts.concrete_fields}
-        return {name: known[name] for name in self.get_import_fields(request)}
-
-    def _files(self, request: HttpRequest) -> PendingFiles:
-        return PendingFiles(user_key=str(request.user.pk), model_label=self.opts.label)
-
-    def _columns_form(
-        self, request: HttpRequest, pending: PendingImport, data: Mapping[str, Any] | None
-    ) -> ColumnsForm:
-        fields = self._importable(request)
-        lines = io.StringIO(_text(pending), newline="")
-        names, rows = csv_head(lines, rows=SHOWN_ROWS, delimiter=pending.delimiter)
-        offered = ways(
-            self.model,
-            fields,
-            self.get_import_keys(request),
-            may_add=self.has_add_permission(request),
-            may_change=self.has_change_permission(request),
-        )
-        if not offered:
+    def _pages(self, request: HttpRequest) -> ImportPages:
+        if not self._may_import(request):
             raise PermissionDenied
-        initial = (pending.choices or {}).get("data")
-        return ColumnsForm(data, names=names, rows=rows, fields=fields, offered=offered, initial=initial)
-
-    def _importer(self, request: HttpRequest, pending: PendingImport, form: ColumnsForm) -> Importer:
-        fields = self._importable(request)
-        given = {name: fields[name] for name in form.field_names.values() if name}
-        cleaner = RowCleaner(
-            self.model,
-            given,
-            formed=self._formed(request, given),
-            existing=self._existing(request, form.way),
-            check=self._row_check(request),
-        )
-        return Importer(
-            self.model,
-            _text(pending),
-            delimiter=pending.delimiter,
-            field_names=form.field_names,
-            way=form.way,
-            skips_bad_rows=form.cleaned_data["skips_bad_rows"],
-            cleaner=cleaner,
-        )
-
-    def _row_check(self, request: HttpRequest) -> Callable[[Values], Values]:
-        def check(row: Values) -> Values:
-            return self.clean_import_row(request, row)
-
-        return check
-
-    def _existing(self, request: HttpRequest, way: Way) -> Existing | None:
-        if not way.key:
-            return None
-        if way.kind == UPDATE:
-            return Existing(self.get_queryset(request), way.key, is_required=True)
-        rows = self.model._base_manager.using(router.db_for_write(self.model))
-        return Existing(rows, way.key, is_required=False)
-
-    def _formed(self, request: HttpRequest, fields: Mapping[str, ModelField]) -> dict[str, Any]:
-        """Return a form's field for each of `fields`: the admin's own or, where that has none, Django's."""
-        form = self.get_form(request, None, change=False)
-        formed: dict[str, Any] = {}
-        for name, field in fields.items():
-            formed[name] = copy.deepcopy(form.base_fields.get(name) or field.formfield())
-            if formed[name] is not None:
-                apply_limit_choices_to_to_formfield(formed[name])
-        return formed
-
-    def _report_page(
-        self,
-        request: HttpRequest,
-        pending: PendingImport,
-        form: ColumnsForm,
-        report: ImportReport,
-        *,
-        is_check: bool,
-    ) -> HttpResponse:
-        skips = form.cleaned_data["skips_bad_rows"]
-        first = report.first_rows[0] if report.first_rows else {}
-        by_attname = {field.attname: field for field in self.opts.concrete_fields}
-        return self._page(
-            request,
-            "import_report",
-            pending=pending,
-            report=report,
-            is_check=is_check,
-            may_confirm=is_check and not report.is_cut and (skips or not report.errors) and report.written,
-            check=(pending.choices or {}).get("check"),
-            headings=[capfirst(str(by_attname[name].verbose_name)) for name in first],
-            rows=[[_shown(value) for value in row.values()] for row in report.first_rows],
-            confirm_url=url(self, "import_confirm", pending.token),
-            columns_url=url(self, "import_columns", pending.token),
-        )
-
-    def _page(self, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
-        request.current_app = self.admin_site.name
-        common = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": gettext("Import %(name)s") % {"name": self.opts.verbose_name_plural},
-            "media": self.media,
-            "upload_url": url(self, "import"),
-        }
-        return TemplateResponse(request, f"perfkit/admin/{template}.html", {**common, **context})
-
-    def _gone(self, request: HttpRequest) -> HttpResponse:
-        problem = gettext(
-            "That file was imported, replaced by another one, or is older than a day: upload it again."
-        )
-        self.message_user(request, problem, messages.WARNING)
-        return HttpResponseRedirect(url(self, "import"))
-
-    def _log(
-        self, request: HttpRequest, pending: PendingImport, form: ColumnsForm, report: ImportReport
-    ) -> None:
-        LogEntry.objects.create(
-            user_id=request.user.pk,  # type: ignore[misc]  # who is here has one
-            content_type_id=ContentType.objects.get_for_model(self.model, for_concrete_model=False).pk,
-            object_repr=pending.file_name[:200],
-            action_flag=CHANGE if form.way.key else ADDITION,
-            change_message=_told(report, pending.file_name),
-        )
+        return ImportPages(self, request)
 
     def _may_import(self, request: HttpRequest) -> bool:
         return (
@@ -322,34 +143,7 @@ class ImportMixin(ModelAdmin):
             and bool(self.get_import_fields(request))
         )
 
-    def _require_import_permission(self, request: HttpRequest) -> None:
-        if not self._may_import(request):
-            raise PermissionDenied
-
-
-def _text(pending: PendingImport) -> str:
-    return bytes(pending.content).decode("utf-8")
-
-
-def _shown(value: Any) -> str | None:
-    """Return a value as a page can show it, whatever it holds."""
-    return None if value is None else str(value).encode("utf-8", "backslashreplace").decode()
-
 
 def _is_usual(field: ModelField, formfield: Any) -> bool:
     """Say whether a cell can stand for what the form takes: no path of a file, and of a relation its key."""
     return may_be_imported(field) and (not field.is_relation or isinstance(formfield, ModelChoiceField))
-
-
-def _told(report: ImportReport, name: str) -> str:
-    """Say what an import did."""
-    counts = {
-        "created": report.created,
-        "updated": report.updated,
-        "untouched": report.untouched,
-        "name": name,
-    }
-    text = gettext("%(name)s: %(created)s created, %(updated)s updated, %(untouched)s left as they were")
-    lines = len({error.line for error in report.errors})
-    refused = ngettext("%(count)s row refused", "%(count)s rows refused", lines) % {"count": lines}
-    return f"{text % counts}, {refused}." if lines else f"{text % counts}."
