@@ -70,7 +70,7 @@ def is_over_several_tables(model: type[models.Model]) -> bool:
 
 
 def unique_names(model: type[models.Model]) -> list[tuple[str, ...]]:
-    """Return the names of the fields of the primary key, and of each unique constraint that holds for all rows."""
+    """Return the fields of the primary key, and of each unique constraint that always holds for all rows."""
     return list(dict.fromkeys(_unique_names(model)))
 
 
@@ -80,8 +80,13 @@ def _unique_names(model: type[models.Model]) -> Iterator[tuple[str, ...]]:
     yield from ((field.name,) for field in meta.concrete_fields if field.unique and not field.primary_key)
     yield from (tuple(names) for names in meta.unique_together)
     for constraint in meta.constraints:
-        if isinstance(constraint, models.UniqueConstraint) and constraint.condition is None:
-            yield from [tuple(constraint.fields)] if constraint.fields else []
+        if (
+            isinstance(constraint, models.UniqueConstraint)
+            and constraint.fields
+            and constraint.condition is None
+            and constraint.deferrable is None
+        ):
+            yield tuple(constraint.fields)
 
 
 def missing_names(given: Sequence[str], fields: Fields) -> list[str]:

@@ -2,9 +2,9 @@
 
 from perfkit.bulk.asynchronous import abulk_copy_out, abulk_delete, abulk_insert, abulk_update, abulk_upsert
 from perfkit.bulk.chunks import SkippedRow
-from perfkit.bulk.conflict import Excluded
 from perfkit.bulk.copy_out import CopyResult, bulk_copy_out
 from perfkit.bulk.delete import DeleteResult, bulk_delete
+from perfkit.bulk.excluded import Excluded
 from perfkit.bulk.insert import InsertResult, bulk_insert
 from perfkit.bulk.manager import BulkManager, BulkQuerySet, BulkQuerySetMixin
 from perfkit.bulk.outcomes import UpsertedRow

@@ -2,70 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.core.exceptions import EmptyResultSet, FieldDoesNotExist, FieldError, FullResultSet
+from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.expressions import Case, Expression, Value, When
+from django.db.models.expressions import Case, Value, When
 from django.db.models.lookups import IsNull
 from django.db.models.sql import Query
 
+from perfkit.bulk.excluded import ExcludedColumn
 from perfkit.bulk.plan import RowPlan
 from perfkit.bulk.refusals import RowDataError
-from perfkit.bulk.shapes import Column, related_id
+from perfkit.bulk.shapes import related_id
+from perfkit.bulk.unique_keys import UniqueKey, key_named
 from perfkit.errors import UsageError, nearest
-
-
-class Excluded(Expression):
-    """The value that a row of `bulk_upsert` brings for a field, as SQL's `EXCLUDED`.
-
-    For `where` and for the expressions of `update_columns`; `F` is what the table has.
-
-    Example:
-        >>> Excluded("altitude")
-        Excluded('altitude')
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"Excluded({self.name!r})"
-
-    def resolve_expression(self, query: Any = None, *_args: Any, **_kwargs: Any) -> ExcludedColumn:  # type: ignore[override]  # as F does
-        """Find the field of the query's model."""
-        try:
-            field = query.model._meta.get_field(self.name)
-        except FieldDoesNotExist as error:
-            raise FieldError(str(error)) from None
-        return ExcludedColumn(field)
-
-
-class ExcludedColumn(Expression):
-    """An `Excluded` whose field is known."""
-
-    def __init__(self, field: models.Field[Any, Any]) -> None:
-        super().__init__(output_field=field)
-        self._column = str(field.column)
-
-    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
-        """Name the column as `INSERT … ON CONFLICT` does."""
-        return f"EXCLUDED.{connection.ops.quote_name(self._column)}", ()
-
-
-class UniqueKey(NamedTuple):
-    """A unique constraint of a model.
-
-    Attributes:
-        has_equal_nulls: Whether NULL equals NULL in it.
-    """
-
-    columns: tuple[Column, ...]
-    has_equal_nulls: bool
 
 
 class Clause(NamedTuple):
@@ -120,7 +73,7 @@ class Conflict:
     ) -> None:
         self.plan = plan
         self.connection = connection
-        self.key = _key_named(plan, connection, key)
+        self.key = key_named(plan, connection, key)
         self.where = where
         self.skip_unchanged = skip_unchanged
         self._clocks = [
@@ -318,57 +271,3 @@ def _is_same(name: str, value: Any) -> models.Q:
     if hasattr(value, "resolve_expression"):
         same |= models.Q(**{f"{name}__isnull": True}) & models.Q(IsNull(value, rhs=True))
     return same
-
-
-def _key_named(plan: RowPlan, connection: BaseDatabaseWrapper, names: Sequence[str]) -> UniqueKey:
-    """Return the unique constraint of these fields.
-
-    Raises:
-        UsageError: There is none, or it is checked only at COMMIT.
-    """
-    if isinstance(names, str) or not names:
-        raise UsageError("conflict_columns must be a list of names, as in conflict_columns=['code'].")
-    if list(names) == ["pk"]:
-        names = [column.field.name for column in plan.pk_columns]
-    unknown = [name for name in names if plan.places.get(name) is None]
-    keys = {
-        frozenset(column.field.name for column in key.columns): key for key in unique_keys(plan, connection)
-    }
-    allowed = " or ".join(str([column.field.name for column in key.columns]) for key in keys.values())
-    if unknown:
-        raise UsageError(
-            f"conflict_columns names {unknown[0]!r}, which {plan.label} has not. Allowed: {allowed}."
-        )
-    wanted = frozenset(
-        plan.columns[place].field.name for name in names if (place := plan.places[name]) is not None
-    )
-    if wanted not in keys:
-        raise UsageError(
-            f"conflict_columns={list(names)} are not those of a unique constraint of {plan.label} that is checked "
-            f"at once, for all rows and by columns alone. Allowed: {allowed}."
-        )
-    return keys[wanted]
-
-
-def unique_keys(plan: RowPlan, connection: BaseDatabaseWrapper) -> Iterator[UniqueKey]:
-    """Yield the unique constraints of the model that an upsert can go by: no conditions, nothing deferred."""
-    meta = (plan.model._meta.concrete_model or plan.model)._meta
-    may_say_nulls = connection.features.supports_nulls_distinct_unique_constraints
-    by_name = {column.field.name: column for column in plan.columns}
-    yield UniqueKey(plan.pk_columns, has_equal_nulls=False)
-    for column in plan.columns:
-        if column.field.unique and column is not plan.pk:
-            yield UniqueKey((column,), has_equal_nulls=False)
-    for names in meta.unique_together:
-        yield UniqueKey(tuple(by_name[name] for name in names), has_equal_nulls=False)
-    for constraint in meta.constraints:
-        if (
-            isinstance(constraint, models.UniqueConstraint)
-            and constraint.fields
-            and constraint.condition is None
-            and constraint.deferrable is None
-            and (may_say_nulls or constraint.nulls_distinct is None)
-            and all(name in by_name for name in constraint.fields)
-        ):
-            columns = tuple(by_name[name] for name in constraint.fields)
-            yield UniqueKey(columns, has_equal_nulls=constraint.nulls_distinct is False)
