@@ -151,12 +151,19 @@ def _numbered_rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, 
             yield line, row
 
 
-def jsonl_rows(lines: Iterable[str], plan: RowPlan) -> Iterator[Row]:
-    """Yield the rows of a file with one JSON object in each line, whose keys are fields; empty lines are none."""
+def jsonl_rows(
+    lines: Iterable[str], plan: RowPlan, *, line_numbers: LineNumbers | None = None
+) -> Iterator[Row]:
+    """Yield the rows of a file with one JSON object in each line, whose keys are fields; empty lines are none.
+
+    Args:
+        line_numbers: As of `csv_rows`.
+    """
     converters: dict[str, Converter] = {}
-    for line in lines:
-        if not line.strip():
-            continue
+    filled = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    for row_number, (line_number, line) in enumerate(filled):
+        if line_numbers is not None:
+            line_numbers.note(row_number, line_number)
         try:
             row = json.loads(line)
         except ValueError as error:

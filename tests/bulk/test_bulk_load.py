@@ -88,7 +88,7 @@ def test_a_dry_run_finds_what_the_database_would_refuse(tmp_path: Path) -> None:
 def test_it_stops_at_a_bad_row_and_names_it(tmp_path: Path) -> None:
     path = tmp_path / "cities.csv"
     path.write_text(CITIES + "Puno,PE,many\n")
-    with pytest.raises(CommandError, match=r"Row 3, field 'population': .*Nothing was written") as caught:
+    with pytest.raises(CommandError, match=r"Line 4, field 'population': .*Nothing was written") as caught:
         load(path)
     assert "many" not in str(caught.value)
     assert not City.objects.exists()
@@ -101,21 +101,33 @@ def test_it_skips_bad_rows_and_reports_them(tmp_path: Path) -> None:
     assert told.startswith("3 written, 4 skipped in ")
     assert stored() == [("Cusco", "PE", 5), ("Lima", "PE", 10), ("Tacna", "PE", 3)]
     rows = list(csv.DictReader(io.StringIO(report.read_text())))
-    assert [(row["row"], row["field"]) for row in rows] == [
-        ("3", "population"),
-        ("4", ""),
-        ("5", "name"),
-        ("7", ""),
+    assert [(row["line"], row["field"]) for row in rows] == [
+        ("4", "population"),
+        ("5", ""),
+        ("6", "name"),
+        ("8", ""),
     ]
     assert rows[0]["value"] == "a str of 4 characters"
     assert rows[1]["reason"] == "it has 1 cells for 3 columns."
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_it_names_the_line_though_rows_and_lines_differ(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"cities.{kind}"
+    texts = {
+        "csv": 'name,country_id\n\n"two\nlines",PE\n\nLima,??\n',
+        "jsonl": '\n{"name": "x", "country_id": "PE"}\n\n\n{"name": "Lima", "country_id": "??"}\n',
+    }
+    path.write_text(texts[kind])
+    told = load(path, "--on-error", "skip").splitlines()
+    assert told[1].startswith({"csv": "  line 6", "jsonl": "  line 5"}[kind])
 
 
 def test_without_a_report_it_shows_the_first_refused_rows(tmp_path: Path) -> None:
     path = tmp_path / "cities.csv"
     path.write_text("name,country_id\n" + "".join(f"x{'x' * 30},PE\n" for _ in range(12)))
     told = load(path, "--on-error", "skip").splitlines()
-    assert told[1].startswith("  row 1, field 'name': ")
+    assert told[1].startswith("  line 2, field 'name': ")
     assert told[-1] == "  and 2 more: see them with --report FILE."
 
 

@@ -17,7 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models
 
 from perfkit.bulk import InsertResult, SkippedRow, UpsertResult, bulk_insert, bulk_upsert
 from perfkit.bulk.dry_run import taken_back
-from perfkit.bulk.files import Row, csv_rows, decompressed, format_of, jsonl_rows
+from perfkit.bulk.files import LineNumbers, Row, csv_rows, decompressed, format_of, jsonl_rows
 from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
 from perfkit.errors import RowShapeError, UsageError, nearest
 
@@ -85,28 +85,36 @@ class Command(BaseCommand):
         model = _model(options["model"])
         if options["skip_unchanged"] and not options["upsert"]:
             raise CommandError("--skip-unchanged is about rows that exist: give --upsert too.")
+        lines = LineNumbers()
         try:
             require_own_table(model, "bulk_load")
             with _opened(options["file"]) as (raw, size), self._progress(raw, size, options) as progress:
-                result = self._load(model, raw, progress, options)
+                result = self._load(model, raw, lines, progress, options)
         except UsageError as error:
             if isinstance(error, RowShapeError):
-                raise CommandError(f"{_named(error)} {error.problem} Nothing was written.") from error
+                raise CommandError(f"{_named(error, lines)} {error.problem} Nothing was written.") from error
             raise CommandError(str(error)) from error
         except DatabaseError as error:
             if not hasattr(error, "row_number"):
                 said = str(error).partition("\n")[0]  # below that the values of a key may stand
                 raise CommandError(f"The database says: {said}. Nothing was written.") from error
-            field = f", field {error.field!r}" if error.field else ""  # type: ignore[attr-defined]  # a RowError
-            raise CommandError(f"{_named(error)}{field}: {error.problem} Nothing was written.") from error  # type: ignore[attr-defined]
+            refused: Any = error  # a RowError
+            field = f", field {refused.field!r}" if refused.field else ""
+            problem = f"{_named(refused, lines)}{field}: {refused.problem}"
+            raise CommandError(f"{problem} Nothing was written.") from error
         except (OSError, EOFError, UnicodeError) as error:
             raise CommandError(f"{options['file']} cannot be read: {error}") from error
         if options["report"]:
-            _write_report(options["report"], result.skipped)
-        self._tell(result, options)
+            _write_report(options["report"], result.skipped, lines)
+        self._tell(result, lines, options)
 
     def _load(
-        self, model: type[models.Model], raw: IO[bytes], progress: Any, options: dict[str, Any]
+        self,
+        model: type[models.Model],
+        raw: IO[bytes],
+        lines: LineNumbers,
+        progress: Any,
+        options: dict[str, Any],
     ) -> Result:
         name = options["file"]
         kind = options["format"] or format_of(name)
@@ -121,7 +129,7 @@ class Command(BaseCommand):
         }
         with ExitStack() as stack:
             text = io.TextIOWrapper(decompressed(raw, name), encoding=options["encoding"], newline="")
-            rows = _rows(kind, stack.enter_context(text), plan, options)
+            rows = _rows(kind, stack.enter_context(text), plan, lines, options)
             if options["dry_run"]:
                 stack.enter_context(taken_back(plan, options["database"]))
             if options["upsert"]:
@@ -156,7 +164,7 @@ class Command(BaseCommand):
 
             yield show
 
-    def _tell(self, result: Result, options: dict[str, Any]) -> None:
+    def _tell(self, result: Result, lines: LineNumbers, options: dict[str, Any]) -> None:
         if options["verbosity"] == 0:
             return
         if isinstance(result, UpsertResult):
@@ -171,7 +179,7 @@ class Command(BaseCommand):
         shown = [] if options["report"] else result.skipped[:10]
         for row in shown:
             field = f", field {row.field!r}" if row.field else ""
-            self.stdout.write(f"  row {row.row_number + 1}{field}: {row.reason}")
+            self.stdout.write(f"  line {lines.line_of(row.row_number)}{field}: {row.reason}")
         if len(shown) < len(result.skipped) and shown:
             self.stdout.write(
                 f"  and {len(result.skipped) - len(shown):,} more: see them with --report FILE."
@@ -186,17 +194,20 @@ def _model(label: str) -> type[models.Model]:
         raise CommandError(f"There is no model {label!r}.{nearest(label, labels)}") from None
 
 
-def _rows(kind: str, lines: io.TextIOWrapper, plan: RowPlan, options: dict[str, Any]) -> Iterator[Row]:
+def _rows(
+    kind: str, text: io.TextIOWrapper, plan: RowPlan, lines: LineNumbers, options: dict[str, Any]
+) -> Iterator[Row]:
     if kind == "jsonl":
-        return jsonl_rows(lines, plan)
+        return jsonl_rows(text, plan, line_numbers=lines)
     renamed = dict(options["map"])
     return csv_rows(
-        lines,
+        text,
         plan,
         delimiter=options["delimiter"].replace("\\t", "\t"),
         null=options["null"],
         renamed={column: field for column, field in renamed.items() if field},
         left_out=[column for column, field in renamed.items() if not field],
+        line_numbers=lines,
     )
 
 
@@ -218,13 +229,14 @@ def _opened(name: str) -> Iterator[tuple[IO[bytes], int | None]]:
         yield file, path.stat().st_size
 
 
-def _named(error: Any) -> str:
-    return "A row" if error.row_number is None else f"Row {error.row_number + 1}"
+def _named(error: Any, lines: LineNumbers) -> str:
+    return "A row" if error.row_number is None else f"Line {lines.line_of(error.row_number)}"
 
 
-def _write_report(path: Path, skipped: list[SkippedRow]) -> None:
+def _write_report(path: Path, skipped: list[SkippedRow], lines: LineNumbers) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["row", "field", "reason", "value"])
+        writer.writerow(["line", "field", "reason", "value"])
         for row in skipped:
-            writer.writerow([row.row_number + 1, row.field or "", row.reason, row.value_summary or ""])
+            line = lines.line_of(row.row_number)
+            writer.writerow([line, row.field or "", row.reason, row.value_summary or ""])
