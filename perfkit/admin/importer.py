@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -157,7 +157,7 @@ class Importer:
             raise _RefusedError
         return False
 
-    def _rows(self, ends: Any) -> Iterator[Values]:
+    def _rows(self, ends: Callable[[], bool]) -> Iterator[Values]:
         """Yield the rows that are right as far as can be seen, until `ends()`; note the others, and the lines."""
         read = LineNumbers()
         renamed = {column: name for column, name in self._field_names.items() if name}
@@ -176,9 +176,8 @@ class Importer:
                 line = read.line_of(number)
                 number += 1
                 if not isinstance(outcome, CleanRow):
-                    self.report.errors += [
-                        LineError(line, self._columns.get(field or "", ""), text) for field, text in outcome
-                    ]
+                    for problem in outcome:
+                        self._refuse(line, problem.field, problem.text)
                     continue
                 self._lines.note(yielded, line)
                 yielded += 1
@@ -216,16 +215,16 @@ class Importer:
 
     def _tell_skipped(self, skipped: Sequence[SkippedRow], first_row: int) -> None:
         for row in skipped:
-            line = self._lines.line_of(first_row + row.row_number)
-            self.report.errors.append(LineError(line, self._columns.get(row.field or "", ""), row.reason))
+            self._refuse(self._lines.line_of(first_row + row.row_number), row.field, row.reason)
         self.report.errors.sort(key=lambda error: error.line or 0)
 
     def _tell(self, error: Exception) -> None:
         if isinstance(error, RowError):
             line = None if error.row_number is None else self._lines.line_of(error.row_number)
-            self.report.errors.append(
-                LineError(line, self._columns.get(error.field or "", ""), error.problem)
-            )
+            self._refuse(line, error.field, error.problem)
         elif not isinstance(error, _RefusedError):
             said = str(error).partition("\n")[0]  # below that the values of other rows may stand
-            self.report.errors.append(LineError(None, "", said))
+            self._refuse(None, None, said)
+
+    def _refuse(self, line: int | None, field: str | None, problem: str) -> None:
+        self.report.errors.append(LineError(line, self._columns.get(field or "", ""), problem))

@@ -218,6 +218,18 @@ class TestErrors:
         assert not LogEntry.objects.exists()
         assert wares.client.get(wares.columns_url).status_code == 200  # it may be tried again
 
+    def test_it_writes_nothing_where_what_a_row_refers_to_is_gone_meanwhile(self, wares: Importing) -> None:
+        Bin.objects.create(code="b")
+        rows = "".join(f"{number},x,1,{'b' if number == 2500 else ''}\n" for number in range(3000))
+        wares.upload(f"sku,name,price,bin\n{rows}")
+        page = wares.check(way="insert")
+        assert page.context["report"].created == 3000
+        Bin.objects.all().delete()
+        done = wares.confirm(page)
+        assert errors(done) == [(2502, "bin", "There is no bin with this key, or it may not be chosen.")]
+        assert "Nothing was written." in text_of(done)
+        assert stored() == []
+
     def test_it_tells_of_rows_that_refer_to_nothing_in_their_table(
         self, person: Callable[..., Client]
     ) -> None:
