@@ -1,9 +1,12 @@
 """Relations in as few queries as there are levels.
 
 `eager` loads what a relation path names: by a join where it leads to one row, by a second query where to many.
+`load_many` loads rows by their keys in the order asked for, `DataLoader` those that concurrent tasks ask for.
 """
 
 from perfkit.loading.eager import eager
+from perfkit.loading.loader import DataLoader
+from perfkit.loading.many import Loaded, load_many
 from perfkit.loading.plan import EagerPlan, plan_for
 
-__all__ = ["EagerPlan", "eager", "plan_for"]
+__all__ = ["DataLoader", "EagerPlan", "Loaded", "eager", "load_many", "plan_for"]
