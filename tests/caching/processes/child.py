@@ -152,7 +152,12 @@ def watch(pk: int, seconds: float) -> dict[str, int]:
 
 
 def configure(
-    database: str, redis_url: str, lease_ms: int, flight_seconds: float, options: dict[str, Any]
+    database: str,
+    redis_url: str,
+    lease_ms: int,
+    options: dict[str, Any],
+    *,
+    flight_seconds: float = flights.UNKNOWN_LEASE_SECONDS,
 ) -> None:
     connection.settings_dict["NAME"] = database
     settings.CACHES["default"]["LOCATION"] = redis_url
