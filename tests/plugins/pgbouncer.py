@@ -23,7 +23,7 @@ SESSIONS = 2
 
 CONFIGURATION = """\
 [databases]
-* = host={server[HOST]} port={server[PORT]} user={server[USER]} password={server[PASSWORD]}
+* = {server}
 
 [pgbouncer]
 listen_addr = {host}
@@ -73,9 +73,9 @@ def start(program: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
     account = server_account(folder / "none")  # it refuses root, as PostgreSQL does
     path = folder / "pgbouncer.ini"
     path.touch(mode=0o600)
-    path.write_text(
-        CONFIGURATION.format(server=connection.settings_dict, host=LOOPBACK, port=port, sessions=SESSIONS)
-    )
+    named = {key.lower(): connection.settings_dict[key] for key in ("HOST", "PORT", "USER", "PASSWORD")}
+    server = " ".join(f"{key}={value}" for key, value in named.items() if value)
+    path.write_text(CONFIGURATION.format(server=server, host=LOOPBACK, port=port, sessions=SESSIONS))
     identity = {}
     if account is not None:
         for each in (folder, path):
