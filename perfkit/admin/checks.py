@@ -8,7 +8,7 @@ from typing import Any
 from django.core.checks import Error, Warning  # noqa: A004  # Django's own name
 
 from perfkit.admin.columns import is_over_several_tables, may_be_imported, unique_names
-from perfkit.admin.rules import has_own_rules
+from perfkit.admin.rules import has_model_rules, has_own_rules
 from perfkit.errors import nearest
 
 
@@ -42,8 +42,9 @@ def import_problems(model_admin: Any) -> Iterator[Warning]:
     if is_over_several_tables(model):
         problem = f"{label} offers no import: the rows of {model._meta.label} are spread over several tables."
         yield Warning(problem, hint="Use ExportMixin alone.", obj=model, id="perfkit.W201")
-    elif model_admin.import_fields is None and has_own_rules(model_admin.form):
-        problem = f"{label} offers no import: its form has rules of its own, which an import does not ask."
+    elif model_admin.import_fields is None and (has_own_rules(model_admin.form) or has_model_rules(model)):
+        whose = "form" if has_own_rules(model_admin.form) else "model"
+        problem = f"{label} offers no import: its {whose} has rules of its own, which an import does not ask."
         hint = "Name what may be imported in import_fields, and check rows in clean_import_row()."
         yield Warning(problem, hint=hint, obj=model, id="perfkit.W201")
 

@@ -16,6 +16,7 @@ from perfkit.admin.columns import Fields
 from perfkit.bulk.fields import ModelField
 from perfkit.bulk.files import Row
 from perfkit.bulk.plan import UnreadableRow
+from perfkit.errors import UsageError
 
 Values = dict[str, Any]
 """Of a row, by the fields' `attname`."""
@@ -149,31 +150,46 @@ class RowCleaner:
         return {tuple(getattr(row, name) for name in names): row for row in queryset}
 
     def _as_a_whole(self, values: Values, found: Mapping[tuple[Any, ...], models.Model | None]) -> Cleaned:
-        key = tuple(values[field.attname] for field in self._key)
-        problem = self._key_problem(key, found)
-        if problem is not None:
-            return [problem]
+        found_by = self._key_of(values)
+        missing = self._missing_problem(found_by, found)
+        if missing is not None:
+            return [missing]
         try:
             values = self._check(values)
+            self._require_known(values)
             if self._has_own_clean:
-                values = asked_of_model(found.get(key) or self._model(), values)
+                values = asked_of_model(found.get(found_by) or self._model(), values)
         except ValidationError as error:
             return list(_problems(error))
+        key = self._key_of(values)
+        if key != found_by and self._existing is not None and self._existing.is_required:
+            raise UsageError(f"{self._model._meta.label}: the key by which a row is found was changed.")
+        if key in self._seen:
+            return [self._key_problem(gettext("An earlier line has the same %(key)s."))]
         if key and None not in key:
             self._seen.add(key)
         return CleanRow(values)
 
-    def _key_problem(self, key: tuple[Any, ...], found: Mapping[tuple[Any, ...], Any]) -> Problem | None:
+    def _key_of(self, values: Values) -> tuple[Any, ...]:
+        return tuple(values[field.attname] for field in self._key)
+
+    def _require_known(self, values: Values) -> None:
+        known = {field.attname for field in self._model._meta.concrete_fields}
+        for name in values:
+            if name not in known:
+                raise UsageError(f"clean_import_row() gave {name!r}: name values by the fields' attname.")
+
+    def _missing_problem(self, key: tuple[Any, ...], found: Mapping[tuple[Any, ...], Any]) -> Problem | None:
+        if self._existing is None or not self._existing.is_required or key in found:
+            return None
+        return self._key_problem(gettext("There is no %(name)s with this %(key)s."))
+
+    def _key_problem(self, text: str) -> Problem:
         names = {
             "name": self._model._meta.verbose_name,
             "key": ", ".join(str(field.verbose_name) for field in self._key),
         }
-        field = self._key[0].name if len(self._key) == 1 else None
-        if key in self._seen:
-            return Problem(field, gettext("An earlier line has the same %(key)s.") % names)
-        if self._existing is not None and self._existing.is_required and key not in found:
-            return Problem(field, gettext("There is no %(name)s with this %(key)s.") % names)
-        return None
+        return Problem(self._key[0].name if len(self._key) == 1 else None, text % names)
 
 
 def clean_value(field: ModelField, formfield: forms.Field | None, value: Any) -> Any:
@@ -186,14 +202,17 @@ def clean_value(field: ModelField, formfield: forms.Field | None, value: Any) ->
         value = value.strip() if getattr(formfield, "strip", False) else value
         if "\0" in value:
             raise ValidationError(gettext("Null characters are not allowed."))
-    if value is None and not field.null:
-        raise ValidationError(field.error_messages["blank"])
-    value = field.to_python(value)
+        if value == "" and getattr(formfield, "empty_value", "") is None:
+            value = None
+    value = field.to_python(value) if value is not None else None
+    if value in field.empty_values:  # as in `Model.clean_fields`, nothing more is asked of what may be empty
+        if not field.blank or (value is None and not field.null) or (formfield and formfield.required):
+            raise ValidationError(field.error_messages["blank"])
+        return value
     _require_range(value)
     if field.is_relation:
         models.Field.validate(field, value, None)  # a relation's own looks into the table
-        if value is not None:
-            field.target_field.run_validators(value)  # type: ignore[attr-defined]  # a relation has one
+        field.target_field.run_validators(value)  # type: ignore[attr-defined]  # a relation has one
     else:
         field.validate(value, None)
         _require_choice(formfield, value)
@@ -215,7 +234,7 @@ def _require_range(value: Any) -> None:
 
 def _require_choice(formfield: forms.Field | None, value: Any) -> None:
     """Raise where the form offers fewer choices than the model."""
-    if not isinstance(formfield, forms.ChoiceField) or value in formfield.empty_values:
+    if not isinstance(formfield, forms.ChoiceField):
         return
     if not formfield.valid_value(value if isinstance(value, str) else formfield.prepare_value(value)):
         problem = gettext("Select a valid choice. %(value)s is not one of the available choices.")
@@ -223,15 +242,18 @@ def _require_choice(formfield: forms.Field | None, value: Any) -> None:
 
 
 def asked_of_model(instance: models.Model, values: Values) -> Values:
-    """Return the values as `Model.clean` leaves them on an instance that has them.
+    """Return the values as `Model.clean` leaves them on an instance that has them, with others that it sets.
 
     Raises:
         ValidationError: It refuses them.
     """
     for name, value in values.items():
         setattr(instance, name, value)
+    names = [field.attname for field in instance._meta.concrete_fields if not field.generated]
+    before = {name: getattr(instance, name) for name in names}
     instance.clean()
-    return {name: getattr(instance, name) for name in values}
+    after = {name: getattr(instance, name) for name in names}
+    return {name: after[name] for name in names if name in values or after[name] != before[name]}
 
 
 def _problems(error: ValidationError) -> Iterator[Problem]:

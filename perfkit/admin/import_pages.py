@@ -166,7 +166,7 @@ class ImportPages:
         is_check: bool,
     ) -> HttpResponse:
         skips = form.cleaned_data["skips_bad_rows"]
-        first = report.first_rows[0] if report.first_rows else {}
+        names = list(dict.fromkeys(name for row in report.first_rows for name in row))
         by_attname = {field.attname: field for field in self._opts.concrete_fields}
         return self._page(
             "import_report",
@@ -175,8 +175,8 @@ class ImportPages:
             is_check=is_check,
             may_confirm=is_check and not report.is_cut and (skips or not report.errors) and report.written,
             check=(pending.choices or {}).get("check"),
-            headings=[capfirst(str(by_attname[name].verbose_name)) for name in first],
-            rows=[[_shown(value) for value in row.values()] for row in report.first_rows],
+            headings=[capfirst(str(by_attname[name].verbose_name)) for name in names],
+            rows=[[_shown(row.get(name)) for name in names] for row in report.first_rows],
             confirm_url=url(self._admin, "import_confirm", pending.token),
             columns_url=url(self._admin, "import_columns", pending.token),
         )

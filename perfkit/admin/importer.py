@@ -121,6 +121,7 @@ class Importer:
                     if self._is_full():
                         break
         except (DatabaseError, UsageError) as error:
+            self._undo_counts()
             self._tell(error)
         self.report.is_cut = self._is_full()
         return self.report
@@ -140,9 +141,12 @@ class Importer:
                 if not self.report.is_done:
                     transaction.set_rollback(True, using=self._alias)
         except (DatabaseError, UsageError, _RefusedError) as error:
-            self.report.created = self.report.updated = self.report.untouched = 0
+            self._undo_counts()
             self._tell(error)
         return self.report
+
+    def _undo_counts(self) -> None:
+        self.report.created = self.report.updated = self.report.untouched = 0
 
     def _start(self) -> None:
         self.report = ImportReport()

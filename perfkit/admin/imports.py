@@ -23,7 +23,7 @@ from perfkit.admin.columns import (
 )
 from perfkit.admin.import_pages import ImportPages
 from perfkit.admin.pages import url, url_name
-from perfkit.admin.rules import has_own_rules, has_row_rules, may_hide_rows
+from perfkit.admin.rules import has_model_rules, has_own_rules, has_row_rules, may_hide_rows
 from perfkit.bulk.fields import ModelField
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class ImportMixin(ModelAdmin):
         if self.import_fields is not None:
             return list(self.import_fields)
         form = self.get_form(request, None, change=False)
-        if has_own_rules(form):
+        if has_own_rules(form) or has_model_rules(self.model):
             return []
         formed = {name: field for name, field in form.base_fields.items() if not field.disabled}
         return [
@@ -145,5 +145,13 @@ class ImportMixin(ModelAdmin):
 
 
 def _is_usual(field: ModelField, formfield: Any) -> bool:
-    """Say whether a cell can stand for what the form takes: no path of a file, and of a relation its key."""
-    return may_be_imported(field) and (not field.is_relation or isinstance(formfield, ModelChoiceField))
+    """Say whether a cell can stand for what the form takes: no path of a file, and of a relation its key.
+
+    A form's field that is not Django's own may check what nobody here knows of.
+    """
+    is_known = type(formfield).__module__.startswith("django.")
+    return (
+        is_known
+        and may_be_imported(field)
+        and (not field.is_relation or isinstance(formfield, ModelChoiceField))
+    )

@@ -29,6 +29,8 @@ class PendingFiles(NamedTuple):
 
     def find(self, token: str, *, is_locked: bool = False) -> PendingImport | None:
         """Return the file with this token, locked against others if so wanted; None where it is gone."""
+        if "\0" in token:  # no text that a database keeps
+            return None
         files = self._own().select_for_update() if is_locked else self._own()
         return files.filter(token=token, created_at__gte=timezone.now() - KEPT).first()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any, Final
 
 from django import forms
 from django.contrib import admin
+from django.db import models
 
 ROW_RULES: Final = (
     "has_change_permission",
@@ -17,6 +19,9 @@ ROW_RULES: Final = (
     "get_exclude",
 )
 """Methods of an admin that may decide row by row who changes what."""
+
+
+MODEL_RULES: Final = ("clean_fields", "full_clean", "validate_unique", "validate_constraints")
 
 
 def has_row_rules(model_admin: Any) -> bool:
@@ -37,7 +42,20 @@ def has_own_rules(form: type[forms.BaseModelForm[Any]]) -> bool:
 
 
 def _own_code(form: type[forms.BaseModelForm[Any]]) -> Iterator[str]:
+    """Yield the methods of a form that Django would call, and that are not Django's."""
     for kind in form.__mro__:
-        if kind in forms.ModelForm.__mro__:
-            continue
-        yield from (name for name in vars(kind) if name == "__init__" or name.lstrip("_").startswith("clean"))
+        if kind not in forms.ModelForm.__mro__:
+            yield from (
+                name
+                for name, member in vars(kind).items()
+                if isinstance(member, FunctionType)
+                and (name.startswith("clean_") or hasattr(forms.ModelForm, name))
+            )
+
+
+def has_model_rules(model: type[models.Model]) -> bool:
+    """Say whether the form would ask the model more than its fields and `clean`."""
+    dated = ("unique_for_date", "unique_for_month", "unique_for_year")
+    return any(getattr(model, name) is not getattr(models.Model, name) for name in MODEL_RULES) or any(
+        getattr(field, name, None) for field in model._meta.concrete_fields for name in dated
+    )

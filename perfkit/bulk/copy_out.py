@@ -111,6 +111,8 @@ class Sink:
 
 
 def _copied(rows: models.QuerySet[Any], sink: Sink, file_format: FileFormat, null: str) -> int:
+    from psycopg import ClientCursor  # who has no PostgreSQL need not have it
+
     connection = connections[rows.db]
     try:
         sql, parameters = rows.query.get_compiler(connection=connection).as_sql()
@@ -121,7 +123,8 @@ def _copied(rows: models.QuerySet[Any], sink: Sink, file_format: FileFormat, nul
         options, parameters = f"{options}, NULL %s", (*parameters, null)
     statement = f"COPY ({sql}) TO STDOUT ({options})"
     with connection.wrap_database_errors, connection.cursor() as cursor:
-        with cursor.copy(statement, parameters) as copy:
+        # Django's cursor takes no parameters where it logs statements.
+        with cursor.copy(ClientCursor(connection.connection).mogrify(statement, parameters)) as copy:
             for block in copy:
                 sink.write(block)
         return int(cursor.rowcount)

@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.utils import timezone
+from django.forms.utils import from_current_timezone
 
 from perfkit.bulk.fields import ModelField, family_of, target_of
 from perfkit.bulk.plan import RowPlan, UnreadableRow
@@ -113,8 +113,8 @@ def csv_rows(
     if named is None:
         return
     names = [(renamed or {}).get(name, name) for name in named]
-    _require_fields(plan, [name for name in names if name not in left_out])
-    places = [place for place, name in enumerate(names) if name not in left_out]
+    places = [place for place, name in enumerate(named) if name not in left_out]
+    _require_fields(plan, [names[place] for place in places])
     cells = [
         (place, _key(plan, names[place]), _from_text(_field(plan, names[place]), null)) for place in places
     ]
@@ -261,8 +261,8 @@ def _aware(moment: Any) -> Any:
     """Return `moment`, of the current time zone where it names none and the site has zones."""
     from django.conf import settings
 
-    if moment is not None and settings.USE_TZ and timezone.is_naive(moment):
-        return timezone.make_aware(moment)
+    if moment is not None and settings.USE_TZ:
+        return from_current_timezone(moment)  # refuses those that no clock shows, or that one shows twice
     return moment
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.core.exceptions import EmptyResultSet
-from django.db import connections, models
+from django.db import connections, models, transaction
 
 from perfkit.errors import UsageError
 from perfkit.postgres.plan_warnings import PlanWarning, warnings_of
 from perfkit.postgres.plans import Plan, PlanNode, plan_of
 
-SQLITE_STEP: Final = re.compile(r"(?P<id>\d+) (?P<parent>\d+) \d+ (?P<title>.*)")
 NARROW: Final = 12
 WIDE: Final = 20
 
@@ -47,7 +46,7 @@ def explain_report(queryset: models.QuerySet[Any], *, analyze: bool = True) -> E
     Args:
         queryset: Any, that of `values()` too.
         analyze: Whether the statement is run, so that rows and times are counted and warnings can be told;
-            on SQLite it never is.
+            on SQLite it never is. Locks that it takes (`select_for_update`) are let go at once.
 
     Raises:
         UsageError: The database is neither PostgreSQL nor SQLite.
@@ -58,21 +57,29 @@ def explain_report(queryset: models.QuerySet[Any], *, analyze: bool = True) -> E
     Source:
         PostgreSQL manual, "EXPLAIN"; SQLite documentation, "EXPLAIN QUERY PLAN".
     """
-    vendor = connections[queryset.db].vendor
-    if vendor not in {"postgresql", "sqlite"}:
-        raise UsageError(f"explain_report reads the plans of PostgreSQL and SQLite, not of {vendor}.")
+    connection = connections[queryset.db]
+    if connection.vendor not in {"postgresql", "sqlite"}:
+        raise UsageError(
+            f"explain_report reads the plans of PostgreSQL and SQLite, not of {connection.vendor}."
+        )
     options: dict[str, Any] = {}
-    if vendor == "postgresql":
+    if connection.vendor == "postgresql":
         options = {"format": "json", "analyze": analyze, "buffers": analyze}
-    try:
-        said = queryset.explain(**options)
-    except EmptyResultSet:
-        said = ""
-    if not said:
-        return ExplainReport(["The database is not asked: nothing can match."], [], None)
-    if vendor == "sqlite":
-        return _of_sqlite(said)
-    plan = plan_of(json.loads(said)[0])
+    locks = queryset.query.select_for_update
+    with transaction.atomic(using=queryset.db) if locks else nullcontext():
+        try:
+            sql, parameters = queryset.query.get_compiler(connection=connection).as_sql()
+        except EmptyResultSet:
+            return ExplainReport(["The database is not asked: nothing can match."], [], None)
+        with connection.cursor() as cursor:
+            cursor.execute(f"{connection.ops.explain_query_prefix(**options)} {sql}", parameters)
+            rows = cursor.fetchall()
+        if locks:
+            transaction.set_rollback(True, using=queryset.db)
+    if connection.vendor == "sqlite":
+        return _of_sqlite(rows)
+    said = rows[0][0]
+    plan = plan_of((json.loads(said) if isinstance(said, str) else said)[0])
     return ExplainReport(list(_lines(plan)), warnings_of(plan), plan)
 
 
@@ -108,17 +115,12 @@ def _numbers(node: PlanNode) -> str:
     return " ".join([*(f"{each:>{NARROW}}" for each in narrow), f"{pages:>{WIDE}}"])
 
 
-def _of_sqlite(text: str) -> ExplainReport:
-    depths = {"0": -1}
+def _of_sqlite(rows: Sequence[Sequence[Any]]) -> ExplainReport:
+    depths = {0: -1}
     lines, warnings = [], []
-    for line in text.splitlines():
-        step = SQLITE_STEP.fullmatch(line)
-        if step is None:
-            lines.append(line)
-            continue
-        depth = depths[step["id"]] = depths.get(step["parent"], -1) + 1
-        title = step["title"]
-        lines.append("  " * depth + title)
+    for number, parent, _, title in rows:
+        depths[number] = depths.get(parent, -1) + 1
+        lines.append("  " * depths[number] + title)
         if title.startswith("SCAN ") and " USING " not in title and "CONSTANT ROW" not in title:
             warnings.append(
                 PlanWarning(title, "the whole table is read", "Add an index on what the condition compares.")

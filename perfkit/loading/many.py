@@ -39,7 +39,8 @@ def load_many(
     """Load the rows that have these primary keys.
 
     Args:
-        source: A model, by its default manager; or a queryset, of which only the rows are found.
+        source: A model, by its default manager; or a queryset of instances, neither sliced nor combined, of which
+            only the rows are found.
         keys: Primary keys, or what their field makes one of, such as the text of a number; consumed once.
         relations: Paths that are loaded with them, as for `eager`.
         using: The alias of the database, the router's or the queryset's choice where not given.
@@ -79,6 +80,8 @@ def key_of(model: type[models.Model], key: Any) -> Any:
         else:
             made = tuple(field.to_python(part) for field, part in zip(fields, key, strict=True))
         hash(made)
+        if "\0" in (made if isinstance(made, str) else ()):
+            raise ValueError("a NUL")  # noqa: TRY301  # as the others
     except (ValidationError, ValueError, TypeError) as error:
         kind = type(key).__name__
         raise UsageError(f"A key of type {kind} is no primary key of {model._meta.label}.") from error

@@ -17,7 +17,9 @@ ROWS_THAT_MATTER: Final = 100
 HEAP_FETCHES: Final = 1000
 STOPPING: Final = frozenset({"Limit", "Merge Join", "Nested Loop"})
 """Steps that may not ask those below for all rows: a join ends with its outer side, or at the first match."""
-READING_ALL: Final = frozenset({"Sort", "Hash", "Aggregate", "WindowAgg"})
+NOT_COUNTED: Final = frozenset({"BitmapAnd", "BitmapOr"})
+"""Steps that always say 0 rows."""
+BY_INDEX: Final = frozenset({"Index Scan", "Index Only Scan", "Bitmap Heap Scan"})
 LATE_MS: Final = 10.0
 """Planning or compiling of less is not worth a word."""
 
@@ -50,9 +52,20 @@ def _below(node: PlanNode, *, may_stop: bool) -> Iterator[PlanWarning]:
     """
     if node.rows is not None and node.loops:
         yield from (PlanWarning(node.title, *each) for each in _of_node(node, may_stop=may_stop))
-    may_stop = node.kind in STOPPING or (may_stop and node.kind not in READING_ALL)
+    may_stop = node.kind in STOPPING or (may_stop and not _reads_all(node))
     for child in node.children:
-        yield from _below(child, may_stop=may_stop)
+        is_asked = child.said.get("Parent Relationship") in {
+            "SubPlan",
+            "InitPlan",
+        }  # perhaps for its first row
+        yield from _below(child, may_stop=may_stop or is_asked)
+
+
+def _reads_all(node: PlanNode) -> bool:
+    """Say whether a step reads all rows before it has one to give."""
+    return node.kind in {"Sort", "Hash"} or (
+        node.kind == "Aggregate" and node.said.get("Strategy") in {"Hashed", "Plain", "Mixed"}
+    )
 
 
 def _of_node(node: PlanNode, *, may_stop: bool) -> Iterator[tuple[str, str]]:
@@ -71,7 +84,7 @@ def _thrown_away(node: PlanNode) -> Iterator[tuple[str, str]]:
         condition = node.said.get("Filter", "")
         if node.kind == "Seq Scan":
             yield problem, f"Add an index on what the condition compares: {condition}."
-        else:
+        elif node.kind in BY_INDEX:
             yield problem, f"The index does not serve the whole condition: add columns of {condition} to one."
     joined = node.total("Rows Removed by Join Filter")
     if joined >= MANY_ROWS and node.rows <= FEW_OF * (node.rows + joined):
@@ -84,8 +97,10 @@ def _thrown_away(node: PlanNode) -> Iterator[tuple[str, str]]:
 def _misestimated(node: PlanNode, *, may_stop: bool) -> Iterator[tuple[str, str]]:
     actual = node.rows_per_loop
     assert actual is not None  # noqa: S101  # who calls has looked
-    if may_stop and actual < node.estimated_rows:
+    if node.kind in NOT_COUNTED or (may_stop and actual < node.estimated_rows):
         return
+    if actual > node.estimated_rows and node.said.get("Parent Relationship") == "Inner" and may_stop:
+        return  # a merge join goes back, and counts its rows again
     more, less = max(actual, node.estimated_rows), max(min(actual, node.estimated_rows), 1.0)
     if more * node.loops < ROWS_THAT_MATTER or more / less < WRONG_BY:
         return
@@ -97,20 +112,23 @@ def _misestimated(node: PlanNode, *, may_stop: bool) -> Iterator[tuple[str, str]
 
 
 def _on_disk(node: PlanNode) -> Iterator[tuple[str, str]]:
-    if node.said.get("Sort Space Type") == "Disk":
+    everybody = [node.said, *node.said.get("Workers", ())]
+    spilled = [each for each in everybody if each.get("Sort Space Type") == "Disk"]
+    if spilled:
         keys = ", ".join(map(str, node.said.get("Sort Key", ())))
-        size = int(node.said.get("Sort Space Used", 0))
+        size = sum(int(each.get("Sort Space Used", 0)) for each in spilled)
         yield f"the sort spilled {size:,} kB to disk", f"Index the order ({keys}), or raise work_mem."
     if int(node.said.get("Hash Batches", 1)) > 1:
         yield f"the hash table went to disk in {node.said['Hash Batches']} batches", "Raise work_mem."
-    if int(node.said.get("HashAgg Batches", 0)) > 1:
-        yield f"the groups went to disk in {node.said['HashAgg Batches']} batches", "Raise work_mem."
+    batches = max(int(each.get("HashAgg Batches", 0)) for each in everybody)
+    if batches > 1:
+        yield f"the groups went to disk in {batches} batches", "Raise work_mem."
     if int(node.said.get("Lossy Heap Blocks", 0)):
         yield "the bitmap forgot which rows it meant, and reads whole pages", "Raise work_mem."
 
 
 def _not_visible(node: PlanNode) -> Iterator[tuple[str, str]]:
-    fetches = node.total("Heap Fetches")
+    fetches = float(node.said.get("Heap Fetches", 0))  # of all loops together
     if fetches >= HEAP_FETCHES:
         yield (
             f"{fetches:,.0f} rows of an index-only scan were looked up in the table all the same",

@@ -18,7 +18,8 @@ from django.utils import timezone
 from perfkit.admin.importer import MOST_ERRORS, Importer, ImportReport
 from perfkit.models import PendingImport
 from tests.admin.conftest import Importing, errors, text_of, told
-from tests.testapp.imported import Bin, Branch, Owned, Token, Ware
+from tests.testapp.admin import WareAdmin
+from tests.testapp.imported import Bin, Branch, Owned, Titled, Token, Ware
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -235,8 +236,11 @@ class TestErrors:
     ) -> None:
         branches = Importing(person("branch"), "branch")
         branches.upload("code,parent\nb,a\na,\nc,z\n")
-        found = errors(branches.check())
+        page = branches.check(skips_bad_rows="on")
+        found = errors(page)
         assert len(found) == 1
+        assert page.context["report"].counts == [0, 0, 0, 1]
+        assert 'name="check"' not in page.content.decode()
         branches.write("code,parent\nb,a\na,\n")
         assert sorted(Branch.objects.values_list("code", "parent_id")) == [("a", None), ("b", "a")]
 
@@ -382,6 +386,47 @@ class TestForms:
     def test_it_leaves_columns_without_a_name_out(self, wares: Importing) -> None:
         wares.write("sku,,name,price,\nA,1,x,1,\n", way="insert")
         assert stored("sku", "name") == [("A", "x")]
+
+    def test_it_takes_a_column_for_the_field_that_another_is_named_after(self, wares: Importing) -> None:
+        wares.write("name,label,sku,price\nwrong,right,A,1\n", way="insert", column_0="", column_1="name")
+        assert stored("sku", "name") == [("A", "right")]
+
+    def test_it_keeps_what_the_model_fills(self, person: Callable[..., Client]) -> None:
+        titled = Importing(person("titled"), "titled")
+        titled.write("title,alias\nABC,\nDEF,  \n", way="insert")
+        found = Titled.objects.order_by("pk").values_list("title", "slug", "alias")
+        assert list(found) == [("ABC", "abc", None), ("DEF", "def", None)]
+        pk = Titled.objects.get(title="ABC").pk
+        titled.write(f"id,title\n{pk},XYZ\n", way="update")
+        assert Titled.objects.get(pk=pk).slug == "xyz"
+
+    def test_it_has_no_file_of_an_impossible_name(self, wares: Importing) -> None:
+        for answer in (
+            wares.client.get(f"{wares.base}import/%00/", follow=True),
+            wares.client.post(f"{wares.base}import/%00/confirm/", follow=True),
+        ):
+            assert "upload it again" in told(answer)[0]
+
+    def test_it_says_what_clean_import_row_gave_wrongly(
+        self, wares: Importing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def add(self: Any, request: Any, row: dict[str, Any]) -> dict[str, Any]:
+            return row | {"bin": None}
+
+        monkeypatch.setattr(WareAdmin, "clean_import_row", add)
+        wares.upload(TWO)
+        problem = "clean_import_row() gave 'bin': name values by the fields' attname."
+        assert errors(wares.check(way="insert")) == [(None, "", problem)]
+
+    def test_it_refuses_keys_that_become_equal(
+        self, wares: Importing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def upper(self: Any, request: Any, row: dict[str, Any]) -> dict[str, Any]:
+            return row | {"sku": row["sku"].upper()}
+
+        monkeypatch.setattr(WareAdmin, "clean_import_row", upper)
+        wares.upload("sku,name,price\na,x,1\nA,y,1\n")
+        assert [line for line, *_ in errors(wares.check(way="upsert:sku"))] == [3]
 
     def test_it_takes_a_line_as_csv_does(self, wares: Importing) -> None:
         wares.write("sku,name,no\x0bte\u2028,price\nA,x\u2028y,z,1\n", way="insert")

@@ -40,11 +40,16 @@ class StrictForm(forms.ModelForm):
         raise forms.ValidationError("Never.")
 
 
+class AskingForm(forms.ModelForm):
+    def _post_clean(self) -> None:
+        super()._post_clean()
+
+
 class DeclaringForm(forms.ModelForm):
     name = forms.CharField(max_length=30)
 
 
-@pytest.mark.parametrize("form", [StrictForm, DeclaringForm])
+@pytest.mark.parametrize("form", [StrictForm, DeclaringForm, AskingForm])
 def test_it_is_not_offered_where_the_form_has_rules_of_its_own(
     wares: Importing, admin_of: Callable[..., None], form: Any
 ) -> None:
@@ -79,6 +84,9 @@ def test_it_keeps_to_what_the_form_s_fields_offer(wares: Importing, admin_of: Ca
         if formfield is None:
             return None
         formfield.disabled = field.name == "note"
+        formfield.required = formfield.required or field.name == "since"
+        if field.name == "count":
+            formfield.__class__ = type("OwnField", (type(formfield),), {})
         if field.name == "name":
             formfield.validators.append(no_exclamation)
         return formfield
@@ -88,11 +96,15 @@ def test_it_keeps_to_what_the_form_s_fields_offer(wares: Importing, admin_of: Ca
             raise forms.ValidationError("Calm down.")
 
     admin_of(Ware, formfield_for_dbfield=narrowed)
-    page = wares.upload("sku,name,price,kind,note\nA,x,1,c,n\nB,x!,1,t,n\nC,x,1,t,n\n")
+    page = wares.upload(
+        "sku,name,price,kind,note,since,count\nA,x,1,c,n,2026-01-01,1\nB,x!,1,t,n,2026-01-01,1\nC,x,1,t,n,,1\n"
+    )
     assert page.context["form"].fields["column_4"].initial == ""
     found = errors(wares.check(way="insert"))
-    assert [(line, column) for line, column, _ in found] == [(2, "kind"), (3, "name")]
-    assert "note" not in dict(page.context["form"].fields["column_4"].choices)
+    assert [(line, column) for line, column, _ in found] == [(2, "kind"), (3, "name"), (4, "since")]
+    choices = dict(page.context["form"].fields["column_4"].choices)
+    assert "note" not in choices
+    assert "count" not in choices
 
 
 def test_it_leaves_the_form_of_the_admin_as_it_was(wares: Importing, admin_of: Callable[..., None]) -> None:
@@ -136,6 +148,10 @@ def test_it_reads_rows_with_their_relations(wares: Importing, admin_of: Callable
     pk = Ware.objects.create(sku="A", name="x", price=1).pk
     wares.write(f"id,name\n{pk},new\n", way="update")
     assert Ware.objects.get().name == "new"
+
+
+def test_it_is_not_offered_where_the_model_has_rules_of_its_own(person: Callable[..., Client]) -> None:
+    assert person("dated").get("/admin/testapp/dated/import/").status_code == 403
 
 
 def test_it_is_not_offered_for_rows_in_several_tables(person: Callable[..., Client]) -> None:

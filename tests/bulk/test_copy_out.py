@@ -152,3 +152,19 @@ def test_it_refuses_what_is_not_there() -> None:
 def test_it_takes_values_of_users_as_parameters() -> None:
     City.objects.create(name="Lima", country_id="PE")
     assert written(City.objects.filter(name="x') TO PROGRAM 'id'; --"), fields=["name"]) == "name\n"
+
+
+@pytest.mark.parametrize("logs", [False, True])
+def test_it_writes_where_django_logs_statements_too(logs: bool) -> None:
+    """As it does with DEBUG; by a cursor of another class."""
+    country, _ = Country.objects.get_or_create(code="PE")
+    bulk_insert(City, [{"name": name, "country": country} for name in ("100% 'x'", "%s", "other")])
+    file = io.BytesIO()
+    found = City.objects.filter(name__contains="%").order_by("name")
+    connection.force_debug_cursor = logs
+    try:
+        assert bulk_copy_out(found, file, fields=["name"], null="%s").rows == 2
+    finally:
+        connection.force_debug_cursor = False
+    names = csv.reader(io.StringIO(file.getvalue().decode()))
+    assert sorted(name for (name,) in names) == ["%s", "100% 'x'", "name"]

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection, models
+from django.db.models.functions import RowNumber
 
 from perfkit.bulk import bulk_insert
 from perfkit.loading import ExplainQuerySetMixin, explain_report
@@ -122,6 +123,20 @@ class TestSQLite:
         assert any(line.startswith("  ") for line in explain_report(queryset).lines)
 
 
+def test_it_explains_filters_on_windows() -> None:
+    rank = models.Window(RowNumber(), order_by="pk")
+    assert explain_report(Person.objects.annotate(rank=rank).filter(rank__lt=3)).lines
+
+
+def test_it_explains_what_is_combined() -> None:
+    assert explain_report(Person.objects.filter(pk=1).union(Person.objects.filter(pk=2))).lines
+
+
+def test_it_keeps_no_lock() -> None:
+    assert explain_report(Person.objects.select_for_update()).lines
+    assert not connection.in_atomic_block
+
+
 def test_it_leaves_the_queryset_as_it_was() -> None:
     queryset = Person.objects.filter(name="%s 100%")
     assert explain_report(queryset).lines
@@ -149,6 +164,7 @@ def test_a_queryset_may_have_it_as_a_method() -> None:
         (["testapp.Person", "--filter", "pk=x"], "expected a number"),
         (["testapp.Person", "--filter", "x"], "not LOOKUP=VALUE"),
         (["testapp.Person", "--relations", "mentr"], "has no relation 'mentr'"),
+        (["testapp.Person", "--filter", "name__in=JFK"], "that needs JSON"),
         (["testapp.Person", "--limit", "-1"], "--limit must not be negative"),
     ],
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from perfkit.errors import RelationPathError, UsageError
 from perfkit.loading import DataLoader, load_many
-from tests.testapp.imported import Token
+from tests.testapp.imported import Bin, Token
 from tests.testapp.loading import Book, Person, Publisher, Review
 
 pytestmark = pytest.mark.django_db
@@ -70,7 +70,9 @@ def test_it_takes_what_the_field_makes_a_key_of(people: list[int]) -> None:
     assert load_many(Token, [str(token.pk), token.pk]).rows == [token, token]
 
 
-@pytest.mark.parametrize(("model", "key"), [(Person, "x"), (Person, []), (Token, "x"), (Token, {})])
+@pytest.mark.parametrize(
+    ("model", "key"), [(Person, "x"), (Person, []), (Token, "x"), (Token, {}), (Bin, "a\0")]
+)
 def test_it_refuses_what_is_no_key(
     model: Any, key: Any, django_assert_num_queries: Callable[[int], Any]
 ) -> None:

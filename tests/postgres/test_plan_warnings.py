@@ -98,6 +98,31 @@ def test_it_tells_of_what_did_not_fit(said: dict[str, Any], problem: str) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    "root",
+    [
+        step("BitmapAnd", rows=0, expected=500),
+        step("Limit", step("Aggregate", step("Index Scan", rows=601, expected=200_000), Strategy="Sorted")),
+        step("Limit", step("WindowAgg", step("Index Scan", rows=601, expected=200_000))),
+        step("Seq Scan", step("Index Scan", rows=1, expected=60_000, Parent_Relationship="SubPlan")),
+        step("Merge Join", step("Sort", rows=99_000, expected=5000, Parent_Relationship="Inner")),
+        step("Nested Loop", step("Index Only Scan", loops=3000, rows=1, Heap_Fetches=900)),
+    ],
+)
+def test_it_raises_no_false_alarm(root: dict[str, Any]) -> None:
+    assert told(root) == []
+
+
+def test_it_gives_no_advice_on_indexes_where_none_is_read() -> None:
+    said = {"Rows_Removed_by_Filter": 90_000, "Filter": "(count(*) > 1)"}
+    assert told(step("Aggregate", rows=5, expected=5, **said)) == []
+
+
+def test_it_sees_what_workers_wrote_to_disk() -> None:
+    workers = [{"Sort Space Type": "Disk", "Sort Space Used": 1000} for _ in range(2)]
+    assert "spilled 2,000 kB" in told(step("Sort", Workers=workers, Sort_Key=["c"]))[0]
+
+
 def test_it_tells_of_time_spent_before() -> None:
     assert told(step("Result"), **{"Planning Time": 50.0, "Execution Time": 2.0})[0].startswith(
         "the whole statement: planning took 50.0 ms, running it 2.0 ms"

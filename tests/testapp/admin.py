@@ -10,7 +10,7 @@ from django.db import models
 from django.http import HttpRequest
 
 from perfkit.admin import ImportExportMixin
-from tests.testapp.imported import Bin, Boxed, Branch, Kept, Measured, Owned, Token, Ware
+from tests.testapp.imported import Bin, Boxed, Branch, Dated, Kept, Measured, Owned, Titled, Token, Ware
 
 
 @admin.register(Ware)
@@ -38,7 +38,7 @@ class OwnedAdmin(ImportExportMixin, admin.ModelAdmin):
         return super().get_queryset(request).filter(owner=request.user.get_username())
 
 
-@admin.register(Token, Measured, Kept)
+@admin.register(Token, Measured, Kept, Titled, Dated)
 class OtherAdmin(ImportExportMixin, admin.ModelAdmin):
     pass
 

@@ -83,6 +83,22 @@ class Measured(models.Model):
     data = models.JSONField(default=dict, blank=True)
 
 
+class Titled(models.Model):
+    """Fills a field of its own, and may be empty in two ways."""
+
+    title = models.CharField(max_length=20)
+    slug = models.CharField(max_length=20, editable=False, default="")
+    alias = models.CharField(max_length=20, null=True, blank=True)
+
+    def clean(self) -> None:
+        self.slug = self.title.lower()
+
+
+class Dated(models.Model):
+    title = models.CharField(max_length=20, unique_for_date="day")
+    day = models.DateField()
+
+
 class Boxed(Ware):
     """Has its rows in two tables."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import FieldError, ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models
 
 from perfkit.errors import PerfkitError, nearest
 from perfkit.loading import eager, explain_report
@@ -58,8 +58,11 @@ class Command(BaseCommand):
         try:
             queryset = self._queryset(**options)
             report = explain_report(queryset, analyze=not options["no_analyze"])
-        except (FieldError, ValidationError, ValueError, TypeError, PerfkitError) as error:
+        except (FieldError, ValidationError, ValueError, TypeError, OverflowError, PerfkitError) as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            said = str(error).partition("\n")[0]
+            raise CommandError(f"The database says: {said}") from error
         self.stdout.write(str(report))
 
     @staticmethod
@@ -93,11 +96,14 @@ class Command(BaseCommand):
 
 
 def _lookup(text: str) -> tuple[str, Any]:
-    """Return the lookup and its value: JSON where it is that, else the text."""
+    """Return the lookup and its value: text, which the field reads, but for `null`, lists and `__isnull`."""
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise ArgumentTypeError(f"{text!r} is not LOOKUP=VALUE")
+    is_json = value == "null" or value.startswith("[") or name.endswith(("__isnull", "__in", "__range"))
+    if not is_json:
+        return name, value
     try:
         return name, json.loads(value)
     except ValueError:
-        return name, value
+        raise ArgumentTypeError(f"{text!r}: that needs JSON, such as [1, 2] or true") from None
