@@ -205,8 +205,9 @@ def clean_value(field: ModelField, formfield: forms.Field | None, value: Any) ->
         if value == "" and getattr(formfield, "empty_value", "") is None:
             value = None
     value = field.to_python(value) if value is not None else None
-    if value in field.empty_values:  # as in `Model.clean_fields`, nothing more is asked of what may be empty
-        if not field.blank or (value is None and not field.null) or (formfield and formfield.required):
+    if value in field.empty_values:  # as by a form, nothing more is asked of what may be empty
+        is_required = not field.blank if formfield is None else formfield.required
+        if is_required or (value is None and not field.null):
             raise ValidationError(field.error_messages["blank"])
         return value
     _require_range(value)
