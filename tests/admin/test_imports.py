@@ -261,6 +261,14 @@ class TestUpsert:
         ]
         assert LogEntry.objects.get().action_flag == CHANGE
 
+    def test_it_offers_nothing_where_nothing_would_change(self, wares: Importing) -> None:
+        wares.write(TWO, way="insert")
+        wares.upload(TWO)
+        page = wares.check(way="upsert:sku")
+        assert page.context["report"].counts == [0, 0, 2, 0]
+        assert "Nothing would change." in text_of(page)
+        assert 'name="check"' not in page.content.decode()
+
     def test_it_updates_by_the_number_of_the_row(self, wares: Importing) -> None:
         pk = Ware.objects.create(sku="A", name="old", price=1, note="kept").pk
         wares.upload(f"id,name\n{pk},new\n{pk + 1},other\n")
