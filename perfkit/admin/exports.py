@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets
 from django.core.checks import CheckMessage
 from django.core.exceptions import PermissionDenied
@@ -15,7 +15,7 @@ from django.db import models
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy
 
 from perfkit.admin.checks import field_problems
 from perfkit.admin.pages import url, url_name
@@ -59,16 +59,14 @@ class ExportMixin(ModelAdmin):
         view = self.admin_site.admin_view(self.export_view)
         return [path("export/", view, name=url_name(self, "export")), *super().get_urls()]
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Add the export of the selected rows."""
-        actions: dict[str, Any] = super().get_actions(request)
-        if self.actions is not None and self.has_export_permission(request):
-            actions["export_selected"] = (
-                type(self).export_selected,
-                "export_selected",
-                gettext("Export selected %(verbose_name_plural)s as CSV"),
-            )
-        return actions
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
+        """Add the export of the selected rows; Django 6.1 and later say for which page."""
+        located = {} if action_location is None else {"action_location": action_location}
+        actions: dict[str, Any] = super().get_actions(request, **located)
+        if self.actions is None or IS_POPUP_VAR in request.GET or not self.has_export_permission(request):
+            return actions
+        action = self.get_action("export_selected", **located)
+        return actions if action is None else {**actions, "export_selected": action}
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -78,6 +76,7 @@ class ExportMixin(ModelAdmin):
         context = {"export_url": url(self, "export") if may_export else None}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
+    @admin.action(description=gettext_lazy("Export selected %(verbose_name_plural)s as CSV"))
     def export_selected(
         self, request: HttpRequest, queryset: models.QuerySet[Any]
     ) -> HttpResponse | FileResponse:
