@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from django.db import models
 
 from perfkit.bulk.fields import ModelField
+from perfkit.bulk.unique_keys import constraints_of_columns
 
 Fields: TypeAlias = "Mapping[str, ModelField]"
 """By name."""
@@ -79,14 +80,7 @@ def _unique_names(model: type[models.Model]) -> Iterator[tuple[str, ...]]:
     yield tuple(field.name for field in meta.pk_fields)
     yield from ((field.name,) for field in meta.concrete_fields if field.unique and not field.primary_key)
     yield from (tuple(names) for names in meta.unique_together)
-    for constraint in meta.constraints:
-        if (
-            isinstance(constraint, models.UniqueConstraint)
-            and constraint.fields
-            and constraint.condition is None
-            and constraint.deferrable is None
-        ):
-            yield tuple(constraint.fields)
+    yield from (tuple(constraint.fields) for constraint in constraints_of_columns(model))
 
 
 def missing_names(given: Sequence[str], fields: Fields) -> list[str]:

@@ -65,14 +65,20 @@ def unique_keys(plan: RowPlan, connection: BaseDatabaseWrapper) -> Iterator[Uniq
             yield UniqueKey((column,), has_equal_nulls=False)
     for names in meta.unique_together:
         yield UniqueKey(tuple(by_name[name] for name in names), has_equal_nulls=False)
-    for constraint in meta.constraints:
+    for constraint in constraints_of_columns(plan.model):
+        is_there = may_say_nulls or constraint.nulls_distinct is None
+        if is_there and all(name in by_name for name in constraint.fields):
+            columns = tuple(by_name[name] for name in constraint.fields)
+            yield UniqueKey(columns, has_equal_nulls=constraint.nulls_distinct is False)
+
+
+def constraints_of_columns(model: type[models.Model]) -> Iterator[models.UniqueConstraint]:
+    """Yield the model's constraints that are of columns alone, hold for every row, and are checked at once."""
+    for constraint in (model._meta.concrete_model or model)._meta.constraints:
         if (
             isinstance(constraint, models.UniqueConstraint)
             and constraint.fields
             and constraint.condition is None
             and constraint.deferrable is None
-            and (may_say_nulls or constraint.nulls_distinct is None)
-            and all(name in by_name for name in constraint.fields)
         ):
-            columns = tuple(by_name[name] for name in constraint.fields)
-            yield UniqueKey(columns, has_equal_nulls=constraint.nulls_distinct is False)
+            yield constraint
