@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.checks import Error, Warning  # noqa: A004  # Django's own name
 
-from perfkit.admin.columns import is_over_several_tables, may_be_imported, unique_names
+from perfkit.admin.columns import may_be_imported, unique_names
 from perfkit.admin.rules import has_model_rules, has_own_rules
+from perfkit.bulk.plan import is_over_several_tables
 from perfkit.errors import nearest
 
 

@@ -76,6 +76,7 @@ class RowCleaner:
         self._formed = formed
         self._existing = existing
         self._key = [fields[name] for name in existing.key] if existing else []
+        self._known = {field.attname for field in model._meta.concrete_fields}
         self._seen: set[tuple[Any, ...]] = set()
         self._check = check
         self._has_own_clean = model.clean is not models.Model.clean
@@ -174,9 +175,8 @@ class RowCleaner:
         return tuple(values[field.attname] for field in self._key)
 
     def _require_known(self, values: Values) -> None:
-        known = {field.attname for field in self._model._meta.concrete_fields}
         for name in values:
-            if name not in known:
+            if name not in self._known:
                 raise UsageError(f"clean_import_row() gave {name!r}: name values by the fields' attname.")
 
     def _missing_problem(self, key: tuple[Any, ...], found: Mapping[tuple[Any, ...], Any]) -> Problem | None:

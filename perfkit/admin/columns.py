@@ -64,12 +64,6 @@ def is_number(model: type[models.Model], key: Sequence[str]) -> bool:
     return list(key) == [model._meta.pk.name] and is_automatic(model._meta.pk)
 
 
-def is_over_several_tables(model: type[models.Model]) -> bool:
-    """Say whether the rows of a model are spread over several tables, by multi-table inheritance."""
-    own = model._meta.concrete_model
-    return any(parent._meta.concrete_model is not own for parent in model._meta.all_parents)
-
-
 def unique_names(model: type[models.Model]) -> list[tuple[str, ...]]:
     """Return the fields of the primary key, and of each unique constraint that always holds for all rows."""
     return list(dict.fromkeys(_unique_names(model)))

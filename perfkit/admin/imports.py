@@ -17,7 +17,6 @@ from perfkit.admin.cleaning import Values
 from perfkit.admin.columns import (
     is_automatic,
     is_number,
-    is_over_several_tables,
     may_be_imported,
     unique_names,
 )
@@ -25,6 +24,7 @@ from perfkit.admin.import_pages import ImportPages
 from perfkit.admin.pages import url, url_name
 from perfkit.admin.rules import has_model_rules, has_own_rules, has_row_rules, may_hide_rows
 from perfkit.bulk.fields import ModelField
+from perfkit.bulk.plan import is_over_several_tables
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

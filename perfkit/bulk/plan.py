@@ -359,6 +359,12 @@ def require_table(model: type[models.Model], function: str) -> None:
         raise UnsupportedModelError(meta.label, function, "it has no table of its own.")
 
 
+def is_over_several_tables(model: type[models.Model]) -> bool:
+    """Say whether the rows of a model are spread over several tables, by multi-table inheritance."""
+    meta = model._meta
+    return any(parent._meta.concrete_model is not meta.concrete_model for parent in meta.all_parents)
+
+
 def require_own_table(model: type[models.Model], function: str) -> None:
     """Raise where the rows of a model are not those of one table.
 
@@ -366,10 +372,9 @@ def require_own_table(model: type[models.Model], function: str) -> None:
         UnsupportedModelError: As `require_table`, or its rows are spread over several tables.
     """
     require_table(model, function)
-    meta = model._meta
-    if any(parent._meta.concrete_model is not meta.concrete_model for parent in meta.all_parents):
+    if is_over_several_tables(model):
         raise UnsupportedModelError(
-            meta.label,
+            model._meta.label,
             function,
             "its rows are spread over several tables (multi-table inheritance). Save them one by one.",
         )

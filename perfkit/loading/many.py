@@ -80,8 +80,8 @@ def key_of(model: type[models.Model], key: Any) -> Any:
         else:
             made = tuple(field.to_python(part) for field, part in zip(fields, key, strict=True))
         hash(made)
-        if "\0" in (made if isinstance(made, str) else ()):
-            raise ValueError("a NUL")  # noqa: TRY301  # as the others
+        if isinstance(made, str) and "\0" in made:
+            raise ValueError("no text of a database has a NUL")  # noqa: TRY301  # told as the others are
     except (ValidationError, ValueError, TypeError) as error:
         kind = type(key).__name__
         raise UsageError(f"A key of type {kind} is no primary key of {model._meta.label}.") from error

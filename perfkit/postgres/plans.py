@@ -6,9 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-PAGE_BYTES = 8192
-"""Of a buffer, unless PostgreSQL was compiled otherwise."""
-
 
 @dataclass(frozen=True)
 class PlanNode:
