@@ -22,6 +22,8 @@ SOAK_SECONDS ?= 60
 ARGS ?=
 MATRIX ?= smoke
 PYTEST_ARGS ?=
+# One worker more than there are cores, for many tests wait; four at most.
+WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN || echo 1); echo $$((cores < 4 ? cores + 1 : 4)))
 
 # Checks that only load the settings need no server.
 WITHOUT_SERVERS := env -u DATABASE_URL -u REDIS_URL PERFKIT_DB=sqlite DJANGO_SETTINGS_MODULE=tests.settings
@@ -49,16 +51,16 @@ stop:  ## Stop the servers
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m project.services stop; else echo "Nothing was made yet."; fi
 
 test: $(STAMP)  ## Run all tests on PostgreSQL and Valkey
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 test-sqlite: $(STAMP)  ## Run the tests on SQLite, without any server
-	env -u DATABASE_URL -u REDIS_URL PERFKIT_DB=sqlite $(BIN)/python -m pytest -n auto --maxprocesses 4 $(PYTEST_ARGS)
+	env -u DATABASE_URL -u REDIS_URL PERFKIT_DB=sqlite $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 soak: $(STAMP)  ## Read and write while processes and servers are killed, and check every read (SOAK_SECONDS=60)
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)
 
 matrix: $(UV)  ## Run the tests on each supported Python and Django (MATRIX=smoke or full)
-	.ci/matrix '$(abspath $(UV))' '$(MATRIX)'
+	.ci/matrix '$(abspath $(UV))' '$(MATRIX)' '$(WORKERS)'
 
 check: $(STAMP)  ## Format, lint, types, layers, spelling, documentation, migrations
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,15 +112,55 @@ def caching(page: str, results: dict[str, Any]) -> str:
     return filled(page, "figures", "\n".join(content))
 
 
+def functions(page: str, results: dict[str, Any]) -> str:
+    """Return docs/how-to/functions.md with the times of calls and pages, and the figures beside their goals."""
+    times, kind = [], ""
+    for name, time, *_ in takewhile(lambda row: row[0] != "made ahead", results["table"][1:]):
+        if name.startswith("["):
+            kind = f"{name.strip('[]').rpartition('; ')[0]}: "
+        elif name.startswith("page of"):
+            times.append((name, time))
+        else:
+            times.append((f"{kind}{name}", time))
+    figures = [(each["name"], measured(each), goal(each)) for each in results["figures"]]
+    content = (
+        table(("", "µs"), times),
+        table(("figure", "measured", "goal"), figures),
+        circumstances(results),
+    )
+    return filled(page, "figures", "\n".join(content))
+
+
+def loading(page: str, results: dict[str, Any]) -> str:
+    """Return docs/how-to/loading.md with the benchmark's times, and its figures beside their goals."""
+    titles, *times = results["table"]
+    figures = [(each["name"], measured(each), goal(each)) for each in results["figures"]]
+    content = (
+        table([title.replace("us", "µs") for title in titles], times),
+        table(("figure", "measured", "goal"), figures),
+        circumstances(results),
+    )
+    return filled(page, "figures", "\n".join(content))
+
+
+def scale_out(page: str, results: dict[str, Any]) -> str:
+    """Return docs/how-to/deployment.md with what a cluster costs beside one server."""
+    titles, *times = results["table"]
+    return filled(page, "figures", "\n".join((table(titles, times), circumstances(results))))
+
+
 def circumstances(results: dict[str, Any]) -> str:
     """Return what a benchmark measured, and where."""
     where = results["environment"]
-    peers = ", ".join(f"{name} {version}" for name, version in where["peers"].items())
-    return (
-        f"{results['setting']}\n"
-        f"{where['database']}, Django {where['django']}, psycopg {where['psycopg']}, {peers}, "
-        f"Python {where['python']}, {where['cores']} cores.\n"
-    )
+    parts = [
+        where["database"],
+        f"Django {where['django']}",
+        f"psycopg {where['psycopg']}",
+        *(f"{name} {version}" for name, version in where["peers"].items()),
+        f"Python {where['python']}",
+        f"{where['cores']} cores",
+    ]
+    return f"{results['setting']}\n{', '.join(parts)}.\n"
 
 
 def measured(figure: dict[str, Any]) -> str:
@@ -157,8 +198,15 @@ def _rounded(value: float) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Fill the pages whose figures are there."""
-    for room, made in (("bulk", bulk), ("caching", caching)):
-        page = HOW_TO / f"{room}.md"
+    pages = (
+        ("bulk", "bulk", bulk),
+        ("caching", "caching", caching),
+        ("functions", "functions", functions),
+        ("loading", "loading", loading),
+        ("deployment", "scale_out", scale_out),
+    )
+    for name, room, made in pages:
+        page = HOW_TO / f"{name}.md"
         results = json.loads((RESULTS / f"{room}.json").read_text("utf-8"))
         page.write_text(made(page.read_text("utf-8"), results), encoding="utf-8")
     for report in arguments:

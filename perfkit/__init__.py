@@ -23,10 +23,23 @@ if TYPE_CHECKING:
         bulk_update,
         bulk_upsert,
     )
-    from perfkit.caching import CachedManager, CachedQuerySet, cached_query, warm, warmer
-    from perfkit.loading.eager import eager
+    from perfkit.caching import (
+        TTL,
+        CachedManager,
+        CachedQuerySet,
+        ainvalidate,
+        cache,
+        cached,
+        cached_query,
+        invalidate,
+        invalidates,
+        warm,
+        warmer,
+    )
+    from perfkit.loading.eager_loading import eager
 
 __all__ = [
+    "TTL",
     "CachedManager",
     "CachedQuerySet",
     "__version__",
@@ -35,13 +48,18 @@ __all__ = [
     "abulk_insert",
     "abulk_update",
     "abulk_upsert",
+    "ainvalidate",
     "bulk_copy_out",
     "bulk_delete",
     "bulk_insert",
     "bulk_update",
     "bulk_upsert",
+    "cache",
+    "cached",
     "cached_query",
     "eager",
+    "invalidate",
+    "invalidates",
     "warm",
     "warmer",
 ]
@@ -51,18 +69,24 @@ __version__: Final = "0.1.0"
 _ROOMS: Final = {
     "CachedManager": "perfkit.caching",
     "CachedQuerySet": "perfkit.caching",
+    "TTL": "perfkit.caching",
     "abulk_copy_out": "perfkit.bulk",
     "abulk_delete": "perfkit.bulk",
     "abulk_insert": "perfkit.bulk",
     "abulk_update": "perfkit.bulk",
     "abulk_upsert": "perfkit.bulk",
+    "ainvalidate": "perfkit.caching",
     "bulk_copy_out": "perfkit.bulk",
     "bulk_delete": "perfkit.bulk",
     "bulk_insert": "perfkit.bulk",
     "bulk_update": "perfkit.bulk",
     "bulk_upsert": "perfkit.bulk",
+    "cache": "perfkit.caching",
+    "cached": "perfkit.caching",
     "cached_query": "perfkit.caching",
     "eager": "perfkit.loading",
+    "invalidate": "perfkit.caching",
+    "invalidates": "perfkit.caching",
     "warm": "perfkit.caching",
     "warmer": "perfkit.caching",
 }

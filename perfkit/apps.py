@@ -16,14 +16,19 @@ class PerfkitConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Put what watches writes and slow queries onto every connection, and register the checks."""
+        """Put what watches writes and slow queries onto every connection, count reads, and register the checks."""
         from perfkit import checks
-        from perfkit.caching import scope, told_writes, writes
+        from perfkit.caching import counting, scope, told_writes, writes
+        from perfkit.loading import identity_scope
+        from perfkit.loading.guard import current
         from perfkit.monitoring import install
         from perfkit.signals import rows_written
 
         checks.register()
+        counting.install()
         install()
+        current.install()
+        identity_scope.install()
         connection_created.connect(writes.attach, dispatch_uid="perfkit.caching.writes.attach")
         rows_written.connect(
             told_writes.rows_were_written, dispatch_uid="perfkit.caching.told_writes.rows_were_written"

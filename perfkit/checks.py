@@ -7,6 +7,7 @@ The check of a manager stands in its class; its id is in the table too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,10 +18,12 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from perfkit.caching.databases import is_watchable
-from perfkit.caching.registry import cached_models, listed_model
+from perfkit.caching.registry import cached_models, listed_models
 from perfkit.caching.relations import hidden_writes
+from perfkit.caching.triggers import faulty_tables
 from perfkit.conf import SETTING, configured, options, table
 from perfkit.errors import SettingsError, nearest
+from perfkit.loading.presets import faults
 
 TAG: Final = "perfkit"
 
@@ -33,24 +36,40 @@ FINDINGS: Final = {
     "perfkit.E005": "The cache back end of CACHE_ALIAS is none that perfkit can keep coherent.",
     "perfkit.E006": "The cache back end needs django-redis, which is not installed.",
     "perfkit.E007": "CACHE_MODELS names a model that does not exist.",
+    "perfkit.E008": "The cache alias leads to servers in a way that perfkit cannot keep coherent.",
+    "perfkit.E009": "CACHE_RESPONSES_ALLOW or CACHE_RESPONSES_DENY holds what is no regular expression.",
     "perfkit.E101": "A CachedManager is the base manager of its model.",
     "perfkit.E102": "A CachedManager divides its lists by a column that it cannot.",
     "perfkit.E201": "An admin imports or exports what is no field.",
     "perfkit.E202": "An admin imports by a key that no unique constraint has.",
+    "perfkit.E203": "An admin imports a relation by a field that does not name one row of the other model.",
+    "perfkit.E301": "A preset names what its model does not have.",
     "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
     "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
     "perfkit.W003": "With --database: rows of a cached model are written under names that perfkit does not watch.",
     "perfkit.W004": "With --database: the table of a cached model is a foreign one.",
+    "perfkit.W005": "With --database: triggers that tell of outside writes are not as they should be.",
+    "perfkit.W006": "ResponseCacheMiddleware stands before a middleware that it should follow.",
     "perfkit.W101": "A CachedManager is on a model whose rows cannot be cached by their keys.",
     "perfkit.W201": "An admin offers no import, though it has the mixin.",
+    "perfkit.W301": "With --deploy: the N+1 guard shows what it finds to everybody, or refuses queries.",
 }
 
+REDIS_BACKEND: Final = "django_redis.cache.RedisCache"
 SUPPORTED_BACKENDS: Final = {
-    "django_redis.cache.RedisCache": "the store on Redis or Valkey",
+    REDIS_BACKEND: "the store on Redis or Valkey",
     "django.core.cache.backends.locmem.LocMemCache": "the store inside this process",
     "django.core.cache.backends.dummy.DummyCache": "no caching",
 }
 IN_PROCESS_BACKEND: Final = "django.core.cache.backends.locmem.LocMemCache"
+RESPONSE_CACHE: Final = "perfkit.caching.responses.middleware.ResponseCacheMiddleware"
+BEFORE_RESPONSE_CACHE: Final = (
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+)
 NO_DATABASE: Final = "django.db.backends.dummy"
 VENDORS: Final = ("postgresql", "sqlite")
 MOST_NAMES: Final = 10
@@ -59,12 +78,21 @@ MOST_NAMES: Final = 10
 
 def register() -> None:
     """Register every check with Django; calling it again changes nothing."""
-    for check in (check_settings, check_cache, check_models, check_databases):
+    for check in (
+        check_settings,
+        check_cache,
+        check_models,
+        check_responses,
+        check_databases,
+        check_presets,
+    ):
         checks.register(check, TAG)
-    checks.register(
-        check_relations, checks.Tags.database
-    )  # not ours: from Django 6.1 on a tag may mean all databases
-    checks.register(check_deployed_cache, TAG, deploy=True)
+    for check in (check_relations, check_triggers):
+        checks.register(
+            check, checks.Tags.database
+        )  # not ours: from Django 6.1 on a tag may mean all databases
+    for check in (check_deployed_cache, check_deployed_guard):
+        checks.register(check, TAG, deploy=True)
 
 
 def check_settings(
@@ -107,10 +135,10 @@ def check_cache(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -
         is_supported = not SUPPORTED_BACKENDS.keys().isdisjoint(_lineage(path))
     except ImportError as error:
         return [_unimportable(alias, path, error)]
-    if is_supported:
-        return []
-    text = f"CACHES[{alias!r}] uses {path}, which perfkit cannot keep coherent."
-    return [_finding("E005", text, _use_instead())]
+    if not is_supported:
+        text = f"CACHES[{alias!r}] uses {path}, which perfkit cannot keep coherent."
+        return [_finding("E005", text, _use_instead())]
+    return _way_to_servers(alias) if REDIS_BACKEND in _lineage(path) else []
 
 
 def check_models(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -127,8 +155,38 @@ def check_models(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) 
             nearest(label, known).strip(),
         )
         for label in labels
-        if listed_model(label) is None
+        if not listed_models(label)
     ]
+
+
+def check_responses(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Find patterns of paths that are none, and a response cache that is asked before it is known who asks."""
+    found = []
+    for name in ("CACHE_RESPONSES_ALLOW", "CACHE_RESPONSES_DENY"):
+        try:
+            patterns = getattr(options, name)
+        except SettingsError:
+            continue  # check_settings says it
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                text = f"{SETTING}[{name!r}] holds {pattern!r}, which is no regular expression: {error}."
+                found.append(_finding("E009", text, "A path is matched from its beginning, as in '/api/'."))
+    if RESPONSE_CACHE in settings.MIDDLEWARE:
+        later = settings.MIDDLEWARE[list(settings.MIDDLEWARE).index(RESPONSE_CACHE) + 1 :]
+        found += [
+            _finding(
+                "W006",
+                f"ResponseCacheMiddleware stands before {name}, and keeps hardly a page.",
+                "Put it last in MIDDLEWARE.",
+            )
+            for name in later
+            if name in BEFORE_RESPONSE_CACHE
+        ]
+    return found
 
 
 def check_deployed_cache(
@@ -153,6 +211,21 @@ def check_deployed_cache(
         "or silence this check where there is only one."
     )
     return [_finding("W002", text, hint)]
+
+
+def check_deployed_guard(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Find a mode of the N+1 guard that is for development, in a project that is about to be deployed."""
+    try:
+        mode = options.N_PLUS_ONE_MODE
+    except SettingsError:
+        return []  # check_settings says it
+    if settings.DEBUG or mode not in {"header", "raise"}:
+        return []
+    does = "shows names of files to everybody" if mode == "header" else "refuses queries"
+    text = f"{SETTING}['N_PLUS_ONE_MODE'] is {mode!r}, which {does}."
+    return [_finding("W301", text, "Take 'log' in production, with a small N_PLUS_ONE_SAMPLE_RATE.")]
 
 
 def check_databases(
@@ -201,6 +274,33 @@ def check_relations(
     return found
 
 
+def check_triggers(
+    app_configs: Sequence[AppConfig] | None = None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[checks.CheckMessage]:
+    """Find tables whose triggers do not tell of all outside writes; those without any are nobody's concern."""
+    try:
+        faulty_in = {alias: faulty_tables(using=alias) for alias in databases or () if options.CACHE_ENABLED}
+    except SettingsError:
+        return []  # check_settings says it
+    return [
+        _finding(
+            "W005",
+            f"The triggers of {state.table} on {alias!r} do not tell of all outside writes: "
+            f"{'; '.join(state.problems[:MOST_NAMES])}.",
+            f"Run: manage.py perfkit_triggers install --database {alias}, with the names of the models.",
+        )
+        for alias, faulty in faulty_in.items()
+        for state in faulty
+    ]
+
+
+def check_presets(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Find presets, of the classes that are imported by now, which their models cannot serve; no query."""
+    return [_finding("E301", f"{where}: {problem}", "") for where, problem in dict.fromkeys(faults())]
+
+
 def _finding(number: str, text: str, hint: str) -> checks.CheckMessage:
     kind = checks.Error if number.startswith("E") else checks.Warning
     identity = f"{TAG}.{number}"
@@ -214,6 +314,20 @@ def _lineage(path: str) -> set[str]:
     backend = import_string(path)
     parts = backend.__mro__ if isinstance(backend, type) else ()
     return {f"{part.__module__}.{part.__qualname__}" for part in parts}
+
+
+def _way_to_servers(alias: str) -> list[checks.CheckMessage]:
+    """Find what the options of a django-redis alias ask for and perfkit cannot use."""
+    from perfkit.caching.store.alias import problem_with  # only where django-redis is there
+
+    try:
+        problem = problem_with(settings.CACHES[alias].get("OPTIONS", {}))
+    except ImportError as error:
+        problem = f"has an option that cannot be imported: {error}"
+    if not problem:
+        return []
+    text, _, hint = problem.partition(". ")
+    return [_finding("E008", f"CACHES[{alias!r}] {text.removesuffix('.')}.", hint)]
 
 
 def _use_instead() -> str:

@@ -75,7 +75,7 @@ class Option(Generic[T]):
             raise SettingsError(self.name, problem)
         convert: Callable[[Any], Any] = self.kind if self.kind in {float, tuple} else lambda same: same
         value: T = convert(given)
-        if self.kind is not tuple:  # a list may change
+        if not isinstance(given, list):  # that may change
             self._seen = (given, value)
         return value
 
@@ -112,8 +112,8 @@ class Options:
     )
     CACHE_MODELS: Option[tuple[str, ...]] = Option(
         (),
-        "Models without a CachedManager whose tables cached reads look into, as 'app_label.ModelName': "
-        "perfkit watches what is written to them.",
+        "Models without a CachedManager whose tables cached reads look into, as 'app_label.ModelName', "
+        "or 'app_label.*' for all of an app: perfkit watches what is written to them.",
     )
     CACHE_KEY_PREFIX = Option(
         "perfkit", "Begins every key on the cache server; separate projects need separate ones."
@@ -150,6 +150,25 @@ class Options:
         "may be stale for a second, 'wait' returns after that second, 'refuse' raises CacheUnavailableError.",
         choices=("bounded", "wait", "refuse"),
     )
+    CACHE_RESPONSES_TTL = Option(
+        300, "How long a page lives where its view names no time.", unit="seconds", least=1
+    )
+    CACHE_RESPONSES_ALLOW: Option[tuple[str, ...]] = Option(
+        (),
+        "Regular expressions of the paths whose pages ResponseCacheMiddleware keeps, from their beginning; "
+        "all paths where empty.",
+    )
+    CACHE_RESPONSES_DENY: Option[tuple[str, ...]] = Option(
+        ("/admin/",), "Regular expressions of the paths whose pages ResponseCacheMiddleware leaves alone."
+    )
+    CACHE_IGNORED_PARAMETERS: Option[tuple[str, ...]] = Option(
+        ("utm_*", "gclid", "fbclid", "msclkid"),
+        "Parameters of addresses that tell no pages apart, with * for any rest of a name; a view whose page is "
+        "kept is not shown them.",
+    )
+    CACHE_STATISTICS = Option(
+        True, "Whether cached reads are counted, for `perfkit.caching.statistics` and what shows it."
+    )
     BULK_INSERT_CHUNK_SIZE = Option(
         1000,
         "Rows that bulk_insert and bulk_delete read at once where the call names no number.",
@@ -178,6 +197,34 @@ class Options:
     )
     QUERY_SLOW_THRESHOLD = Option(
         0.1, "A query that takes at least this long is logged as SLOW QUERY.", unit="seconds", least=0.0
+    )
+    AUTOLOAD_AFTER_ROWS = Option(
+        1,
+        "How many rows of a list are asked for a relation before autoload loads it for all: "
+        "with 2 or more, a list of which one row is looked at loads nothing for the others.",
+        unit="rows",
+        least=1,
+    )
+    N_PLUS_ONE_MODE = Option(
+        "off",
+        "What the N+1 guard does with a loop of queries: 'log' logs it at the end of the request, 'header' "
+        "tells it in the answer as well, 'raise' refuses the query that makes it one, 'off' looks for none.",
+        choices=("off", "log", "header", "raise"),
+    )
+    N_PLUS_ONE_MIN_QUERIES = Option(
+        2, "Queries by the same lines for different rows that make a loop.", unit="queries", least=2
+    )
+    N_PLUS_ONE_SAMPLE_RATE = Option(
+        1.0, "Share of requests that the N+1 guard watches.", unit="share", least=0.0, most=1.0
+    )
+    N_PLUS_ONE_ALLOW: Option[tuple[str, ...]] = Option(
+        (),
+        "Loops that the N+1 guard leaves alone: patterns of 'app_label.Model', 'app_label.Model.relation' "
+        "and 'module.function', with * for anything.",
+    )
+    N_PLUS_ONE_RECORD = Option(
+        "",
+        "File to which the N+1 guard appends what it finds, for `manage.py perfkit_n_plus_one`; none where empty.",
     )
     RATE_LIMIT_ENABLED = Option(True, "Whether perfkit's API throttles limit anything.")
     RATE_LIMIT_PER_MINUTE = Option(

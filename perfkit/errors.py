@@ -4,22 +4,38 @@ PerfkitError
 ├── SettingsError            fix the settings (also Django's ImproperlyConfigured)
 ├── UsageError               fix the call; do not catch
 │   ├── RelationPathError    a relation path that the model does not have
+│   ├── NPlusOneError        queries were sent in a loop, where one for all rows would do
+│   ├── RelatedRowsError     some rows of a relation are asked for in a way that cannot be
+│   ├── SchemaFieldError     a schema or a declared need reads what the model does not have
+│   ├── SchemaPlanError      no plan can be made for a schema
 │   ├── BatchSizeError       one row alone does not fit one statement
 │   ├── UnsupportedModelError  a model the called function cannot serve
 │   ├── RowShapeError        a row of a bulk call is not one of the model's
+│   ├── CacheKeyError        a key, a pattern or a tag that the cache cannot take
+│   ├── KeyTemplateError     a template of keys that does not fit its function
+│   ├── UncacheableArgumentError  an argument that names no call
+│   ├── UncacheableResultError    a result that would not come back the same
 │   ├── UnknownWarmerError   no warmer of that name
+│   ├── UnknownTagError      neither a model nor a tag of the cache
+│   ├── UnwarmableError      a warmer wants what cannot be warmed
 │   ├── AtomicMigrationError  an index operation that must not run inside a transaction
 │   ├── IndexConflictError   another index has that name
+│   ├── KeysetOrderError     an order in which no row has a place that can be found again
 │   ├── PreparedTransactionError  PREPARE TRANSACTION stood in one text with other statements
 │   ├── PartitionedTableError  an index on a partitioned table cannot be built concurrently
+│   ├── TriggersUnsupportedError  outside writes to a model cannot be told by triggers
+│   ├── TriggerRightsError   the database role lacks a right that triggers need
 │   └── VisibilityTimeoutError  tasks would be delivered twice
 ├── UnavailableError         the world failed; retry or go without
 │   ├── TaskStatusUnavailableError  the store of task results does not answer
 │   ├── WarmingError         some cache warmers failed
 │   ├── CacheUnavailableError  the cache server did not take an invalidation
-│   └── IndexLockedError     an index could not be built or dropped for a lock that others hold
+│   ├── CacheUnreachableError  the cache server does not answer somebody who looks into it
+│   ├── IndexLockedError     an index could not be built or dropped for a lock that others hold
+│   └── TriggersLockedError  triggers could not be made or dropped for a lock that others hold
 └── RequestError             a request was bad; becomes a 4xx
-    └── PageError            a page or size out of range
+    ├── PageError            a page or size out of range
+    └── CursorError          a cursor of another list, or one that was changed
 
 Arguments are positional and passed to `super().__init__`, the text is made in `__str__`,
 so that each error survives pickling, for example through Celery.
@@ -85,6 +101,63 @@ class RelationPathError(UsageError):
         return f"{self.model} has no relation {self.part!r}{where}.{nearest(self.part, self.allowed)}"
 
 
+class NPlusOneError(UsageError):
+    """Queries were sent in a loop, where one for all rows would do.
+
+    In the mode `"raise"` it is raised in the place of the query that makes it a loop, which was not sent;
+    by `no_n_plus_one` at the end of the block, with every loop that was found in it.
+    """
+
+    def __init__(self, findings: Sequence[str]) -> None:
+        super().__init__(findings)
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return "\n".join(self.findings)
+
+
+class RelatedRowsError(UsageError):
+    """Some rows of a relation are asked for in a way that cannot be; raised before any query."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"RelatedRows({self.path!r}): {self.problem}"
+
+
+class SchemaFieldError(UsageError):
+    """A field of a schema, or a declared need, reads an attribute that the model does not have.
+
+    Raised before any query. Correct the name, or declare what makes the value: `needs(...)`.
+    """
+
+    def __init__(self, reader: str, model: str, attribute: str, allowed: Sequence[str]) -> None:
+        super().__init__(reader, model, attribute, allowed)
+        self.reader = reader
+        self.model = model
+        self.attribute = attribute
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        hint = nearest(self.attribute, self.allowed)
+        return f"{self.reader} reads {self.attribute!r}, which {self.model} does not have.{hint}"
+
+
+class SchemaPlanError(UsageError):
+    """No plan can be made for a schema; raised before any query."""
+
+    def __init__(self, schema: str, problem: str) -> None:
+        super().__init__(schema, problem)
+        self.schema = schema
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.schema}: {self.problem}"
+
+
 class BatchSizeError(UsageError):
     """A single row needs more bound parameters than one statement may have."""
 
@@ -126,6 +199,74 @@ class RowShapeError(UsageError):
         return f"Row {self.row_number} (from 0) of {self.model} {self.problem}"
 
 
+class CacheKeyError(UsageError, ValueError):
+    """A key, a pattern of keys or a tag is none that the cache can take; nothing was read or written."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(key, problem)
+        self.key = key
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The cache cannot take the key {self.key!r}: {self.problem}."
+
+
+class KeyTemplateError(UsageError, ValueError):
+    """A template of keys does not fit the function that it is for; raised where the function is decorated.
+
+    A placeholder names a parameter of the function, or an attribute of one: `{airport_id}`, `{self.code}`.
+    """
+
+    def __init__(self, function: str, template: str, problem: str) -> None:
+        super().__init__(function, template, problem)
+        self.function = function
+        self.template = template
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The template {self.template!r} does not fit {self.function}: {self.problem}"
+
+
+class UncacheableArgumentError(UsageError, TypeError):
+    """A cached function was called with something that names no call; it was not run.
+
+    Pass plain values, saved instances of models, querysets, dataclasses or lists of them,
+    or say with `key` what of the arguments matters.
+    """
+
+    def __init__(self, function: str, parameter: str, kind: str) -> None:
+        super().__init__(function, parameter, kind)
+        self.function = function
+        self.parameter = parameter
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return (
+            f"{self.function} is cached, and its argument {self.parameter!r}, {self.kind}, does not name a call. "
+            f'Say with `key` what of it matters, such as key="…:{{{self.parameter}.id}}", or pass a plain value.'
+        )
+
+
+class UncacheableResultError(UsageError, TypeError):
+    """A cached function has returned something that would not come back the same; it ran, and nothing was stored.
+
+    Return plain values, instances of models or lists of them, name a dataclass as the type that it returns,
+    or give `pickle=True`.
+    """
+
+    def __init__(self, function: str, problem: str) -> None:
+        super().__init__(function, problem)
+        self.function = function
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"{self.function} is cached, and what it has returned cannot be kept: {self.problem}. "
+            "Return plain values, instances of models or lists of them, declare a dataclass as what it returns, "
+            "or give pickle=True."
+        )
+
+
 class UnknownWarmerError(UsageError):
     """`warm_cache` was asked for a warmer that nobody registered; nothing was warmed."""
 
@@ -136,6 +277,39 @@ class UnknownWarmerError(UsageError):
 
     def __str__(self) -> str:
         return f"There is no warmer {self.name!r}.{nearest(self.name, self.registered)}"
+
+
+class UnknownTagError(UsageError):
+    """What is to be looked at or invalidated in the cache is neither a model nor a tag; nothing has happened."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(name, known)
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:
+        close = get_close_matches(self.name.lower(), [label.lower() for label in self.known], n=1)
+        near = next((label for label in self.known if close and label.lower() == close[0]), "")
+        hint = f"Did you mean {near!r}?" if near else "Name a model as app_label.Model, or tag:… or key:…."
+        return f"{self.name!r} is neither a model nor a tag. {hint}"
+
+
+class UnwarmableError(UsageError, TypeError):
+    """A warmer has returned or yielded something that cannot be warmed; what came before it is in the cache.
+
+    It may be a queryset, `Answer(queryset)`, and `functools.partial(function, …)` for a call of a function under
+    `cached` or `cached_query`.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} cannot be warmed. A warmer returns or yields querysets, Answer(queryset), and "
+            "functools.partial(function, …) for calls of functions under @cached or @cached_query."
+        )
 
 
 class AtomicMigrationError(UsageError):
@@ -169,6 +343,21 @@ class IndexConflictError(UsageError):
         )
 
 
+class KeysetOrderError(UsageError):
+    """A queryset has an order in which no row has a place that can be found again."""
+
+    def __init__(self, model: str, problem: str) -> None:
+        super().__init__(model, problem)
+        self.model = model
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"No keyset pages of {self.model}: {self.problem}. "
+            "Order a queryset of instances by columns, or by annotations of one value a row."
+        )
+
+
 class PartitionedTableError(UsageError):
     """PostgreSQL builds no index CONCURRENTLY on a partitioned table; nothing was changed."""
 
@@ -195,6 +384,33 @@ class PreparedTransactionError(UsageError):
         return (
             "PREPARE TRANSACTION stands in one text with other statements, so readers of the cache could not "
             "be told when COMMIT PREPARED comes. Send it by itself."
+        )
+
+
+class TriggersUnsupportedError(UsageError):
+    """Outside writes to the rows of a model cannot be told by triggers; nothing was changed."""
+
+    def __init__(self, subject: str, problem: str) -> None:
+        super().__init__(subject, problem)
+        self.subject = subject
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.problem}"
+
+
+class TriggerRightsError(UsageError):
+    """The database role lacks a right that making or dropping triggers needs; this table is as it was."""
+
+    def __init__(self, table: str, problem: str) -> None:
+        super().__init__(table, problem)
+        self.table = table
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"{self.table}: {self.problem}. Use the role that runs the migrations: it owns the table, may create "
+            "functions in the schema of perfkit's outbox, and may insert into that."
         )
 
 
@@ -259,6 +475,17 @@ class CacheUnavailableError(UnavailableError):
         return f"The cache server could not be told of a write, so the write was refused: {self.problem}"
 
 
+class CacheUnreachableError(UnavailableError):
+    """The cache server does not answer somebody who looks into it or voids something; nothing has happened."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The cache cannot be reached: {self.problem}"
+
+
 class IndexLockedError(UnavailableError):
     """Others held a lock longer than every attempt waited; running the migration again is safe.
 
@@ -278,6 +505,22 @@ class IndexLockedError(UnavailableError):
         )
 
 
+class TriggersLockedError(UnavailableError):
+    """Others held a lock on a table for too long; it is as it was, and running the command again is safe."""
+
+    def __init__(self, table: str, waited_seconds: float, problem: str) -> None:
+        super().__init__(table, waited_seconds, problem)
+        self.table = table
+        self.waited_seconds = waited_seconds
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"The triggers of {self.table} could not be changed within {self.waited_seconds} s: {self.problem}. "
+            "Run the command again when no long transaction writes the table, or let it wait longer."
+        )
+
+
 class RequestError(PerfkitError):
     """A request was bad; the API answers with a 4xx that names the field."""
 
@@ -293,3 +536,16 @@ class PageError(RequestError):
 
     def __str__(self) -> str:
         return f"{self.field}={self.value!r} {self.problem}"
+
+
+class CursorError(RequestError):
+    """A cursor is none of this list: it was changed, cut off, or made for another list or order."""
+
+    field = "cursor"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"cursor {self.problem}. Ask for the first page without one."

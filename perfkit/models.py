@@ -8,7 +8,7 @@ from django.db import models
 
 
 class PendingInvalidation(models.Model):
-    """The outbox: what a committed write could not tell the cache server.
+    """The outbox: what a committed write could not tell the cache server, or did not, for it was not Django's.
 
     Written in the transaction of that write, in its database, and removed once the server knows.
     It is the tags of that write alone, or a notice: until it ends, its writer writes under the tags in silence.
@@ -42,3 +42,17 @@ class PendingImport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file_name} into {self.model_label}"
+
+
+class Cache(PendingInvalidation):
+    """What the admin shows the cache by, and what the permissions to look at it and to void it hang on.
+
+    It has no table of its own, so that nothing is dumped, flushed or read for it.
+    """
+
+    class Meta:
+        proxy = True
+        verbose_name = "cache"
+        verbose_name_plural = "cache"
+        default_permissions = ("view",)
+        permissions = (("invalidate_cache", "Can invalidate the cache"),)

@@ -54,6 +54,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "perfkit.loading.n_plus_one_guard",
+    "perfkit.loading.identity_mapped",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -177,8 +179,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PERFKIT = {
     "CACHE_ENABLED": flag("CACHE_ENABLED", default=True),
     "CACHE_DEFAULT_TTL": number("CACHE_DEFAULT_TTL", default=1800),
+    "CACHE_MODELS": ["flights.Flight"],  # its lists are not cached; what is counted of it is
     "BULK_INSERT_CHUNK_SIZE": number("BULK_INSERT_CHUNK_SIZE", default=1000),
     "QUERY_SLOW_THRESHOLD": number("QUERY_SLOW_THRESHOLD", default=0.1),
+    "N_PLUS_ONE_MODE": choice(
+        "N_PLUS_ONE_MODE", default="header" if DEBUG else "off", among=("off", "log", "header", "raise")
+    ),
     "RATE_LIMIT_ENABLED": flag("RATE_LIMIT_ENABLED", default=True),
     "RATE_LIMIT_PER_MINUTE": number("RATE_LIMIT_PER_MINUTE", default=100),
 }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import hypothesis
+import pytest
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Other workers share the processor, so the time of one example says nothing.
 # With PERFKIT_EXAMPLES=same there are no new examples, so that a change is refused for its own faults.
@@ -12,3 +16,19 @@ hypothesis.settings.register_profile(
     "perfkit", deadline=None, derandomize=os.environ.get("PERFKIT_EXAMPLES") == "same"
 )
 hypothesis.settings.load_profile("perfkit")
+
+
+@pytest.fixture(autouse=True)
+def _threads_close_databases_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Close them too where a thread closes its connections: Django never does, and Python warns of that."""
+    close_all = connections.close_all
+
+    def close_really_all() -> None:
+        close_all()
+        if threading.current_thread() is not threading.main_thread():
+            for each in connections.all(initialized_only=True):
+                # A live server has lent its connection to its threads.
+                if each.connection is not None and each._thread_ident == threading.get_ident():
+                    BaseDatabaseWrapper.close(each)
+
+    monkeypatch.setattr(connections, "close_all", close_really_all)

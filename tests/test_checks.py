@@ -16,14 +16,16 @@ from django.core import checks
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.db import connection
+from django.db import connection, models
 from django.test import override_settings
 
 from perfkit.admin import ImportExportMixin
-from perfkit.checks import FINDINGS, SUPPORTED_BACKENDS, TAG
+from perfkit.caching.triggers import install_triggers
+from perfkit.checks import FINDINGS, SUPPORTED_BACKENDS, TAG, check_triggers
 from perfkit.conf import table
 from tests.testapp.admin import BoxedAdmin
-from tests.testapp.imported import Boxed, Ware
+from tests.testapp.caching import Item
+from tests.testapp.imported import Boxed, Parcel, Ware
 
 LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 HERE = "tests.test_checks"
@@ -55,8 +57,8 @@ def only(messages: list[checks.CheckMessage]) -> checks.CheckMessage:
     return message
 
 
-def cached_in(backend: str) -> override_settings:
-    return override_settings(CACHES={"default": {"BACKEND": backend}}, PERFKIT={})
+def cached_in(backend: str, **cache: Any) -> override_settings:
+    return override_settings(CACHES={"default": {"BACKEND": backend, **cache}}, PERFKIT={})
 
 
 def python(code: str) -> str:
@@ -178,6 +180,35 @@ class TestCache:
         assert message.id == "perfkit.E006"
         assert "django-perfkit[redis]" in message.hint
 
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            ({"CLIENT_CLASS": "django_redis.client.ShardClient"}, "ShardClient"),
+            ({"REDIS_CLIENT_CLASS": "redis.cluster.RedisCluster"}, "REDIS_CLIENT_CLASS"),
+            ({"REDIS_CLIENT_CLASS": "redis.asyncio.Redis"}, "redis.asyncio.Redis"),
+            ({"REDIS_CLIENT_CLASS": "there.is.no.such.Class"}, "cannot be imported"),
+        ],
+    )
+    def test_it_refuses_ways_to_servers_on_which_it_cannot_keep_its_promise(
+        self, options: dict[str, str], told: str
+    ) -> None:
+        with cached_in("django_redis.cache.RedisCache", OPTIONS=options):
+            message = only(found())
+        assert message.id == "perfkit.E008"
+        assert told in message.msg
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"CONNECTION_FACTORY": "perfkit.caching.ClusterConnectionFactory"},
+            {"CLIENT_CLASS": "django_redis.client.SentinelClient", "SENTINELS": [("localhost", 26379)]},
+            {"CLIENT_CLASS": "django_redis.client.HerdClient"},
+        ],
+    )
+    def test_it_takes_clusters_sentinels_and_single_servers(self, options: dict[str, Any]) -> None:
+        with cached_in("django_redis.cache.RedisCache", OPTIONS=options):
+            assert found() == []
+
     @override_settings(
         PERFKIT={"CACHE_ENABLED": False},
         CACHES={"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "x"}},
@@ -201,6 +232,19 @@ class TestDeployedCache:
     @override_settings(CACHES=LOCMEM, PERFKIT={}, DEBUG=True)
     def test_it_is_silent_in_development(self) -> None:
         assert found(deploy=True) == []
+
+    @pytest.mark.parametrize("mode", ["header", "raise"])
+    def test_it_warns_of_a_guard_for_development(self, mode: str) -> None:
+        with override_settings(PERFKIT={"CACHE_ENABLED": False, "N_PLUS_ONE_MODE": mode}, DEBUG=False):
+            message = only(found(deploy=True))
+            assert message.id == "perfkit.W301"
+            assert isinstance(message, checks.Warning)
+            assert repr(mode) in message.msg
+            assert found() == []
+        with override_settings(PERFKIT={"CACHE_ENABLED": False, "N_PLUS_ONE_MODE": mode}, DEBUG=True):
+            assert found(deploy=True) == []
+        with override_settings(PERFKIT={"CACHE_ENABLED": False, "N_PLUS_ONE_MODE": "log"}, DEBUG=False):
+            assert found(deploy=True) == []
 
     @override_settings(CACHES=LOCMEM, PERFKIT={"CACHE_ENABLED": False}, DEBUG=False)
     def test_it_is_silent_where_caching_is_off(self) -> None:
@@ -346,7 +390,7 @@ class TestModels:
         assert message.msg == "PERFKIT['CACHE_MODELS'] names 'flights.Airprot', which is no model."
         assert message.hint == "Did you mean 'flights.Airport'?"
 
-    @pytest.mark.parametrize("label", ["Airport", "", "a.b.c"])
+    @pytest.mark.parametrize("label", ["Airport", "", "a.b.c", "*", ".*", "flihgts.*", "flights*"])
     def test_it_takes_no_word_for_a_label(self, label: str) -> None:
         with override_settings(PERFKIT={"CACHE_MODELS": [label]}):
             assert only(found()).id == "perfkit.E007"
@@ -430,6 +474,51 @@ class TestManager:
         )
 
 
+class TestPresets:
+    def test_it_names_the_class_and_the_path_of_each_wrong_preset(self) -> None:
+        out = python(
+            """
+            import django
+            from django.conf import settings
+            settings.configure(INSTALLED_APPS=["perfkit"], DEFAULT_AUTO_FIELD="django.db.models.BigAutoField")
+            django.setup()
+            from django.core import checks
+            from django.db import models
+            from perfkit.loading import Presets, RelatedCount, RelatedRows, preset
+            class NoteQuerySet(models.QuerySet):
+                right = preset("above__above", "notes", n=RelatedCount("notes"))
+                wrong = preset(right, "abve")
+                doubly = preset(above=RelatedCount("notes"))
+            class NoteManager(models.Manager):
+                late = preset(RelatedRows("notes", order_by="created"))
+            class Note(models.Model):
+                above = models.ForeignKey("self", models.CASCADE, related_name="notes")
+                objects = NoteQuerySet.as_manager()
+                others = NoteManager()
+                class Meta:
+                    app_label = "perfkit"
+            class NotePresets(Presets):
+                model = Note
+                below = preset("notes__abvoe")
+            class NoPresets(Presets):
+                full = preset("notes")
+            class Empty(Presets):
+                pass
+            for message in checks.run_checks(tags=["perfkit"]):
+                assert message.id == "perfkit.E301"
+                print(message.msg.partition(" Choices")[0])
+            """
+        )
+        assert out == (
+            "NotePresets.below: perfkit.Note has no relation 'abvoe' (in the path 'notes__abvoe'). "
+            "Did you mean 'above'?\n"
+            "NoPresets: NoPresets has no model: write `model = …` in its body.\n"
+            "NoteQuerySet.doubly: The annotation 'above' conflicts with a field on the model.\n"
+            "NoteQuerySet.wrong: perfkit.Note has no relation 'abve'. Did you mean 'above'?\n"
+            "NoteManager.late: Cannot resolve keyword 'created' into field.\n"
+        )
+
+
 class TestStart:
     def test_it_starts_and_passes_in_a_project_that_has_only_perfkit(self) -> None:
         out = python(
@@ -465,9 +554,9 @@ class TestStart:
         assert min(float(python(code)) for _ in range(3)) < 50
 
 
-def found_in_admin(**options: Any) -> list[checks.CheckMessage]:
+def found_in_admin(model: type[models.Model] = Ware, **options: Any) -> list[checks.CheckMessage]:
     kind = type("WareAdmin", (ImportExportMixin, admin.ModelAdmin), options)
-    return kind(Ware, admin.site).check()
+    return kind(model, admin.site).check()
 
 
 def test_it_finds_nothing_in_a_right_admin() -> None:
@@ -493,9 +582,26 @@ def test_it_names_keys_of_an_admin_that_are_not_unique() -> None:
     assert only(found_in_admin(import_keys=["sku"])).id == "perfkit.E202"
 
 
+def test_it_names_what_names_no_row_of_a_relation() -> None:
+    problem = only(found_in_admin(import_relation_keys={"bin": ["is_open"]}))
+    assert problem.id == "perfkit.E203"
+    assert "gives 'bin' by ['is_open'], which may not name one row." in problem.msg
+    assert problem.hint == "Name, in a list, unique fields of the other model that are never NULL: none."
+    for keys in ({"bin": "code"}, {"binn": ["code"]}, {"name": ["code"]}):
+        assert only(found_in_admin(import_relation_keys=keys)).id == "perfkit.E203"
+
+
 def test_it_names_files_that_no_cell_can_hold() -> None:
     problem = only(found_in_admin(import_fields=["sku", "photo"]))
     assert problem.msg == "WareAdmin.import_fields names 'photo', which no cell can hold."
+
+
+def test_it_names_relations_to_many_that_no_cell_can_hold() -> None:
+    assert found_in_admin(Parcel, import_fields=["code", "stickers"]) == []
+    for name in ("parts", "makers"):
+        problem = only(found_in_admin(Parcel, import_fields=["code", name]))
+        assert (problem.id, "relations to many" in problem.hint) == ("perfkit.E201", True)
+    assert found_in_admin(Parcel, import_relation_keys={"stickers": ["name"]}) == []
 
 
 def test_it_warns_of_an_admin_that_offers_no_import() -> None:
@@ -510,3 +616,43 @@ def test_it_warns_of_an_admin_that_offers_no_import() -> None:
     (problem,) = BoxedAdmin(Boxed, admin.site).check()
     assert problem.id == "perfkit.W201"
     assert "spread over several tables" in problem.msg
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db
+def test_it_finds_triggers_that_are_not_as_they_should_be(django_assert_num_queries: Any) -> None:
+    """And does not miss those that nobody has asked for."""
+    with django_assert_num_queries(1):
+        assert check_triggers(databases=["default"]) == []
+    list(install_triggers([Item]))
+    assert check_triggers(databases=["default"]) == []
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER perfkit_outside_delete ON testapp_item")
+    message = only([each for each in found(databases=["default"]) if each.id == "perfkit.W005"])
+    assert "The triggers of public.testapp_item on 'default'" in message.msg
+    assert message.msg.endswith(": no trigger for DELETE.")
+    assert message.hint is not None
+    assert "perfkit_triggers install" in message.hint
+    assert message.id == "perfkit.W005"
+
+
+@pytest.mark.parametrize("name", ["CACHE_RESPONSES_ALLOW", "CACHE_RESPONSES_DENY"])
+def test_it_finds_paths_that_are_no_regular_expressions(name: str) -> None:
+    with override_settings(PERFKIT={name: ["/api/", "/(", 5]}):
+        assert only(found()).id == "perfkit.E003"
+    with override_settings(PERFKIT={name: ["/api/", "/("]}):
+        message = only(found())
+        assert message.id == "perfkit.E009"
+        assert f"PERFKIT['{name}'] holds '/('" in message.msg
+
+
+def test_it_warns_of_a_response_cache_that_is_asked_too_early() -> None:
+    own = "perfkit.caching.responses.middleware.ResponseCacheMiddleware"
+    session = "django.contrib.sessions.middleware.SessionMiddleware"
+    common = "django.middleware.common.CommonMiddleware"
+    with override_settings(MIDDLEWARE=[session, common, own]):
+        assert found() == []
+    with override_settings(MIDDLEWARE=[own, common, session]):
+        message = only(found())
+        assert message.id == "perfkit.W006"
+        assert session in message.msg

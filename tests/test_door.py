@@ -13,7 +13,8 @@ PUBLIC = {
     *("CachedManager", "CachedQuerySet", "__version__"),
     *("bulk_copy_out", "bulk_delete", "bulk_insert", "bulk_update", "bulk_upsert"),
     *("abulk_copy_out", "abulk_delete", "abulk_insert", "abulk_update", "abulk_upsert"),
-    *("cached_query", "eager", "warm", "warmer"),
+    *("TTL", "cache", "cached", "cached_query", "invalidate", "ainvalidate", "invalidates"),
+    *("eager", "warm", "warmer"),
 }
 
 EVERYTHING = "import perfkit, perfkit.conf, perfkit.errors, perfkit.signals"

@@ -17,12 +17,14 @@ class Entrant:
         library: Whose manager its models have.
         cache_database: On the cache server, its own.
         memory: perfkit's `CACHE_MEMORY`; with "request" each turn is one request.
+        records: Whether perfkit sees what a function reads; else it is told.
     """
 
     name: str
     library: str
     cache_database: int
     memory: str = "request"
+    records: bool = True
 
     def start(self, cache_url: str) -> Worker:
         """Start its process."""
@@ -34,6 +36,7 @@ class Entrant:
             "DJANGO_SETTINGS_MODULE": "benchmarks.timetable.settings",
             "PERFKIT_BENCH_LIBRARY": self.library,
             "PERFKIT_BENCH_MEMORY": self.memory,
+            "PERFKIT_BENCH_RECORDS": str(self.records),
             "PERFKIT_BENCH_CACHE": cache_url,
         }
 
@@ -51,5 +54,14 @@ ONE_EACH: Final = (PLAIN, IN_REQUEST, CACHEOPS, CACHALOT)
 
 CROWDED: Final = (replace(IN_REQUEST, cache_database=14), replace(CACHEOPS, cache_database=15))
 """They save while very many keys are cached, beside those of the same names with few."""
+
+DJANGO: Final = Entrant("Django's cache", "django", 13)
+DOGPILE: Final = Entrant("dogpile.cache", "dogpile", 14)
+CASHEWS: Final = Entrant("cashews", "cashews", 15)
+
+DECLARED: Final = Entrant("perfkit, nothing recorded", "perfkit", 7, records=False)
+
+AT_FUNCTIONS: Final = (PLAIN, IN_REQUEST, STRICT, SHARED, DECLARED, CACHEOPS, DJANGO, DOGPILE, CASHEWS)
+"""Who keeps what functions return."""
 
 CACHE_DATABASES: Final = tuple(each.cache_database for each in (*EVERYBODY, *CROWDED))

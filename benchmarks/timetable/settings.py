@@ -1,7 +1,7 @@
 """Django's settings for one entrant.
 
 PERFKIT_BENCH_LIBRARY names whose manager its models have, PERFKIT_BENCH_CACHE where its cache is,
-PERFKIT_BENCH_MEMORY perfkit's `CACHE_MEMORY`.
+PERFKIT_BENCH_MEMORY perfkit's `CACHE_MEMORY`, PERFKIT_BENCH_RECORDS whether it sees what functions read.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from benchmarks.settings import DATABASES, DEFAULT_AUTO_FIELD, SECRET_KEY, USE_TZ
+from benchmarks import settings as common
+from benchmarks.settings import DEFAULT_AUTO_FIELD, SECRET_KEY, USE_TZ
 
-__all__ = ["DATABASES", "DEFAULT_AUTO_FIELD", "SECRET_KEY", "USE_TZ"]
+__all__ = ["DEFAULT_AUTO_FIELD", "SECRET_KEY", "USE_TZ"]
+
+DATABASES = {"default": common.DATABASES["default"]}
 
 LIBRARY = os.environ["PERFKIT_BENCH_LIBRARY"]
 MEMORY = os.environ["PERFKIT_BENCH_MEMORY"]
+RECORDS = os.environ["PERFKIT_BENCH_RECORDS"] == "True"
 CACHE_URL = os.environ["PERFKIT_BENCH_CACHE"]
 TTL_SECONDS = 3600
 
@@ -23,7 +27,7 @@ INSTALLED_APPS = {
     "perfkit": ["perfkit"],
     "cacheops": ["cacheops"],
     "cachalot": ["cachalot"],
-}[LIBRARY]
+}.get(LIBRARY, [])
 INSTALLED_APPS = [*INSTALLED_APPS, "benchmarks.timetable"]
 
 # A commit does not wait for the disk, whose moods are no entrant's: what is added to it weighs the more.

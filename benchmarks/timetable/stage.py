@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import Final
 from benchmarks.cache_server import CacheServer
 from benchmarks.figures import number
 from benchmarks.rounds import play
-from benchmarks.timetable.entrants import CACHE_DATABASES, CROWDED, EVERYBODY, ONE_EACH, PLAIN, Entrant
+from benchmarks.timetable.entrants import CROWDED, EVERYBODY, ONE_EACH, PLAIN, Entrant
 from benchmarks.workers import Remote, Worker
 
 ROUND_TRIP: Final = "GET with redis-py"
@@ -61,7 +61,7 @@ class Stage:
         *,
         calls: int,
         amount: int = 0,
-        entrants: Iterable[Entrant] = ONE_EACH,
+        entrants: Sequence[Entrant] = ONE_EACH,
         is_hit: bool = False,
         beside: Mapping[str, tuple[str, int]] = MappingProxyType({}),
     ) -> dict[str, Remote]:
@@ -77,7 +77,7 @@ class Stage:
         Raises:
             DisagreementError, NoHitError: Somebody does not do the job.
         """
-        self.server.flush(CACHE_DATABASES)
+        self.server.flush([each.cache_database for each in entrants])
         players = {each.name: self.player(each, job, calls) for each in entrants}
         queries = prepared(players, amount)
         if is_hit:
@@ -104,12 +104,18 @@ class Stage:
 
 
 @contextmanager
-def stage(server: CacheServer, scale: Scale) -> Iterator[Stage]:
+def stage(
+    server: CacheServer,
+    scale: Scale,
+    *,
+    everybody: Iterable[Entrant] = EVERYBODY,
+    crowd: Iterable[Entrant] = CROWDED,
+) -> Iterator[Stage]:
     """Start every entrant; end their processes afterwards."""
     with ExitStack() as stack:
         workers, crowded = (
             {each.name: stack.enter_context(each.start(server.url(each.cache_database))) for each in entrants}
-            for entrants in (EVERYBODY, CROWDED)
+            for entrants in (everybody, crowd)
         )
         yield Stage(server, scale, workers, crowded)
 

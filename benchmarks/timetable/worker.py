@@ -30,9 +30,10 @@ PATIENCE_SECONDS: Final = 30
 def main() -> None:
     """Answer until nobody asks any more."""
     django.setup()
-    from benchmarks.timetable.jobs import JOBS
+    from benchmarks.timetable import functions, jobs
     from benchmarks.timetable.settings import REQUEST
 
+    all_jobs = {**jobs.JOBS, **functions.JOBS}
     request = import_string(REQUEST)
     numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
 
@@ -42,7 +43,7 @@ def main() -> None:
 
     def done(message: dict[str, Any]) -> dict[str, Any]:
         name = message["job"]
-        job = JOBS[name]
+        job = all_jobs[name]
         match message["do"]:
             case "prepare":
                 job.prepare(message["amount"])

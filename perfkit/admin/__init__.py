@@ -1,5 +1,6 @@
-"""What perfkit adds to Django's admin: import and export of a model's rows as CSV."""
+"""What perfkit adds to Django's admin: import and export of a model's rows as CSV, and a page of the cache."""
 
+from perfkit.admin.cache_page import CacheAdmin
 from perfkit.admin.exports import ExportMixin
 from perfkit.admin.imports import ImportMixin
 
@@ -14,4 +15,4 @@ class ImportExportMixin(ImportMixin, ExportMixin):
     """
 
 
-__all__ = ["ExportMixin", "ImportExportMixin", "ImportMixin"]
+__all__ = ["CacheAdmin", "ExportMixin", "ImportExportMixin", "ImportMixin"]

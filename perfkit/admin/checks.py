@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.core.checks import Error, Warning  # noqa: A004  # Django's own name
 
-from perfkit.admin.columns import may_be_imported, unique_names
+from perfkit.admin.columns import (
+    importable_fields,
+    lookup_fields,
+    may_be_imported,
+    may_be_linked,
+    unique_names,
+)
 from perfkit.admin.rules import has_model_rules, has_own_rules
 from perfkit.bulk.plan import is_over_several_tables
 from perfkit.errors import nearest
 
 
-def field_problems(model_admin: Any, option: str, names: Sequence[str]) -> Iterator[Error]:
-    """Yield an error for each name that is that of no field of the model's table."""
-    known = [field.name for field in model_admin.opts.concrete_fields]
+def field_problems(
+    model_admin: Any, option: str, names: Sequence[str], others: Sequence[str] = ()
+) -> Iterator[Error]:
+    """Yield an error for each name that is that of no field of the model's table, nor among `others`."""
+    known = [*(field.name for field in model_admin.opts.concrete_fields), *others]
     label = type(model_admin).__name__
     for name in names:
         if name not in known:
@@ -27,13 +35,18 @@ def field_problems(model_admin: Any, option: str, names: Sequence[str]) -> Itera
 
 def import_field_problems(model_admin: Any, names: Sequence[str]) -> Iterator[Error]:
     """Yield an error for each name that a file may not give."""
-    yield from field_problems(model_admin, "import_fields", names)
-    for field in model_admin.opts.concrete_fields:
-        if field.name in names and not may_be_imported(field):
+    many = {field.name: field for field in model_admin.opts.many_to_many}
+    yield from field_problems(model_admin, "import_fields", names, list(many))
+    for field in [*model_admin.opts.concrete_fields, *many.values()]:
+        if field.name in names and not (may_be_imported(field) or may_be_linked(field)):
             problem = (
                 f"{type(model_admin).__name__}.import_fields names {field.name!r}, which no cell can hold."
             )
-            hint = "Leave out fields of files and generated fields."
+            hint = (
+                "Leave out relations to many within a table or with a table of their own."
+                if field.name in many
+                else "Leave out fields of files and generated fields."
+            )
             yield Error(problem, hint=hint, obj=model_admin.model, id="perfkit.E201")
 
 
@@ -60,3 +73,18 @@ def key_problems(model_admin: Any, keys: Sequence[Sequence[str]]) -> Iterator[Er
             problem = f"{label}.import_keys has {key!r}, which is {constraint}."
             hint = "Name the fields of one that has no condition, as in import_keys = [('code',)]."
             yield Error(problem, hint=hint, obj=model_admin.model, id="perfkit.E202")
+
+
+def relation_key_problems(model_admin: Any, keys: Mapping[str, Sequence[str]]) -> Iterator[Error]:
+    """Yield an error for each relation whose rows a file cannot name in that way."""
+    fields = importable_fields(model_admin.model)
+    label = type(model_admin).__name__
+    for name, others in keys.items():
+        allowed = [each.name for each in lookup_fields(fields[name])] if name in fields else []
+        if isinstance(others, str) or not set(others) <= set(allowed):
+            problem = (
+                f"{label}.import_relation_keys gives {name!r} by {others!r}, which may not name one row."
+            )
+            names = ", ".join(allowed) or "none"
+            hint = f"Name, in a list, unique fields of the other model that are never NULL: {names}."
+            yield Error(problem, hint=hint, obj=model_admin.model, id="perfkit.E203")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -13,43 +11,14 @@ from django.db import models
 from django.utils.translation import gettext
 
 from perfkit.admin.columns import Fields
-from perfkit.bulk.fields import ModelField
+from perfkit.admin.relations import Relation, relations_of
+from perfkit.admin.rows import Cleaned, CleanRow, Existing, Problem, Values
+from perfkit.admin.values import clean_value, clean_values
 from perfkit.bulk.files import Row
 from perfkit.bulk.plan import UnreadableRow
 from perfkit.errors import UsageError
 
-Values = dict[str, Any]
-"""Of a row, by the fields' `attname`."""
 FormFields = Mapping[str, forms.Field]
-
-
-class Problem(NamedTuple):
-    """What is wrong with a value; `field` is the name of the model's field, None where it is not one alone."""
-
-    field: str | None
-    text: str
-
-
-class CleanRow(NamedTuple):
-    """A row with nothing wrong that shows before it is written."""
-
-    values: Values
-
-
-class Existing(NamedTuple):
-    """The rows of the table that those of a file may mean.
-
-    Attributes:
-        key: The names of the fields by which they are found.
-        is_required: Whether each row of the file has to be one of these.
-    """
-
-    rows: models.QuerySet[Any]
-    key: tuple[str, ...]
-    is_required: bool
-
-
-Cleaned = CleanRow | list[Problem]
 
 
 class RowCleaner:
@@ -58,8 +27,13 @@ class RowCleaner:
     Args:
         fields: That rows give, by name.
         formed: The admin form's own, by name; what they narrow down, and what relations may refer to.
+        given_by: By the name of a relation, the field whose values rows have in place of its key.
         existing: What the rows of the file change; None where all are new.
         check: Is given the values of a row and returns them, changed or not; raises ValidationError.
+
+    Attributes:
+        fields: As given.
+        relations: Among the fields. Of those within the table nothing is asked here, as any row may bring it.
     """
 
     def __init__(
@@ -68,12 +42,18 @@ class RowCleaner:
         fields: Fields,
         *,
         formed: FormFields,
+        given_by: Fields,
         existing: Existing | None,
         check: Callable[[Values], Values],
     ) -> None:
         self._model = model
+        self.fields = fields
         self._fields = {field.attname: field for field in fields.values()}
+        self._many = [name for name, field in fields.items() if field.many_to_many]
         self._formed = formed
+        self._given_by = given_by
+        self.relations = list(relations_of(model, fields, formed, given_by))
+        self._keys_before: dict[str, dict[Any, Any]] = {}
         self._existing = existing
         self._key = [fields[name] for name in existing.key] if existing else []
         self._known = {field.attname for field in model._meta.concrete_fields}
@@ -81,63 +61,69 @@ class RowCleaner:
         self._check = check
         self._has_own_clean = model.clean is not models.Model.clean
 
+    @property
+    def names_before(self) -> list[str]:
+        """The names of the fields that `begin` has to see."""
+        return [relation.name for relation in self.relations if relation.is_asked_before]
+
+    def begin(self, rows: Iterable[Row]) -> None:
+        """Forget an earlier reading of the file; called before anything of it is written.
+
+        Args:
+            rows: All of the file, with the fields `names_before` alone.
+
+        Queries: One per such relation and 1,000 values.
+        """
+        self._seen.clear()
+        before = [relation for relation in self.relations if relation.is_asked_before]
+        values: dict[str, set[Any]] = {relation.attname: set() for relation in before}
+        for row in rows if before else ():
+            outcome = self._by_field(row)
+            if isinstance(outcome, CleanRow):
+                for name, value in outcome.values.items():
+                    values[name].add(value)
+        self._keys_before = {each.attname: each.keys(values[each.attname] - {None}) for each in before}
+
     def cleaned(self, rows: Sequence[Row]) -> Iterator[Cleaned]:
         """Yield what became of each row.
 
-        Queries: one or two per relation, and one for the rows that exist.
+        Queries: One per relation to another table, and one for the rows that exist.
         """
-        outcomes = [self._by_field(row) for row in rows]
-        good = [outcome.values for outcome in outcomes if isinstance(outcome, CleanRow)]
-        refusals = [
-            self._refusal(field, formfield, good)
-            for field in self._fields.values()
-            if isinstance(formfield := self._formed.get(field.name), forms.ModelChoiceField)
-        ]
-        found = self._found(good)
+        outcomes = self._with_keys([self._by_field(row) for row in rows])
+        found = self._found([outcome.values for outcome in outcomes if isinstance(outcome, CleanRow)])
         for outcome in outcomes:
-            if not isinstance(outcome, CleanRow):
-                yield outcome
-                continue
-            problems = [problem for refuse in refusals if (problem := refuse(outcome.values)) is not None]
-            yield problems or self._as_a_whole(outcome.values, found)
+            yield self._as_a_whole(outcome, found) if isinstance(outcome, CleanRow) else outcome
 
     def _by_field(self, row: Row) -> Cleaned:
         if isinstance(row, UnreadableRow):
-            return [Problem(row.field, row.problem)]
+            return [Problem(self._fields[row.field].name if row.field else None, row.problem)]
         values: Values = {}
+        links: dict[str, list[Any]] = {}
         problems = []
         for attname, value in row.items():
             field = self._fields[attname]
+            formfield, by = self._formed.get(field.name), self._given_by.get(field.name)
             try:
-                values[attname] = clean_value(field, self._formed.get(field.name), value)
+                if field.many_to_many:
+                    links[attname] = clean_values(field, formfield, value, by=by)
+                else:
+                    values[attname] = clean_value(field, formfield, value, by=by)
             except ValidationError as error:
                 problems.append(Problem(field.name, " ".join(error.messages)))
-        return problems or CleanRow(values)
+        return problems or CleanRow(values, links)
 
-    def _refusal(
-        self, field: Any, formfield: forms.ModelChoiceField[Any], rows: Sequence[Values]
-    ) -> Callable[[Values], Problem | None]:
-        """Return what tells whether a row refers to what it may not.
-
-        Of a table that refers to itself the file may bring the rows that it refers to.
-        """
-        target = field.target_field.attname
-        wanted = {f"{target}__in": {row[field.attname] for row in rows} - {None}}
-        offered: models.QuerySet[Any] = formfield.queryset  # type: ignore[assignment]  # a form's own has one
-        allowed = set(offered.filter(**wanted).values_list(target, flat=True))
-        known = None
-        if field.related_model._meta.concrete_model is self._model._meta.concrete_model:
-            everything = field.related_model._base_manager.using(offered.db)
-            known = set(everything.filter(**wanted).values_list(target, flat=True))
-
-        def refuse(row: Values) -> Problem | None:
-            value = row[field.attname]
-            if value is None or value in allowed or (known is not None and value not in known):
-                return None
-            problem = gettext("There is no %(name)s with this key, or it may not be chosen.")
-            return Problem(field.name, problem % {"name": field.verbose_name})
-
-        return refuse
+    def _with_keys(self, outcomes: Sequence[Cleaned]) -> list[Cleaned]:
+        """Return the rows with the keys of what they refer to, or that they refer to what they may not."""
+        rows = [outcome for outcome in outcomes if isinstance(outcome, CleanRow)]
+        keys: list[tuple[Relation, Mapping[Any, Any]]] = []
+        for relation in self.relations:
+            if relation.is_within:
+                continue
+            known = self._keys_before.get(relation.attname)
+            if known is None:
+                known = relation.keys({value for row in rows for value in _referred(row, relation)})
+            keys.append((relation, known))
+        return [_with_keys(each, keys) if isinstance(each, CleanRow) else each for each in outcomes]
 
     def _found(self, rows: Sequence[Values]) -> dict[tuple[Any, ...], models.Model | None]:
         """Return the rows that exist by their keys; as instances where `Model.clean` is to see them."""
@@ -150,13 +136,14 @@ class RowCleaner:
             return dict.fromkeys(queryset.values_list(*names))
         return {tuple(getattr(row, name) for name in names): row for row in queryset}
 
-    def _as_a_whole(self, values: Values, found: Mapping[tuple[Any, ...], models.Model | None]) -> Cleaned:
-        found_by = self._key_of(values)
+    def _as_a_whole(self, row: CleanRow, found: Mapping[tuple[Any, ...], models.Model | None]) -> Cleaned:
+        found_by = self._key_of(row.values)
         missing = self._missing_problem(found_by, found)
         if missing is not None:
             return [missing]
         try:
-            values = self._check(values)
+            values = dict(self._check(row.values | row.links))
+            links = {name: values.pop(name) for name in self._many if name in values}
             self._require_known(values)
             if self._has_own_clean:
                 values = asked_of_model(found.get(found_by) or self._model(), values)
@@ -169,7 +156,7 @@ class RowCleaner:
             return [self._key_problem(gettext("An earlier line has the same %(key)s."))]
         if key and None not in key:
             self._seen.add(key)
-        return CleanRow(values)
+        return CleanRow(values, links)
 
     def _key_of(self, values: Values) -> tuple[Any, ...]:
         return tuple(values[field.attname] for field in self._key)
@@ -192,54 +179,27 @@ class RowCleaner:
         return Problem(self._key[0].name if len(self._key) == 1 else None, text % names)
 
 
-def clean_value(field: ModelField, formfield: forms.Field | None, value: Any) -> Any:
-    """Return the value as the field and the form's field would clean it, without a query.
-
-    Raises:
-        ValidationError: One of them does not take it.
-    """
-    if isinstance(value, str):
-        value = value.strip() if getattr(formfield, "strip", False) else value
-        if "\0" in value:
-            raise ValidationError(gettext("Null characters are not allowed."))
-        if value == "" and getattr(formfield, "empty_value", "") is None:
-            value = None
-    value = field.to_python(value) if value is not None else None
-    if value in field.empty_values:  # as by a form, nothing more is asked of what may be empty
-        is_required = not field.blank if formfield is None else formfield.required
-        if is_required or (value is None and not field.null):
-            raise ValidationError(field.error_messages["blank"])
-        return value
-    _require_range(value)
-    if field.is_relation:
-        models.Field.validate(field, value, None)  # a relation's own looks into the table
-        field.target_field.run_validators(value)  # type: ignore[attr-defined]  # a relation has one
-    else:
-        field.validate(value, None)
-        _require_choice(formfield, value)
-    field.run_validators(value)
-    if formfield is not None and not field.is_relation:
-        formfield.run_validators(value)
-    return value
+def _referred(row: CleanRow, relation: Relation) -> list[Any]:
+    """Return the values by which the row gives the relation."""
+    if relation.name in row.links:
+        return row.links[relation.name]
+    value = row.values[relation.attname]
+    return [] if value is None else [value]
 
 
-def _require_range(value: Any) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValidationError(gettext("Enter a number."))
-    if isinstance(value, dt.datetime) and value.tzinfo is not None:
-        try:
-            value.astimezone(dt.UTC)
-        except OverflowError:
-            raise ValidationError(gettext("Enter a valid date/time.")) from None
-
-
-def _require_choice(formfield: forms.Field | None, value: Any) -> None:
-    """Raise where the form offers fewer choices than the model."""
-    if not isinstance(formfield, forms.ChoiceField):
-        return
-    if not formfield.valid_value(value if isinstance(value, str) else formfield.prepare_value(value)):
-        problem = gettext("Select a valid choice. %(value)s is not one of the available choices.")
-        raise ValidationError(problem % {"value": value})
+def _with_keys(row: CleanRow, keys: Sequence[tuple[Relation, Mapping[Any, Any]]]) -> Cleaned:
+    problems = []
+    for relation, known in keys:
+        values = _referred(row, relation)
+        unknown = [value for value in values if value not in known]
+        if unknown:
+            which = f"“{', '.join(map(str, unknown))}”: " if relation.name in row.links else ""
+            problems.append(Problem(relation.name, which + relation.problem))
+        elif relation.name in row.links:
+            row.links[relation.name] = [known[value] for value in values]
+        elif values:
+            row.values[relation.attname] = known[values[0]]
+    return problems or row
 
 
 def asked_of_model(instance: models.Model, values: Values) -> Values:

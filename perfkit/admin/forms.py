@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from django import forms
-from django.db import models
 from django.template.defaultfilters import filesizeformat
-from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -20,22 +17,21 @@ from perfkit.admin.columns import (
     MOST_COLUMNS,
     SEPARATORS,
     Fields,
+    Lookups,
     delimiter_of,
+    field_named,
     guesses,
     is_automatic,
-    is_number,
+    lookup_name,
     missing_names,
 )
+from perfkit.admin.ways import UPDATE, Label, Way
+from perfkit.bulk.fields import ModelField
 from perfkit.bulk.files import csv_head
 from perfkit.conf import options
 from perfkit.errors import UsageError
 
-INSERT: Final = "insert"
-UPDATE: Final = "update"
-UPSERT: Final = "upsert"
 SHOWN_ROWS: Final = 3
-
-Label: TypeAlias = str | Promise
 
 
 class UploadForm(forms.Form):
@@ -89,47 +85,6 @@ class UploadForm(forms.Form):
             raise forms.ValidationError({"file": problem})
 
 
-@dataclass(frozen=True)
-class Way:
-    """One of the things that may be done with the rows of a file.
-
-    Attributes:
-        value: As the form has it.
-        key: The names of the fields by which rows of the table are found.
-    """
-
-    value: str
-    label: Label
-    key: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """`insert`, `update` or `upsert`."""
-        return self.value.partition(":")[0]
-
-
-def ways(
-    model: type[models.Model],
-    fields: Fields,
-    keys: Sequence[tuple[str, ...]],
-    *,
-    may_add: bool,
-    may_change: bool,
-) -> list[Way]:
-    """Return what somebody with these permissions may do."""
-    offered = [Way(INSERT, _("Add all rows as new ones"))] if may_add else []
-    for key in keys:
-        if not may_change or not all(name in fields for name in key):
-            continue
-        names = {"names": ", ".join(str(fields[name].verbose_name) for name in key)}
-        if is_number(model, key):
-            offered.append(Way(UPDATE, gettext("Update the rows that have the same %(names)s") % names, key))
-        elif may_add:
-            label = gettext("Update the rows that have the same %(names)s, and add the others")
-            offered.append(Way(f"{UPSERT}:{','.join(key)}", label % names, key))
-    return offered
-
-
 class ColumnsForm(forms.Form):
     """Says what each column of the file is, and what is done with the rows.
 
@@ -137,6 +92,7 @@ class ColumnsForm(forms.Form):
         names: Of the columns in the file; those without one are left out.
         rows: The cells of its first rows, to show.
         fields: What a column may be.
+        lookups: By what else than their key relations may be given.
         offered: What may be done, at least one.
         initial: What was chosen before, in place of what is guessed.
     """
@@ -148,6 +104,7 @@ class ColumnsForm(forms.Form):
         names: Sequence[str],
         rows: Sequence[Sequence[str]],
         fields: Fields,
+        lookups: Lookups,
         offered: Sequence[Way],
         initial: Mapping[str, Any] | None = None,
     ) -> None:
@@ -156,9 +113,11 @@ class ColumnsForm(forms.Form):
         self._rows = rows
         self._fields = fields
         self._ways = {way.value: way for way in offered}
-        choices: list[tuple[str, Label]] = [("", _("leave it out"))]
-        choices += [(name, capfirst(str(field.verbose_name))) for name, field in fields.items()]
-        guessed = guesses(names, fields)
+        self._lookups = {
+            lookup_name(fields[name], by): by for name, others in lookups.items() for by in others
+        }
+        choices: list[tuple[str, Label]] = [("", _("leave it out")), *_choices(fields, lookups)]
+        guessed = guesses(names, fields, lookups)
         for place, name in self._names.items():
             self.fields[f"column_{place}"] = forms.ChoiceField(
                 label=name, required=False, choices=choices, initial=guessed.get(name, "")
@@ -175,7 +134,8 @@ class ColumnsForm(forms.Form):
 
     def _first_way(self, given: Any) -> Way:
         """Return the first of the ways by a key that the file seems to have, or the first of all."""
-        by_key = [way for way in self._ways.values() if way.key and set(way.key) <= set(given)]
+        names = set(map(field_named, given))
+        by_key = [way for way in self._ways.values() if way.key and set(way.key) <= names]
         return next(iter(by_key or self._ways.values()))
 
     def columns(self) -> list[tuple[forms.BoundField, list[str]]]:
@@ -193,7 +153,20 @@ class ColumnsForm(forms.Form):
     @property
     def field_names(self) -> dict[str, str]:
         """The field's name by the name in the file, empty for what is left out, once the form is valid."""
-        return {"": ""} | {name: self.cleaned_data[f"column_{place}"] for place, name in self._names.items()}
+        return {"": ""} | {name: field_named(choice) for name, choice in self._chosen.items()}
+
+    @property
+    def lookups(self) -> dict[str, ModelField]:
+        """The field by which a relation is given, by the relation's name, where that is not the key."""
+        return {
+            field_named(choice): self._lookups[choice]
+            for choice in self._chosen.values()
+            if choice in self._lookups
+        }
+
+    @property
+    def _chosen(self) -> dict[str, str]:
+        return {name: self.cleaned_data[f"column_{place}"] for place, name in self._names.items()}
 
     def clean(self) -> dict[str, Any]:
         """Refuse columns that do not fit each other, or what is to be done."""
@@ -202,7 +175,7 @@ class ColumnsForm(forms.Form):
             return cleaned
         given: list[str] = []
         for place in self._names:
-            name = cleaned[f"column_{place}"]
+            name = field_named(cleaned[f"column_{place}"])
             if name in given:
                 problem = gettext("Another column is the %(field)s already.")
                 self.add_error(f"column_{place}", problem % {"field": self._label(name)})
@@ -236,3 +209,18 @@ class ColumnsForm(forms.Form):
 
     def _label(self, name: str) -> str:
         return str(self._fields[name].verbose_name)
+
+
+def _choices(fields: Fields, lookups: Lookups) -> Iterator[tuple[str, Label]]:
+    """Yield what a column may be; a relation says by what it is given where there are several ways."""
+    for name, field in fields.items():
+        label = capfirst(str(field.verbose_name))
+        others = lookups.get(name, ())
+        if not others:
+            yield name, label
+            continue
+        by_words = gettext("%(field)s, by %(key)s")
+        target: ModelField = field.target_field  # type: ignore[attr-defined]  # a relation has one
+        yield name, by_words % {"field": label, "key": target.verbose_name}
+        for by in others:
+            yield lookup_name(field, by), by_words % {"field": label, "key": by.verbose_name}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,19 +11,23 @@ from django.contrib import messages
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db import router, transaction
-from django.forms.models import apply_limit_choices_to_to_formfield
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 
-from perfkit.admin.cleaning import Existing, RowCleaner
-from perfkit.admin.forms import SHOWN_ROWS, UPDATE, ColumnsForm, UploadForm, Way, ways
-from perfkit.admin.importer import Importer, ImportReport
+from perfkit.admin.cleaning import RowCleaner
+from perfkit.admin.columns import column_names, importable_fields
+from perfkit.admin.forms import SHOWN_ROWS, ColumnsForm, UploadForm
+from perfkit.admin.importer import Importer
+from perfkit.admin.offers import Offer
 from perfkit.admin.pages import url
 from perfkit.admin.pending import PendingFiles
-from perfkit.bulk.fields import ModelField
+from perfkit.admin.previews import PreviewRow, former_rows, preview_rows, values_of
+from perfkit.admin.relations import relations_of
+from perfkit.admin.report import ImportReport
+from perfkit.admin.rows import Values
 from perfkit.bulk.files import csv_head
 from perfkit.models import PendingImport
 
@@ -41,6 +44,7 @@ class ImportPages:
         self._admin = model_admin
         self._request = request
         self._model = model_admin.model
+        self._offer = Offer(model_admin, request)
         self._opts = model_admin.opts
         self._files = PendingFiles(user_key=str(request.user.pk), model_label=model_admin.opts.label)
 
@@ -50,7 +54,8 @@ class ImportPages:
         if self._request.method == "POST" and form.is_valid():
             pending = self._files.keep(form.cleaned_data)
             return HttpResponseRedirect(url(self._admin, "import_columns", pending.token))
-        return self._page("import_upload", form=form, fields=self._importable().values())
+        names = column_names(self._offer.fields, self._offer.lookups)
+        return self._page("import_upload", form=form, names=names)
 
     def columns(self, token: str) -> HttpResponse:
         """Ask what the columns of the file are, try it, and show what would be written."""
@@ -96,37 +101,34 @@ class ImportPages:
         self._log(pending, form, report)
         if report.errors:
             return self._report_page(pending, form, report, is_check=False)
-        self._admin.message_user(self._request, _told(report, pending.file_name), messages.SUCCESS)
+        self._admin.message_user(self._request, report.told(pending.file_name), messages.SUCCESS)
         return HttpResponseRedirect(url(self._admin, "changelist"))
 
-    def _importable(self) -> dict[str, ModelField]:
-        known = {field.name: field for field in self._opts.concrete_fields}
-        return {name: known[name] for name in self._admin.get_import_fields(self._request)}
-
     def _columns_form(self, pending: PendingImport, data: Mapping[str, Any] | None) -> ColumnsForm:
-        fields = self._importable()
         lines = io.StringIO(_text(pending), newline="")
         names, rows = csv_head(lines, rows=SHOWN_ROWS, delimiter=pending.delimiter)
-        offered = ways(
-            self._model,
-            fields,
-            self._admin.get_import_keys(self._request),
-            may_add=self._admin.has_add_permission(self._request),
-            may_change=self._admin.has_change_permission(self._request),
-        )
+        offered = self._offer.ways()
         if not offered:
             raise PermissionDenied
         initial = (pending.choices or {}).get("data")
-        return ColumnsForm(data, names=names, rows=rows, fields=fields, offered=offered, initial=initial)
+        return ColumnsForm(
+            data,
+            names=names,
+            rows=rows,
+            fields=self._offer.fields,
+            lookups=self._offer.lookups,
+            offered=offered,
+            initial=initial,
+        )
 
     def _importer(self, pending: PendingImport, form: ColumnsForm) -> Importer:
-        fields = self._importable()
-        given = {name: fields[name] for name in form.field_names.values() if name}
+        given = {name: self._offer.fields[name] for name in form.field_names.values() if name}
         cleaner = RowCleaner(
             self._model,
             given,
-            formed=self._formed(given),
-            existing=self._existing(form.way),
+            formed=self._offer.formed(given),
+            given_by=form.lookups,
+            existing=self._offer.existing(form.way),
             check=partial(self._admin.clean_import_row, self._request),
         )
         return Importer(
@@ -134,28 +136,11 @@ class ImportPages:
             _text(pending),
             delimiter=pending.delimiter,
             field_names=form.field_names,
+            given_by=form.lookups,
             way=form.way,
             skips_bad_rows=form.cleaned_data["skips_bad_rows"],
             cleaner=cleaner,
         )
-
-    def _existing(self, way: Way) -> Existing | None:
-        if not way.key:
-            return None
-        if way.kind == UPDATE:
-            return Existing(self._admin.get_queryset(self._request), way.key, is_required=True)
-        rows = self._model._base_manager.using(router.db_for_write(self._model))
-        return Existing(rows, way.key, is_required=False)
-
-    def _formed(self, fields: Mapping[str, ModelField]) -> dict[str, Any]:
-        """Return a form's field for each of `fields`: the admin's own or, where that has none, Django's."""
-        form = self._admin.get_form(self._request, None, change=False)
-        formed: dict[str, Any] = {}
-        for name, field in fields.items():
-            formed[name] = copy.deepcopy(form.base_fields.get(name) or field.formfield())
-            if formed[name] is not None:
-                apply_limit_choices_to_to_formfield(formed[name])
-        return formed
 
     def _report_page(
         self,
@@ -166,8 +151,9 @@ class ImportPages:
         is_check: bool,
     ) -> HttpResponse:
         skips = form.cleaned_data["skips_bad_rows"]
-        names = list(dict.fromkeys(name for row in report.first_rows for name in row))
-        by_attname = {field.attname: field for field in self._opts.concrete_fields}
+        first_rows = list(report.first_rows.values())
+        names = list(dict.fromkeys(name for row in first_rows for name in row))
+        by_attname = {field.attname: field for field in importable_fields(self._model).values()}
         return self._page(
             "import_report",
             pending=pending,
@@ -176,10 +162,22 @@ class ImportPages:
             may_confirm=is_check and not report.is_cut and (skips or not report.errors) and report.written,
             check=(pending.choices or {}).get("check"),
             headings=[capfirst(str(by_attname[name].verbose_name)) for name in names],
-            rows=[[_shown(row.get(name)) for name in names] for row in report.first_rows],
+            rows=self._preview(first_rows, names, form) if is_check else [],
+            has_states=bool(form.way.key),
             confirm_url=url(self._admin, "import_confirm", pending.token),
             columns_url=url(self._admin, "import_columns", pending.token),
         )
+
+    def _preview(self, rows: Sequence[Values], names: Sequence[str], form: ColumnsForm) -> list[PreviewRow]:
+        way = form.way
+        former = former_rows(self._admin, self._request, rows, way.key) if way.key else {}
+        given = {name: self._offer.fields[name] for name in form.lookups}
+        labels = {
+            each.attname: each.names(values_of(each.attname, rows, former.values()))
+            for each in relations_of(self._model, given, self._offer.formed(given), form.lookups)
+        }
+        key = [self._opts.get_field(name).attname for name in way.key]
+        return preview_rows(rows, names, key, former, labels)
 
     def _page(self, template: str, **context: Any) -> HttpResponse:
         self._request.current_app = self._admin.admin_site.name
@@ -188,6 +186,7 @@ class ImportPages:
             "opts": self._opts,
             "title": gettext("Import %(name)s") % {"name": self._opts.verbose_name_plural},
             "media": self._admin.media,
+            "set_by_hand": self._offer.set_by_hand,
             "upload_url": url(self._admin, "import"),
         }
         return TemplateResponse(self._request, f"perfkit/admin/{template}.html", {**common, **context})
@@ -205,28 +204,9 @@ class ImportPages:
             content_type_id=ContentType.objects.get_for_model(self._model, for_concrete_model=False).pk,
             object_repr=pending.file_name[:200],
             action_flag=CHANGE if form.way.key else ADDITION,
-            change_message=_told(report, pending.file_name),
+            change_message=report.told(pending.file_name),
         )
 
 
 def _text(pending: PendingImport) -> str:
     return bytes(pending.content).decode("utf-8")
-
-
-def _shown(value: Any) -> str | None:
-    """Return a value as a page can show it, whatever it holds."""
-    return None if value is None else str(value).encode("utf-8", "backslashreplace").decode()
-
-
-def _told(report: ImportReport, name: str) -> str:
-    """Say what an import did."""
-    counts = {
-        "created": report.created,
-        "updated": report.updated,
-        "untouched": report.untouched,
-        "name": name,
-    }
-    text = gettext("%(name)s: %(created)s created, %(updated)s updated, %(untouched)s left as they were")
-    lines = len({error.line for error in report.errors})
-    refused = ngettext("%(count)s row refused", "%(count)s rows refused", lines) % {"count": lines}
-    return f"{text % counts}, {refused}." if lines else f"{text % counts}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
@@ -12,17 +12,20 @@ from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
-from perfkit.admin.checks import import_field_problems, import_problems, key_problems
-from perfkit.admin.cleaning import Values
+from perfkit.admin.checks import import_field_problems, import_problems, key_problems, relation_key_problems
 from perfkit.admin.columns import (
+    importable_fields,
     is_automatic,
     is_number,
+    lookup_fields,
     may_be_imported,
+    may_be_linked,
     unique_names,
 )
 from perfkit.admin.import_pages import ImportPages
 from perfkit.admin.pages import url, url_name
-from perfkit.admin.rules import has_model_rules, has_own_rules, has_row_rules, may_hide_rows
+from perfkit.admin.rows import Values
+from perfkit.admin.rules import has_model_rules, has_own_rules, has_row_rules, may_hide_rows, shown_names
 from perfkit.bulk.fields import ModelField
 from perfkit.bulk.plan import is_over_several_tables
 
@@ -46,6 +49,9 @@ class ImportMixin(ModelAdmin):
         import_keys: Names of the fields of unique constraints by which rows may be updated. All constraints that
             hold for every row where not given; none where the admin may treat one row otherwise than another,
             see `docs/how-to/admin.md`.
+        import_relation_keys: By the name of a relation, names of unique fields of the other model by which a
+            file may give it, as in `{"airline": ["name"]}`. Where not given, those that the other model's own
+            admin shows to this person.
 
     Example:
         >>> @admin.register(Airline)  # doctest: +SKIP
@@ -55,6 +61,7 @@ class ImportMixin(ModelAdmin):
 
     import_fields: ClassVar[Sequence[str] | None] = None
     import_keys: ClassVar[Sequence[Sequence[str]] | None] = None
+    import_relation_keys: ClassVar[Mapping[str, Sequence[str]] | None] = None
     change_list_template = "perfkit/admin/change_list.html"
 
     def has_import_permission(self, request: HttpRequest) -> bool:
@@ -79,7 +86,7 @@ class ImportMixin(ModelAdmin):
         formed = {name: field for name, field in form.base_fields.items() if not field.disabled}
         return [
             each.name
-            for each in self.opts.concrete_fields
+            for each in importable_fields(self.model).values()
             if is_automatic(each) or (each.name in formed and _is_usual(each, formed[each.name]))
         ]
 
@@ -95,11 +102,24 @@ class ImportMixin(ModelAdmin):
         keys = unique_names(self.model)
         return [key for key in keys if is_number(self.model, key) or not may_hide_rows(self)]
 
+    def get_import_relation_keys(self, request: HttpRequest) -> dict[str, list[str]]:
+        """Return by the name of each relation what `import_relation_keys` says."""
+        if self.import_relation_keys is not None:
+            return {name: list(keys) for name, keys in self.import_relation_keys.items()}
+        keys: dict[str, list[str]] = {}
+        for field in importable_fields(self.model).values():
+            possible = lookup_fields(field)
+            if possible and field.related_model is not None:
+                seen = shown_names(self.admin_site, field.related_model, request)
+                keys[field.name] = [each.name for each in possible if each.name in seen]
+        return keys
+
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Add what is wrong with the names of fields."""
         fields = import_field_problems(self, self.import_fields or ())
         keys = key_problems(self, self.import_keys or ())
-        return [*super().check(**kwargs), *fields, *keys, *import_problems(self)]
+        relations = relation_key_problems(self, self.import_relation_keys or {})
+        return [*super().check(**kwargs), *fields, *keys, *relations, *import_problems(self)]
 
     def get_urls(self) -> list[URLPattern]:
         """Return the admin's own, after those of the import."""
@@ -145,13 +165,13 @@ class ImportMixin(ModelAdmin):
 
 
 def _is_usual(field: ModelField, formfield: Any) -> bool:
-    """Say whether a cell can stand for what the form takes: no path of a file, and of a relation its key.
+    """Say whether a cell can stand for what the form takes: no path of a file, and of a relation its keys.
 
     A form's field that is not Django's own may check what nobody here knows of.
     """
     is_known = type(formfield).__module__.startswith("django.")
     return (
         is_known
-        and may_be_imported(field)
+        and (may_be_imported(field) or may_be_linked(field))
         and (not field.is_relation or isinstance(formfield, ModelChoiceField))
     )

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.db import models
+from django.http import HttpRequest
 
 ROW_RULES: Final = (
     "has_change_permission",
@@ -34,6 +36,17 @@ def may_hide_rows(model_admin: Any) -> bool:
     """Say whether the admin shows some of the table's rows only."""
     is_own = type(model_admin).get_queryset is not admin.ModelAdmin.get_queryset
     return is_own or bool(model_admin.model._default_manager.all().query.where)
+
+
+def shown_names(site: admin.AdminSite, model: type[models.Model], request: HttpRequest) -> set[str]:
+    """Return the names of what the model's own admin shows to somebody, in its form or its list."""
+    if not site.is_registered(model):
+        return set()
+    model_admin = site.get_model_admin(model)
+    if not model_admin.has_view_permission(request):
+        return set()
+    listed = [name for name in model_admin.get_list_display(request) if isinstance(name, str)]
+    return {*flatten_fieldsets(model_admin.get_fieldsets(request)), *listed}
 
 
 def has_own_rules(form: type[forms.BaseModelForm[Any]]) -> bool:

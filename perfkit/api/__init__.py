@@ -1,23 +1,33 @@
 """Lists over HTTP with django-ninja: pages, sorting, limits, and the status of tasks."""
 
 from perfkit.api.handlers import add_error_handlers
+from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
+from perfkit.api.keysets.pagination import KeysetPagination, link_headers
 from perfkit.api.limits import PerMinuteThrottle, default_throttles
 from perfkit.api.ordering import total_order
-from perfkit.api.pages import Page, apaginate, paginate
+from perfkit.api.pages import OpenPage, Page, apaginate, apaginate_open, paginate, paginate_open
 from perfkit.api.pagination import PagePagination
 from perfkit.api.parameters import strict_query
 from perfkit.api.sorting import Sorting
 from perfkit.api.status import task_status_router
 
 __all__ = [
+    "KeysetPage",
+    "KeysetPagination",
+    "OpenPage",
     "Page",
     "PagePagination",
     "PerMinuteThrottle",
     "Sorting",
     "add_error_handlers",
+    "akeyset",
     "apaginate",
+    "apaginate_open",
     "default_throttles",
+    "keyset",
+    "link_headers",
     "paginate",
+    "paginate_open",
     "strict_query",
     "task_status_router",
     "total_order",

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
 from perfkit.conf import options
-from perfkit.errors import PageError, RequestError, UnavailableError
+from perfkit.errors import RequestError, UnavailableError
 
 logger = logging.getLogger("perfkit.api")
 
@@ -22,7 +22,8 @@ def add_error_handlers(api: NinjaAPI) -> None:
     """
 
     def bad_request(request: HttpRequest, error: RequestError | type[RequestError]) -> HttpResponse:
-        location = ["query", error.field] if isinstance(error, PageError) else ["query"]
+        field = getattr(error, "field", "")
+        location = ["query", field] if field else ["query"]
         detail: list[dict[str, Any]] = [{"type": "value_error", "loc": location, "msg": str(error)}]
         return api.create_response(request, {"detail": detail}, status=422)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from django.db import connections
 from django.db.models import QuerySet
 
+from perfkit.api.counts import Count, acounted, counted
 from perfkit.api.ordering import total_order
 from perfkit.errors import PageError
 
@@ -39,8 +40,32 @@ class Page(Generic[R]):
     has_prev: bool
 
 
+@dataclass(frozen=True, slots=True)
+class OpenPage(Generic[R]):
+    """One page of a list whose rows were not all counted.
+
+    Attributes:
+        total: All rows; None where that is not known.
+        total_at_least: So many there are for certain.
+        estimated_total: What the database expects, where it was asked; it may be wrong many times over.
+    """
+
+    items: list[R]
+    total: int | None
+    total_at_least: int
+    estimated_total: int | None
+    page: int
+    page_size: int
+    has_next: bool
+    has_prev: bool
+
+
 def paginate(
-    rows: QuerySet[Any, R] | Sequence[R], page: int = 1, page_size: int = DEFAULT_PAGE_SIZE
+    rows: QuerySet[Any, R] | Sequence[R],
+    page: int = 1,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    *,
+    count: Literal["exact", "cached"] = "exact",
 ) -> Page[R]:
     """Return one page of `rows`, in an order that is total.
 
@@ -48,6 +73,7 @@ def paginate(
         rows: A queryset, or a sequence that is taken as it stands.
         page: From 1.
         page_size: Items on a page, 1 to 100.
+        count: `"cached"` counts once, until a row of the tables is written.
 
     Raises:
         PageError: `page` or `page_size` is out of range or no whole number; raised before any query.
@@ -61,21 +87,87 @@ def paginate(
         return make_page(
             rows[offset(page, page_size) : offset(page + 1, page_size)], len(rows), page, page_size
         )
-    total = rows.count()
+    total = counted(rows, count).at_least
     items = list(window(rows, page, page_size)) if offset(page, page_size) < total else []
     return make_page(items, total, page, page_size)
 
 
 async def apaginate(
-    rows: QuerySet[Any, R] | Sequence[R], page: int = 1, page_size: int = DEFAULT_PAGE_SIZE
+    rows: QuerySet[Any, R] | Sequence[R],
+    page: int = 1,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    *,
+    count: Literal["exact", "cached"] = "exact",
 ) -> Page[R]:
     """Return one page of `rows`; the async twin of `paginate`."""
     if not isinstance(rows, QuerySet):
         return paginate(rows, page, page_size)
     check_page(page, page_size)
-    total = await rows.acount()
+    total = (await acounted(rows, count)).at_least
     items = [row async for row in window(rows, page, page_size)] if offset(page, page_size) < total else []
     return make_page(items, total, page, page_size)
+
+
+def paginate_open(
+    rows: QuerySet[Any, R],
+    page: int = 1,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    *,
+    count: Literal["capped", "estimated", "none"] = "capped",
+) -> OpenPage[R]:
+    """Return one page of `rows`, in an order that is total, without counting them all.
+
+    Whether there is a next page is always true to the rows: one more than the page has is read.
+
+    Args:
+        page: From 1.
+        page_size: Items on a page, 1 to 100.
+        count: How to count; see `perfkit.api.counts.counted`.
+
+    Raises:
+        PageError: `page` or `page_size` is out of range or no whole number; raised before any query.
+
+    Queries:
+        One for the items, one for each relation the queryset prefetches, and those of `counted`.
+    """
+    check_page(page, page_size)
+    found = counted(rows, count)
+    items = [] if _is_past(found, page, page_size) else list(window(rows, page, page_size, more=1))
+    return _open_page(items, found, page, page_size)
+
+
+async def apaginate_open(
+    rows: QuerySet[Any, R],
+    page: int = 1,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    *,
+    count: Literal["capped", "estimated", "none"] = "capped",
+) -> OpenPage[R]:
+    """Return one page of `rows`; the async twin of `paginate_open`."""
+    check_page(page, page_size)
+    found = await acounted(rows, count)
+    items: list[R] = []
+    if not _is_past(found, page, page_size):
+        items = [row async for row in window(rows, page, page_size, more=1)]
+    return _open_page(items, found, page, page_size)
+
+
+def _is_past(found: Count, page: int, page_size: int) -> bool:
+    return found.total is not None and offset(page, page_size) >= found.total
+
+
+def _open_page(rows: Sequence[R], found: Count, page: int, page_size: int) -> OpenPage[R]:
+    seen = offset(page, page_size) + len(rows) if rows else 0
+    return OpenPage(
+        list(rows[:page_size]),
+        found.total,
+        max(found.at_least, seen),
+        found.estimate,
+        page,
+        page_size,
+        has_next=len(rows) > page_size,
+        has_prev=page > 1,
+    )
 
 
 def check_page(page: object, page_size: object) -> None:
@@ -92,14 +184,14 @@ def offset(page: int, page_size: int) -> int:
     return (page - 1) * page_size
 
 
-def window(queryset: QuerySet[Any, R], page: int, page_size: int) -> QuerySet[Any, R]:
-    """Return the lazy slice of the totally ordered queryset that is the page.
+def window(queryset: QuerySet[Any, R], page: int, page_size: int, *, more: int = 0) -> QuerySet[Any, R]:
+    """Return the lazy slice of the totally ordered queryset that is the page, and so many rows after it.
 
     A deep one is looked up late: the keys of its rows first, in a subquery that an index can answer alone,
     and only those rows are read and joined, instead of all that OFFSET skips.
     """
     ordered = total_order(queryset)
-    first, after = offset(page, page_size), offset(page + 1, page_size)
+    first, after = offset(page, page_size), offset(page + 1, page_size) + more
     if first >= DEEP_OFFSET and _can_look_up_late(ordered):
         return ordered.filter(pk__in=ordered.values("pk")[first:after])
     return ordered[first:after]

@@ -11,7 +11,19 @@ from django.http import HttpRequest
 from ninja import Field, Schema
 from ninja.pagination import AsyncPaginationBase
 
-from perfkit.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE, MAX_PAGE_SIZE, Page, apaginate, paginate
+from perfkit.api.counts import EXACT, Counting, checked_counting
+from perfkit.api.pages import (
+    DEFAULT_PAGE_SIZE,
+    MAX_PAGE,
+    MAX_PAGE_SIZE,
+    OpenPage,
+    Page,
+    apaginate,
+    apaginate_open,
+    paginate,
+    paginate_open,
+)
+from perfkit.errors import UsageError
 
 
 class PagePagination(AsyncPaginationBase):
@@ -19,6 +31,10 @@ class PagePagination(AsyncPaginationBase):
 
     Bad numbers are a 422 that names the field; past the end the answer is an empty page with the true total.
     The order is made total, see `perfkit.api.ordering.total_order`.
+
+    Args:
+        count: How to count; see `perfkit.api.counts.counted`. With `"capped"`, `"estimated"` and `"none"` the
+            answer is that of `OpenPage`, whose `total` may be null.
 
     Queries:
         As `perfkit.api.pages.paginate`.
@@ -46,8 +62,28 @@ class PagePagination(AsyncPaginationBase):
         has_next: bool
         has_prev: bool
 
-    def __init__(self, *, pass_parameter: str | None = None) -> None:
+    class OpenOutput(Schema):
+        """What the answer says beside the items where not all rows are counted."""
+
+        items: list[Any]
+        total: int | None = Field(description="Items on all pages together; null where that is not known.")
+        total_at_least: int = Field(description="So many there are for certain.")
+        estimated_total: int | None = Field(description="What the database expects; it may be far off.")
+        page: int
+        page_size: int
+        has_next: bool
+        has_prev: bool
+
+        def __init_subclass__(cls, **kwargs: Any) -> None:
+            """Take a name of its own: ninja calls those of all paginations `Paged…`, and documents one."""
+            super().__init_subclass__(**kwargs)
+            cls.__name__ = cls.__qualname__ = f"Open{cls.__name__}"
+
+    def __init__(self, *, count: Counting = "exact", pass_parameter: str | None = None) -> None:
         super().__init__(pass_parameter=pass_parameter)
+        self._count = checked_counting(count)
+        if self._count not in EXACT:
+            self.Output = self.OpenOutput  # type: ignore[misc,assignment]  # what ninja documents
 
     def paginate_queryset(
         self,
@@ -57,7 +93,10 @@ class PagePagination(AsyncPaginationBase):
         **params: Any,
     ) -> dict[str, Any]:
         """Return the envelope as ninja wants it: a dict whose items it may replace."""
-        return _envelope(paginate(queryset, pagination.page, pagination.page_size))
+        place = pagination.page, pagination.page_size
+        if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
+            return _envelope(paginate(queryset, *place, count=self._count))
+        return _envelope(paginate_open(_queryset(queryset), *place, count=self._count))
 
     async def apaginate_queryset(
         self,
@@ -67,8 +106,19 @@ class PagePagination(AsyncPaginationBase):
         **params: Any,
     ) -> dict[str, Any]:
         """Return the envelope; the async twin of `paginate_queryset`."""
-        return _envelope(await apaginate(queryset, pagination.page, pagination.page_size))
+        place = pagination.page, pagination.page_size
+        if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
+            return _envelope(await apaginate(queryset, *place, count=self._count))
+        return _envelope(await apaginate_open(_queryset(queryset), *place, count=self._count))
 
 
-def _envelope(page: Page[Any]) -> dict[str, Any]:
+def _queryset(rows: QuerySet[Any, Any] | Sequence[Any]) -> QuerySet[Any, Any]:
+    if not isinstance(rows, QuerySet):
+        raise UsageError(
+            "A sequence is counted at once: leave PagePagination's count out, or return a queryset."
+        )
+    return rows
+
+
+def _envelope(page: Page[Any] | OpenPage[Any]) -> dict[str, Any]:
     return {field.name: getattr(page, field.name) for field in fields(page)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, get_args
 
-from django.db import DataError, IntegrityError, InternalError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.plan import RowPlan
@@ -70,7 +70,7 @@ class ChunkWriter(Protocol[T, R_co]):
         """Have all rows in the table that were written so far."""
 
     def settle(self) -> None:
-        """Wait for what is under way; called where the connection refuses everything."""
+        """Wait for what is under way; called where something fails after it."""
 
     def abandon(self) -> None:
         """Let nothing more happen; called before a transaction is rolled back."""
@@ -157,7 +157,7 @@ class ChunkLoop:
                     for chunk in chunks(rows, self.size):
                         take(self._written(writer, chunk, self.rows))
                         self._count(chunk)
-                except InternalError:  # the caller's own query, after rows under way were refused
+                except Exception:  # of the caller's next rows: what is wrong with those under way comes first
                     writer.settle()
                     raise
             return

@@ -20,7 +20,8 @@ TABLE_SQL: Final = """
            EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid), c.relrowsecurity,
            ARRAY(SELECT CASE WHEN g.tgisinternal AND k.contype = 'f' THEN g.tgenabled::text ELSE 'own' END
                  FROM pg_trigger g LEFT JOIN pg_constraint k ON k.oid = g.tgconstraint
-                 WHERE g.tgrelid = c.oid AND g.tgenabled <> 'D'),
+                 WHERE g.tgrelid = c.oid AND g.tgenabled <> 'D'
+                   AND NOT (g.tgenabled = 'A' AND g.tgtype & 3 = 0 AND starts_with(g.tgname, 'perfkit_outside_'))),
            EXISTS (SELECT
                    FROM (SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef WHERE adrelid = c.oid
                          UNION ALL
@@ -60,7 +61,8 @@ class Table(NamedTuple):
 
     Attributes:
         triggers: Of each trigger that is not disabled: when it fires (`pg_trigger.tgenabled`) where it belongs
-            to a foreign key, else `"own"`.
+            to a foreign key, else `"own"`; without those of `manage.py perfkit_triggers`, which fire whatever the
+            session says, after the statement, and change no row of anybody's.
         referenced_columns: Those that foreign keys refer to, of this table or of others.
         has_own_code: A default, a constraint or an index calls what is not PostgreSQL's, and may write elsewhere.
     """

@@ -169,7 +169,7 @@ class CopyWriter:
         if self._buffer is None:
             oids = [targets[column.name].oid for column in batch.columns]
             self._buffer = CopyBuffer(self.connection.cursor().cursor, batch.columns, oids)
-        self._buffer.add(batch)
+        self._buffer.add_batch(batch)
         if self._buffer.size_bytes >= self._enough_bytes:
             self._enough_bytes = min(2 * self._enough_bytes, MOST_BYTES)
             self._flush()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
@@ -35,26 +35,17 @@ END: Final = -1
 """Stands where the number of a row's columns would."""
 
 
-class CopyBuffer:
-    """Rows that fill the same columns, encoded.
+class Encoded:
+    """Rows of columns of the same types, in the binary format.
 
     Args:
         cursor: psycopg's own, by which nothing was executed yet.
         oids: Of the columns' types in the table.
-
-    Attributes:
-        rows: How many there are.
-        keys: The distinct values of each relation's column, by its name.
     """
 
-    def __init__(self, cursor: Cursor[Any], columns: Sequence[Column], oids: Sequence[int]) -> None:
-        from psycopg import Copy, DataError
+    def __init__(self, cursor: Cursor[Any], oids: Sequence[int]) -> None:
+        from psycopg import Copy
 
-        self._driver_error = DataError
-        self.columns = tuple(columns)
-        self.rows = 0
-        self.keys: dict[str, set[Any]] = {each.name: set() for each in columns if each.field.is_relation}
-        self._numbers: list[Sequence[int]] = []
         self._parts = Parts()
         self._oids = oids
         self._cursor = cursor
@@ -66,21 +57,14 @@ class CopyBuffer:
         """How long it is; psycopg may still hold the last 32 KiB."""
         return self._parts.size
 
-    def add(self, batch: Batch) -> None:
-        """Encode the rows of a batch of these columns.
+    def add(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Encode rows.
 
         Raises:
-            RowDataError: psycopg cannot make a value binary; the buffer is of no use then.
+            ValueError, TypeError, OverflowError, psycopg.DataError: psycopg cannot make a value binary;
+                what is encoded is of no use then.
         """
-        for column, values in zip(batch.columns, batch.values, strict=True):
-            if column.field.is_relation:
-                self.keys[column.name].update(values)
-        try:
-            deque(map(self._copy.write_row, zip(*batch.values, strict=True)), maxlen=0)
-        except (ValueError, TypeError, OverflowError, self._driver_error) as error:
-            raise self._unsendable(batch, error) from None
-        self._numbers.append(batch.numbers)
-        self.rows += len(batch.numbers)
+        deque(map(self._copy.write_row, rows), maxlen=0)
 
     def send(self, cursor: Any, statement: str, *, has_begun: Event | None = None) -> None:
         """Do the COPY.
@@ -97,6 +81,45 @@ class CopyBuffer:
                 has_begun.set()
             for part in self._parts.data:
                 copy.write(part)
+
+
+class CopyBuffer(Encoded):
+    """Rows that fill the same columns, encoded.
+
+    Args:
+        cursor: psycopg's own, by which nothing was executed yet.
+        oids: Of the columns' types in the table.
+
+    Attributes:
+        rows: How many there are.
+        keys: The distinct values of each relation's column, by its name.
+    """
+
+    def __init__(self, cursor: Cursor[Any], columns: Sequence[Column], oids: Sequence[int]) -> None:
+        from psycopg import DataError
+
+        super().__init__(cursor, oids)
+        self._driver_error = DataError
+        self.columns = tuple(columns)
+        self.rows = 0
+        self.keys: dict[str, set[Any]] = {each.name: set() for each in columns if each.field.is_relation}
+        self._numbers: list[Sequence[int]] = []
+
+    def add_batch(self, batch: Batch) -> None:
+        """Encode the rows of a batch of these columns.
+
+        Raises:
+            RowDataError: psycopg cannot make a value binary; the buffer is of no use then.
+        """
+        for column, values in zip(batch.columns, batch.values, strict=True):
+            if column.field.is_relation:
+                self.keys[column.name].update(values)
+        try:
+            self.add(zip(*batch.values, strict=True))
+        except (ValueError, TypeError, OverflowError, self._driver_error) as error:
+            raise self._unsendable(batch, error) from None
+        self._numbers.append(batch.numbers)
+        self.rows += len(batch.numbers)
 
     def decoded(self) -> Batch:
         """Return the rows as psycopg reads them: of a COPY that failed."""

@@ -10,7 +10,7 @@ import gzip
 import json
 import lzma
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Final
@@ -90,6 +90,8 @@ def csv_rows(
     null: str | None = None,
     renamed: Mapping[str, str] | None = None,
     left_out: Sequence[str] = (),
+    holding: Mapping[str, ModelField] | None = None,
+    texts: Collection[str] = (),
     line_numbers: LineNumbers | None = None,
     quotes_values: bool = False,
 ) -> Iterator[Row]:
@@ -101,6 +103,10 @@ def csv_rows(
             and in those that hold no text.
         renamed: The field's name by the name in the file.
         left_out: Names in the file of columns that are not read.
+        holding: By the name in the file, the field whose values the cells of a column hold where those are not
+            its own field's, as of a relation that is given by another field than the key.
+        texts: Names, as `renamed` has them, that are those of no field in the table; their cells are yielded as
+            they are.
         line_numbers: Is told the line of each row, from 0, before that is yielded.
         quotes_values: Whether what is said of a value that cannot be read may hold it: for its owner, not a log.
 
@@ -114,10 +120,13 @@ def csv_rows(
         return
     names = [(renamed or {}).get(name, name) for name in named]
     places = [place for place, name in enumerate(named) if name not in left_out]
-    _require_fields(plan, [names[place] for place in places])
-    cells = [
-        (place, _key(plan, names[place]), _from_text(_field(plan, names[place]), null)) for place in places
-    ]
+    _require_fields(plan, [names[place] for place in places if names[place] not in texts])
+    kinds = {
+        place: (holding or {}).get(named[place]) or _field(plan, names[place])
+        for place in places
+        if names[place] not in texts
+    }
+    cells = [(place, _key(plan, names[place]), _from_text(kinds.get(place), null)) for place in places]
     for number, (line, row) in enumerate(numbered):
         if line_numbers is not None:
             line_numbers.note(number, line)

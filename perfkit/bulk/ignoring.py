@@ -10,12 +10,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from perfkit.bulk.chunks import ChunkWriter, Single
 from perfkit.bulk.conflict import AnyConflict
 from perfkit.bulk.foreign_keys import own_check
+from perfkit.bulk.inherited import rows_of
 from perfkit.bulk.outcomes import Outcome
 from perfkit.bulk.parameter_upserter import ParameterUpserter
 from perfkit.bulk.plan import RowPlan
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statement_upserter import StatementUpserter
-from perfkit.bulk.statements import refused_row, require_lengths
+from perfkit.bulk.statements import goes_singly, refused_row, require_lengths
 from perfkit.bulk.table import has_copy
 
 TAKEN_CODES: Final = frozenset({"23505", "23P01"})
@@ -31,7 +32,7 @@ def ignoring_writer(
     """Return what writes rows and leaves out those that are there; an outcome is `created` or `untouched`."""
     singly = SavepointWriter(plan, connection)
     conflict = AnyConflict(plan, connection)
-    if plan.model._meta.order_with_respect_to:
+    if goes_singly(plan):
         return singly
     if has_copy(connection):
         return StatementUpserter(
@@ -54,7 +55,7 @@ class SavepointWriter(Single):
         self.plan = plan
         self.methods: set[str] = set()
         self._using = connection.alias
-        self._rows: models.QuerySet[Any] = models.QuerySet(plan.model, using=connection.alias)
+        self._rows: models.QuerySet[Any] = rows_of(plan.model, connection.alias)
 
     def write(self, rows: list[Row], *, first_row: int) -> Outcome:
         """Write one chunk.

@@ -16,9 +16,9 @@ from perfkit.bulk.explain import noting
 from perfkit.bulk.foreign_keys import own_check
 from perfkit.bulk.ignoring import ignoring_writer
 from perfkit.bulk.outcomes import Outcome
-from perfkit.bulk.plan import RowPlan, plan_for, require_own_table
+from perfkit.bulk.plan import RowPlan, plan_for, require_table
 from perfkit.bulk.shapes import Row
-from perfkit.bulk.statements import InstanceWriter, ParameterWriter
+from perfkit.bulk.statements import InstanceWriter, ParameterWriter, goes_singly
 from perfkit.bulk.table import has_copy
 from perfkit.conf import options
 from perfkit.errors import UnsupportedModelError, UsageError
@@ -78,7 +78,8 @@ def bulk_insert(
     Instances get what `pre_save` sets; those whose key is known afterwards are marked as saved.
 
     Args:
-        model: A model with one table of its own; a proxy stands for its own model.
+        model: A proxy stands for its own model. One whose rows are spread over several tables, by
+            multi-table inheritance, is written by an INSERT for each of them.
         rows: Dicts by field name, instances of the model, named tuples, or objects of dataclasses, msgspec or
             pydantic, in any iterable, consumed once; they may be mixed.
             A row may name a foreign key `airline=airline` or `airline_id="UA"`;
@@ -97,7 +98,7 @@ def bulk_insert(
             what `post_save` would be for one. An error of its own ends the call.
 
     Raises:
-        UnsupportedModelError: The model is abstract or uses multi-table inheritance; before any row is read.
+        UnsupportedModelError: The model is abstract; before any row is read.
         RowShapeError: A row is not one of the model's, or has an unknown key; nothing is written.
         RowDataError: A value does not fit (a `django.db.DataError`); nothing is written.
         RowIntegrityError: A constraint is broken (a `django.db.IntegrityError`); nothing is written.
@@ -113,7 +114,7 @@ def bulk_insert(
         1
     """
     started = time.perf_counter()
-    require_own_table(model, "bulk_insert")
+    require_table(model, "bulk_insert")
     plan = plan_for(model, fields)
     if return_ids and plan.pk is None:
         raise UnsupportedModelError(
@@ -162,7 +163,7 @@ def bulk_insert(
 def _writer(
     plan: RowPlan, connection: BaseDatabaseWrapper, *, return_ids: bool, total_rows: int, is_own: bool
 ) -> ChunkWriter[Row, list[Any]]:
-    if plan.model._meta.order_with_respect_to:
+    if goes_singly(plan):
         return InstanceWriter(plan, connection)
     if has_copy(connection):
         check = own_check(plan, connection, is_own=is_own)

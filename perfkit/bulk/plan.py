@@ -65,7 +65,7 @@ class Batch:
 
 
 class RowPlan:
-    """What is known of a model before any row is read; see `require_own_table` for which.
+    """What is known of a model before any row is read; see `require_table` for which.
 
     Args:
         tuple_names: The names of the fields of rows that are plain tuples.
@@ -87,6 +87,7 @@ class RowPlan:
             for each in self.columns
         )
         self.unique_sets = _unique_sets(self)
+        self.is_over_several_tables = is_over_several_tables(model)
         self.needs_instances = any(each.saves_itself for each in self.columns)
         self.instances = InstanceShape(self.columns)
         self._omittable = [place for place, each in enumerate(self.columns) if each.is_omittable]
@@ -363,18 +364,3 @@ def is_over_several_tables(model: type[models.Model]) -> bool:
     """Say whether the rows of a model are spread over several tables, by multi-table inheritance."""
     meta = model._meta
     return any(parent._meta.concrete_model is not meta.concrete_model for parent in meta.all_parents)
-
-
-def require_own_table(model: type[models.Model], function: str) -> None:
-    """Raise where the rows of a model are not those of one table.
-
-    Raises:
-        UnsupportedModelError: As `require_table`, or its rows are spread over several tables.
-    """
-    require_table(model, function)
-    if is_over_several_tables(model):
-        raise UnsupportedModelError(
-            model._meta.label,
-            function,
-            "its rows are spread over several tables (multi-table inheritance). Save them one by one.",
-        )

@@ -12,6 +12,7 @@ from django.db.models.expressions import DatabaseDefault
 from perfkit.bulk.chunks import Single
 from perfkit.bulk.conflict import Conflict
 from perfkit.bulk.fields import target_of
+from perfkit.bulk.inherited import rows_of
 from perfkit.bulk.outcomes import Outcome, UpsertedRow
 from perfkit.bulk.plan import RowPlan
 from perfkit.bulk.shapes import Column, Row
@@ -29,7 +30,7 @@ class QuerySetUpserter(Single):
         self.plan = conflict.plan
         self.methods: set[str] = set()
         self._using = conflict.connection.alias
-        self._rows: models.QuerySet[Any] = models.QuerySet(self.plan.model, using=self._using)
+        self._rows: models.QuerySet[Any] = rows_of(self.plan.model, self._using)
 
     def write(self, rows: list[Row], *, first_row: int) -> Outcome:
         """Write one chunk.

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from perfkit.bulk.copy_buffer import Encoded
 from perfkit.bulk.shapes import Column, Values
 from perfkit.bulk.table import CopyTarget
 
@@ -41,6 +42,13 @@ class Source(NamedTuple):
 
     sql: str
     parameters: list[Any]
+
+
+class Settings(NamedTuple):
+    """Statements that have rows looked up by index, and that take this back."""
+
+    off: str
+    back: str
 
 
 class Stage:
@@ -72,14 +80,26 @@ class Stage:
         target = self._targets.get(column.name)
         return target is not None and (not target.is_array or self.may_stage())
 
+    def is_for(self, columns: Sequence[Column], rows: int) -> bool:
+        """Tell whether so many rows go into the temporary table.
+
+        Queries: one for the right to do so, at the first time.
+        """
+        has_arrays = any(self._targets[column.name].is_array for column in columns)
+        return (rows >= FEWEST_STAGED or has_arrays) and self.may_stage()
+
     def prepare(self, columns: Sequence[Column], rows: int) -> bool:
         """Tell whether so many rows go into the temporary table, and make or empty it.
 
         Queries: one where they do, and another for the right to do so at the first time.
         """
-        has_arrays = any(self._targets[column.name].is_array for column in columns)
-        if (rows < FEWEST_STAGED and not has_arrays) or not self.may_stage():
+        if not self.is_for(columns, rows):
             return False
+        self.make()
+        return True
+
+    def make(self) -> None:
+        """Make or empty the temporary table. Queries: one."""
         with self._connection.cursor() as cursor:
             name = self._table.removeprefix("pg_temp.")
             declared = ", ".join(
@@ -89,7 +109,36 @@ class Stage:
                 f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({declared}, {ORDINAL} int4) ON COMMIT DROP; "
                 f"TRUNCATE {self._table}"
             )
-        return True
+
+    def encoded(self, columns: Sequence[Column], values: Sequence[Values]) -> Encoded:
+        """Return rows as they are sent into the temporary table, the ordinal included.
+
+        Args:
+            values: One sequence per column; all of the same length.
+
+        Raises:
+            ValueError, TypeError, OverflowError, DataError: A value cannot be sent.
+        """
+        rows = Encoded(
+            self._connection.cursor().cursor,
+            [*(self._targets[column.name].oid for column in columns), INT4_OID],
+        )
+        with self._connection.wrap_database_errors:
+            rows.add(zip(*values, count(1)))  # the ordinals have no end
+        return rows
+
+    def filled(self, cursor: Any, columns: Sequence[Column], rows: Encoded) -> Source:
+        """Send encoded rows into the temporary table, which is there and empty."""
+        names = ", ".join([*(self._quote(column.name) for column in columns), ORDINAL])
+        with self._connection.wrap_database_errors:
+            rows.send(cursor, f"COPY {self._table} ({names}) FROM STDIN (FORMAT BINARY)")
+        return Source(f"{self._table} AS new", [])
+
+    def arrays(self, columns: Sequence[Column], values: Sequence[Values]) -> Source:
+        """Return rows as arrays, which a statement brings itself."""
+        arrays = ", ".join(f"%s::{self._targets[column.name].type_name}[]" for column in columns)
+        names = ", ".join([*(self._quote(column.name) for column in columns), ORDINAL])
+        return Source(f"unnest({arrays}) WITH ORDINALITY AS new ({names})", [list(each) for each in values])
 
     def source(
         self, cursor: Any, columns: Sequence[Column], values: Sequence[Values], *, is_staged: bool
@@ -100,20 +149,9 @@ class Stage:
             values: One sequence per column; all of the same length.
             is_staged: What `prepare` said of them.
         """
-        names = [*(self._quote(column.name) for column in columns), ORDINAL]
         if not is_staged:
-            arrays = ", ".join(f"%s::{self._targets[column.name].type_name}[]" for column in columns)
-            return Source(
-                f"unnest({arrays}) WITH ORDINALITY AS new ({', '.join(names)})",
-                [list(each) for each in values],
-            )
-        oids = [*(self._targets[column.name].oid for column in columns), INT4_OID]
-        statement = f"COPY {self._table} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)"
-        with self._connection.wrap_database_errors, cursor.copy(statement) as copy:
-            copy.set_types(oids)
-            for row in zip(*values, count(1)):  # the ordinals have no end
-                copy.write_row(row)
-        return Source(f"{self._table} AS new", [])
+            return self.arrays(columns, values)
+        return self.filled(cursor, columns, self.encoded(columns, values))
 
     @contextmanager
     def found_by_index(self, cursor: Any, *, is_wanted: bool) -> Iterator[None]:
@@ -125,13 +163,19 @@ class Stage:
         if not is_wanted:
             yield
             return
+        settings = self.settings(cursor)
+        cursor.cursor.execute(settings.off)
+        yield  # after an error the savepoint takes the settings back
+        cursor.cursor.execute(settings.back)
+
+    def settings(self, cursor: Any) -> Settings:
+        """Return what `found_by_index` sets, and what sets it back. Queries: one."""
         driver = cursor.cursor  # nothing that listens to statements need know
         driver.execute(f"SELECT {', '.join(f'current_setting({name!r})' for name in JOINS)}")
         before = driver.fetchone()
-        driver.execute("; ".join(f"SET LOCAL {name} = off" for name in JOINS))
-        yield  # after an error the savepoint takes the settings back
-        driver.execute(
-            "; ".join(f"SET LOCAL {name} = {was}" for name, was in zip(JOINS, before, strict=True))
+        return Settings(
+            "; ".join(f"SET LOCAL {name} = off" for name in JOINS),
+            "; ".join(f"SET LOCAL {name} = {was}" for name, was in zip(JOINS, before, strict=True)),
         )
 
     def drop(self) -> None:

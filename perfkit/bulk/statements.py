@@ -8,11 +8,13 @@ from typing import Any, Final, Protocol
 
 from django.db import DataError, IntegrityError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import DatabaseDefault
 
 from perfkit.bulk import kinds
 from perfkit.bulk.chunks import Single
-from perfkit.bulk.explain import ROWS
+from perfkit.bulk.explain import ROWS, note
 from perfkit.bulk.fields import family_of, has_placeholder, target_of
+from perfkit.bulk.inherited import rows_of
 from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared_batch
@@ -26,6 +28,7 @@ SENT_AS_THEY_ARE: Final[Mapping[str, Kind]] = {
     "integer": kinds.IntegerKind(64),
 }
 PREPARED_BY_DJANGO: Final = kinds.Kind()
+SEVERAL_TABLES: Final = "the rows are spread over several tables"
 
 
 class InstanceWriter(Single):
@@ -35,7 +38,7 @@ class InstanceWriter(Single):
         self.plan = plan
         self.connection = connection
         self.methods: set[str] = set()
-        self.manager: models.QuerySet[Any] = models.QuerySet(plan.model, using=connection.alias)
+        self.manager: models.QuerySet[Any] = rows_of(plan.model, connection.alias)
 
     def write(self, rows: list[Row], *, first_row: int) -> list[Any]:
         """Write one chunk and return its ids in order; None for an id that the database does not tell.
@@ -64,11 +67,20 @@ class InstanceWriter(Single):
             except (DataError, IntegrityError) as cause:
                 raise refusal(cause, number, field_of(cause, self.plan.model)) from cause
             except REFUSED_VALUE as cause:
-                if any(hasattr(value, "resolve_expression") for value in vars(instance).values()):
+                if self._has_expression(instance):
                     raise  # Django says which expression it does not take
                 problem = f"a value is refused ({type(cause).__name__})."
                 raise RowDataError(number, self._refusing_field(instance), problem) from None
         raise error  # only together
+
+    def _has_expression(self, instance: models.Model) -> bool:
+        """Say whether a row gives an expression; a default of the database is not given."""
+        return any(
+            hasattr(value := vars(instance).get(column.attname), "resolve_expression")
+            and not isinstance(value, DatabaseDefault)
+            and value is not column.field.db_default
+            for column in self.plan.columns
+        )
 
     def _refusing_field(self, instance: models.Model) -> str | None:
         for column in self.plan.columns:
@@ -132,6 +144,13 @@ class ParameterWriter(Single):
             raise refusal(error, number, field_of(error, self.plan.model)) from error
         except REFUSED_VALUE as error:  # a value that the driver cannot bind
             raise unbindable(batch, sent.position, error) from None
+
+
+def goes_singly(plan: RowPlan) -> bool:
+    """Say whether only Django can insert rows of a model; where the reason is asked for, it is noted."""
+    if plan.is_over_several_tables:
+        note(ROWS, SEVERAL_TABLES)
+    return plan.is_over_several_tables or bool(plan.model._meta.order_with_respect_to)
 
 
 @contextmanager

@@ -11,12 +11,14 @@ from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.bulk.changes import ChangeReader, Update
-from perfkit.bulk.chunks import ChunkLoop, OnError, Single, SkippedRow, checked_size
-from perfkit.bulk.explain import noting
-from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
+from perfkit.bulk.chunks import ChunkLoop, OnError, SkippedRow, checked_size
+from perfkit.bulk.explain import ROWS, note, noting
+from perfkit.bulk.plan import RowPlan, compile_plan, require_table
+from perfkit.bulk.statement_updater import StatementUpdater
+from perfkit.bulk.statements import SEVERAL_TABLES
 from perfkit.bulk.table import has_copy
 from perfkit.bulk.turns import take_turn
-from perfkit.bulk.updaters import Outcome, ParameterUpdater, QuerySetUpdater, StatementUpdater, Updater
+from perfkit.bulk.updaters import Outcome, ParameterUpdater, QuerySetUpdater, Updater
 from perfkit.conf import options
 
 
@@ -64,7 +66,7 @@ def bulk_update(
     What reaches the table is what Django's `update` (of pairs) or `save(update_fields=fields)` (of instances)
     would write: `get_db_prep_save` is honoured, and of instances `pre_save`. Fields with `auto_now` are set too.
     Values may be expressions, such as `F("visits") + 1`; chunks that hold one go row by row.
-    No signals are sent per row. One chunk is in memory at a time.
+    No signals are sent per row. Two chunks are in memory: the next rows are read while PostgreSQL writes.
     Where a key comes twice, the later value of a field holds.
 
     Args:
@@ -80,10 +82,10 @@ def bulk_update(
         using: The alias of the database; the router's choice where not given.
         progress: Called after each chunk with the number of rows read so far.
         after_chunk: Called within the transaction with the rows of each chunk, once they are in the table:
-            what `post_save` would be for one. An error of its own ends the call.
+            what `post_save` would be for one. An error of its own ends the call. No rows are read ahead then.
 
     Raises:
-        UnsupportedModelError: The model is abstract or uses multi-table inheritance.
+        UnsupportedModelError: The model is abstract.
         UsageError: `fields` names none, or what cannot be changed; before any row is read.
         RowShapeError: A row is neither a pair nor an instance, or names what is no field; nothing is written.
         RowDataError: A value does not fit (a `django.db.DataError`); nothing is written.
@@ -99,7 +101,7 @@ def bulk_update(
         1
     """
     started = time.perf_counter()
-    require_own_table(model, "bulk_update")
+    require_table(model, "bulk_update")
     plan = compile_plan(model)
     reader = ChangeReader(plan, fields)
     connection = connections[using or router.db_for_write(model)]
@@ -116,12 +118,12 @@ def bulk_update(
     outcomes: list[Outcome] = []
     with noting(is_wanted=explain) as notes:
         loop.run(updates, ReadingUpdater(reader, updater, turns), take=outcomes.append)
-    different, updated = (sum(each) for each in zip((0, 0), *outcomes, strict=True))
+    updated = sum(outcome.updated for outcome in outcomes)
     seconds = time.perf_counter() - started
     return UpdateResult(
         rows=loop.rows,
         updated=updated,
-        unmatched=different - updated,
+        unmatched=sum(outcome.different for outcome in outcomes) - updated,
         skipped=loop.skipped,
         slow_columns=notes,
         seconds=seconds,
@@ -130,7 +132,7 @@ def bulk_update(
     )
 
 
-class ReadingUpdater(Single):
+class ReadingUpdater:
     """Reads the rows of a chunk, and has them written.
 
     Args:
@@ -154,14 +156,29 @@ class ReadingUpdater(Single):
             self._has_turn = True
             take_turn(self._updater.connection, self._reader.plan.model)
         batches = self._reader.read(rows, first_row=first_row)
-        return self._updater.write(batches) if batches else (0, 0)
+        return self._updater.write(batches) if batches else Outcome()
+
+    def flush(self) -> None:
+        """Wait for the rows that are under way."""
+        self._updater.settle()
+
+    def settle(self) -> None:
+        """Wait for the rows that are under way."""
+        self._updater.settle()
+
+    def abandon(self) -> None:
+        """Have the server stop: all is rolled back."""
+        self._updater.abandon()
 
     def close(self) -> None:
-        """Drop what was staged."""
+        """Wait for the rows that are under way, and drop what was staged."""
         self._updater.close()
 
 
 def _updater(plan: RowPlan, connection: BaseDatabaseWrapper) -> Updater:
+    if plan.is_over_several_tables:
+        note(ROWS, SEVERAL_TABLES)
+        return QuerySetUpdater(plan, connection)
     if has_copy(connection):
         return StatementUpdater(plan, connection)
     if connection.vendor == "sqlite":

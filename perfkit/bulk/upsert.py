@@ -15,10 +15,11 @@ from perfkit.bulk.explain import noting
 from perfkit.bulk.foreign_keys import own_check
 from perfkit.bulk.outcomes import Outcome, UpsertedRow
 from perfkit.bulk.parameter_upserter import ParameterUpserter
-from perfkit.bulk.plan import plan_for, require_own_table
+from perfkit.bulk.plan import plan_for, require_table
 from perfkit.bulk.queryset_upserter import QuerySetUpserter
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statement_upserter import StatementUpserter
+from perfkit.bulk.statements import goes_singly
 from perfkit.bulk.table import has_copy
 from perfkit.conf import options
 
@@ -103,7 +104,7 @@ def bulk_upsert(
             what `post_save` would be for one. An error of its own ends the call.
 
     Raises:
-        UnsupportedModelError: The model is abstract or uses multi-table inheritance; before any row is read.
+        UnsupportedModelError: The model is abstract; before any row is read.
         UsageError: No unique constraint has the `conflict_columns`, or a name or an expression is wrong;
             before any row is read.
         RowShapeError: A row is not one of the model's, or has an unknown key; nothing is written.
@@ -121,7 +122,7 @@ def bulk_upsert(
         1
     """
     started = time.perf_counter()
-    require_own_table(model, "bulk_upsert")
+    require_table(model, "bulk_upsert")
     plan = plan_for(model, fields)
     connection = connections[using or router.db_for_write(model)]
     conflict = Conflict(
@@ -172,7 +173,7 @@ def _upserter(
     conflict: Conflict, size: int, *, return_rows: bool, take_turns: bool, is_own: bool
 ) -> ChunkWriter[Row, Outcome]:
     plan, connection = conflict.plan, conflict.connection
-    if plan.model._meta.order_with_respect_to:
+    if goes_singly(plan):
         return QuerySetUpserter(conflict)
     if has_copy(connection):
         return StatementUpserter(

@@ -127,19 +127,23 @@ class SilentWrite:
 
     Args:
         known_at: When others must have found that notice, on the monotonic clock; 0.0 where they have.
+        others: Tags of no table, of which notices say nothing.
     """
 
-    __slots__ = ("_alias", "_known_at", "_lost_mark")
+    __slots__ = ("_alias", "_known_at", "_lost_mark", "_others")
 
-    def __init__(self, alias: str, known_at: float, *, lost_mark: LostMark | None = None) -> None:
+    def __init__(
+        self, alias: str, known_at: float, *, lost_mark: LostMark | None = None, others: Collection[str] = ()
+    ) -> None:
         self._alias = alias
         self._known_at = known_at
         self._lost_mark = lost_mark
+        self._others = others
 
     @property
     def must_be_kept(self) -> bool:
         """Whether something has to go into the outbox before COMMIT, in the same transaction."""
-        return self._lost_mark is not None
+        return self._lost_mark is not None or bool(self._others)
 
     def keep(self, connection: BaseDatabaseWrapper) -> None:
         """Put into the outbox what others must find there, in the transaction that is open on `connection`.
@@ -149,6 +153,8 @@ class SilentWrite:
         try:
             if self._lost_mark is not None:
                 outbox.put(connection, self._lost_mark.tags, writer=self._lost_mark.writer)
+            elif self._others:
+                outbox.put(connection, self._others, writer=tokens.new_writer())
             self._put_notice(connection)
         except OutboxMissingError as error:
             logger.info("A write is told to nobody: %s", error)
@@ -156,7 +162,10 @@ class SilentWrite:
     def committed(self) -> bool:
         """Rely on the notice no longer, and return True; where the setting wants it so, go on when others know."""
         silence.let_go(self._alias)
-        if self._known_at:
+        if self._others:
+            outbox.look_again(self._alias)
+            _await_others(silence.now() + LOOK_EVERY_SECONDS)
+        elif self._known_at:
             _await_others(self._known_at)
         return True
 
@@ -184,8 +193,15 @@ class FirstSilentWrite(SilentWrite):
 
     __slots__ = ("_moment", "_put", "_tables")
 
-    def __init__(self, alias: str, tables: Collection[str], *, lost_mark: LostMark | None = None) -> None:
-        super().__init__(alias, 0.0, lost_mark=lost_mark)
+    def __init__(
+        self,
+        alias: str,
+        tables: Collection[str],
+        *,
+        lost_mark: LostMark | None = None,
+        others: Collection[str] = (),
+    ) -> None:
+        super().__init__(alias, 0.0, lost_mark=lost_mark, others=others)
         self._tables = tables
         self._moment = silence.moment(alias)
         self._put = 0.0
@@ -193,7 +209,7 @@ class FirstSilentWrite(SilentWrite):
     @property
     def must_be_kept(self) -> bool:
         """Whether it changes anything."""
-        return bool(self._tables)
+        return bool(self._tables) or super().must_be_kept
 
     def committed(self) -> bool:
         """Note that others will know, and return True; where the setting wants it so, go on when they do."""
@@ -215,6 +231,8 @@ class FirstSilentWrite(SilentWrite):
         forget_all_everywhere()
 
     def _put_notice(self, connection: BaseDatabaseWrapper) -> None:
+        if not self._tables:
+            return
         put = silence.now()
         outbox.put_notice(connection, self._tables, writer=silence.writer(self._alias))
         self._put = put
@@ -237,7 +255,9 @@ def silent_write(alias: str, tables: Collection[str]) -> SilentWrite | None:
     return _relying(alias, tables) if breaker.rests else None
 
 
-def _relying(alias: str, tables: Collection[str], *, lost_mark: LostMark | None = None) -> SilentWrite | None:
+def _relying(
+    alias: str, tables: Collection[str], *, lost_mark: LostMark | None = None, others: Collection[str] = ()
+) -> SilentWrite | None:
     """Return the write that relies on notices, None where it must leave one.
 
     What scopes know is forgotten before the write, and need not be after it:
@@ -247,11 +267,15 @@ def _relying(alias: str, tables: Collection[str], *, lost_mark: LostMark | None 
     if known_at is None:
         return None
     forget_all_everywhere()
-    return SilentWrite(alias, known_at, lost_mark=lost_mark)
+    return SilentWrite(alias, known_at, lost_mark=lost_mark, others=others)
 
 
 def announce(
-    alias: str, *, tags: Callable[[], Iterable[str]], tables: Callable[[], Collection[str]]
+    alias: str,
+    *,
+    tags: Callable[[], Iterable[str]],
+    tables: Callable[[], Collection[str]],
+    others: Callable[[], Collection[str]] = tuple,
 ) -> Announcement | SilentWrite:
     """Tell readers that rows are about to change.
 
@@ -260,6 +284,7 @@ def announce(
     Args:
         tags: Those of the rows.
         tables: The own tags of their tables, which alone matter while the server cannot be told.
+        others: Those among `tags` that are of no table; these matter then too.
 
     Raises:
         CacheUnavailableError: The server was not told, and the setting refuses such writes.
@@ -274,6 +299,8 @@ def announce(
             return Announcement(sorted_tags, alias=alias, writer="", store=None)
         writer = tokens.new_writer()
         try:
+            if breaker.is_open:
+                store.probe()
             store.mark(sorted_tags, writer=writer)
         except StoreError as error:
             problem = str(error)
@@ -284,12 +311,12 @@ def announce(
             return Announcement(sorted_tags, alias=alias, writer=writer, store=store)
     if options.CACHE_OUTAGE_WRITES == "refuse":
         raise CacheUnavailableError(problem)
-    changed = tables()
-    write = _relying(alias, changed, lost_mark=lost_mark)
+    changed, besides = tables(), others()
+    write = _relying(alias, changed, lost_mark=lost_mark, others=besides)
     if write is not None:
         return write
     forget_all_everywhere()
-    return FirstSilentWrite(alias, changed, lost_mark=lost_mark)
+    return FirstSilentWrite(alias, changed, lost_mark=lost_mark, others=besides)
 
 
 def leave_in_outbox(connection: BaseDatabaseWrapper, tags: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from django.db import DatabaseError, Error, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.caching.coherence import Announcement, SilentWrite, announce, empty_outbox
+from perfkit.caching.named.names import is_named_tag
 from perfkit.caching.statements import MOST_ROW_TAGS
 from perfkit.caching.tags import coarsened, tables_of
 from perfkit.caching.visibility import driver_is_in_transaction
@@ -77,7 +78,10 @@ class Commits:
         coarse = coarsened(tags, most_rows=MOST_ROW_TAGS)
         try:
             announcement = announce(
-                self._connection.alias, tags=lambda: coarse, tables=lambda: tables_of(coarse)
+                self._connection.alias,
+                tags=lambda: coarse,
+                tables=lambda: tables_of(coarse),
+                others=lambda: [tag for tag in coarse if is_named_tag(tag)],
             )
         except CacheUnavailableError:
             self._connection.rollback()

@@ -16,7 +16,7 @@ import msgspec
 
 from perfkit.caching.values import UnstorableError, packed, row_decoder
 
-__all__ = ["LARGEST_ENTRY_BYTES", "UnstorableError", "decoded", "encoded"]
+__all__ = ["LARGEST_ENTRY_BYTES", "UnstorableError", "decoded", "encoded", "facts_of"]
 
 FORMAT: Final = 3
 """Number of this layout; entries of another one are misses."""
@@ -39,13 +39,15 @@ SURPLUS: Final = 3
 _COMPRESSED: Final = "~"
 """Stands before the signature of a compressed payload."""
 
-_FAULTS: Final = (
+FAULTS: Final = (
     msgspec.MsgspecError,
     zlib.error,
     ValueError,  # no signature, no UTF-8, no zone, no range
     TypeError,
     ArithmeticError,  # no number
     LookupError,  # no letter, no tag, no zone
+    AttributeError,  # a pickled class that is gone
+    ImportError,
     OSError,  # a zone's name that is a folder of tzdata's
     RecursionError,
 )
@@ -120,10 +122,22 @@ def decoded(entry: bytes, tokens: tuple[bytes | None, ...]) -> list[tuple[Any, .
         shape = _shape(held.signature)
         if held.checksum != zlib.crc32(held.payload, zlib.crc32(_ends.pack(held.ends), shape.seed)):
             return None
-        payload = _inflated(held.payload) if shape.is_compressed else held.payload
+        payload = inflated(held.payload) if shape.is_compressed else held.payload
         return shape.decoder.decode(payload)
-    except _FAULTS:
+    except FAULTS:
         return None
+
+
+def held_until(entry: bytes, tokens: tuple[bytes | None, ...]) -> float:
+    """Return when `entry` ends, in seconds since 1970; 0 where it was made with other tokens or is damaged."""
+    try:
+        held = _entry_decoder.decode(entry)
+        if held.format != FORMAT or held.tokens != tokens:
+            return 0.0
+        seed = zlib.crc32(_ends.pack(held.ends), _shape(held.signature).seed)
+        return held.ends if held.checksum == zlib.crc32(held.payload, seed) else 0.0
+    except FAULTS:
+        return 0.0
 
 
 def shareable_until(entry: bytes) -> float | None:
@@ -133,6 +147,30 @@ def shareable_until(entry: bytes) -> float | None:
     return None if "x" in signature or signature != signature.lower() else held.ends
 
 
+class EntryFacts(NamedTuple):
+    """What an entry says of itself, whoever made it.
+
+    Args:
+        tokens: Its key, and the tokens that it was made with.
+        ends: When it shall be forgotten, in seconds since 1970.
+    """
+
+    tokens: tuple[bytes | None, ...]
+    ends: float
+    is_compressed: bool
+
+
+def facts_of(entry: bytes) -> EntryFacts | None:
+    """Return what `entry` says of itself, None where it is none of this format."""
+    try:
+        held = _entry_decoder.decode(entry)
+    except FAULTS:
+        return None
+    if held.format != FORMAT:
+        return None
+    return EntryFacts(held.tokens, held.ends, held.signature.startswith(_COMPRESSED))
+
+
 @lru_cache(maxsize=512)
 def _shape(signature: str) -> _Shape:
     """Return what is known of `signature`; a decoder takes far longer to build than to use."""
@@ -140,7 +178,7 @@ def _shape(signature: str) -> _Shape:
     return _Shape(decoder, signature.startswith(_COMPRESSED), zlib.crc32(signature.encode()))
 
 
-def _inflated(payload: memoryview) -> bytes:
+def inflated(payload: memoryview) -> bytes:
     """Return the payload as it was before compression; one that does not end within the limit is damaged."""
     inflater = zlib.decompressobj()
     inflated = inflater.decompress(payload, LARGEST_PAYLOAD_BYTES + 1)

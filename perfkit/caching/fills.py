@@ -10,17 +10,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from django.db.models import Model
 
 from perfkit.caching import tokens
+from perfkit.caching.bypass import Bypass
 from perfkit.caching.coherence import breaker
 from perfkit.caching.entries import UnstorableError, encoded
 from perfkit.caching.flights import durations
 from perfkit.caching.memory import Tokens
 from perfkit.caching.places import Place, Rows, stamp
 from perfkit.caching.store import Store, StoreError
-from perfkit.caching.trust import Bypass, tell_bypass, warn_once
+from perfkit.caching.trust import tell_bypass, warn_once
+
+
+class Stored(NamedTuple):
+    """What was stored of some answers.
+
+    Args:
+        refused: Why others were not, a reason for each.
+    """
+
+    entries: int
+    size_bytes: int
+    refused: tuple[str, ...]
 
 
 def offer(
@@ -60,21 +74,23 @@ def fill(
     answers: Mapping[str, tuple[Rows, tuple[bytes, ...]]],
     *,
     ttl_seconds: int,
-) -> int:
-    """Store answers by key, each with the tokens taken before its rows were read; return how many were stored."""
+) -> Stored:
+    """Store answers by key, each with the tokens taken before its rows were read.
+
+    Raises:
+        StoreError: The server does not answer; some of them may be stored.
+    """
     entries = {}
+    refused = []
     for key, (rows, taken) in answers.items():
         try:
             entries[key] = _entry(key, rows, taken, ttl_seconds)
         except UnstorableError as error:
             tell_bypass(model, error.reason)
+            refused.append(error.reason)
     if entries:
-        try:
-            store.fill(entries, ttl_seconds=ttl_seconds)
-        except StoreError as error:
-            breaker.failed(str(error))
-            return 0
-    return len(entries)
+        store.fill(entries, ttl_seconds=ttl_seconds)
+    return Stored(len(entries), sum(map(len, entries.values())), tuple(refused))
 
 
 def usable_tokens(store: Store, place: Place, found: Tokens) -> tuple[bytes, ...]:

@@ -88,11 +88,17 @@ class Durations:
 durations: Final = Durations()
 
 
-def pauses(seconds: float) -> Iterator[None]:
-    """Sleep before each next look, a little longer each time, until `seconds` are over."""
+def waits(seconds: float) -> Iterator[float]:
+    """Yield how long to wait before each next look, a little longer each time, until `seconds` are over."""
     deadline = time.monotonic() + seconds
-    pause = 0.002
+    wait = 0.002
     while (left := deadline - time.monotonic()) > 0:
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, 0.05)
+        yield min(wait, left)
+        wait = min(wait * 1.5, 0.05)
+
+
+def pauses(seconds: float) -> Iterator[None]:
+    """Sleep before each next look, until `seconds` are over."""
+    for wait in waits(seconds):
+        time.sleep(wait)
         yield

@@ -10,6 +10,7 @@ import datetime
 import re
 import uuid
 from collections.abc import Callable
+from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
@@ -19,6 +20,17 @@ from django.db.models.fields import IntegerField
 from perfkit.caching.tags import PrimaryKey
 
 ToPrimaryKey = Callable[[object], PrimaryKey | None]
+
+
+class Kind(StrEnum):
+    """What values a reader reads, for those who have to name the same values in SQL."""
+
+    NUMBER = "number"
+    TEXT = "text"
+    UUID = "uuid"
+    BOOLEAN = "boolean"
+    DATE = "date"
+
 
 DJANGOS: Final = "django.db.models.fields"
 LARGEST_KEY: Final = 2**63
@@ -58,6 +70,11 @@ def reader_of(field: Field[Any, Any]) -> ToPrimaryKey:
     return _text_of_at_most(target.max_length if isinstance(target, CharField) else None)
 
 
+def kind_of(reader: ToPrimaryKey) -> Kind | None:
+    """Return what values a reader reads, None of one that is sure of none."""
+    return _kinds.get(reader)
+
+
 def unsure(value: object) -> None:
     """Read no value: rows of such a table are not known by it."""
 
@@ -93,6 +110,7 @@ def _text_of_at_most(max_length: int | None) -> ToPrimaryKey:
             return None
         return str.__str__(value)  # an enumeration's own str() is its name
 
+    _kinds[as_text] = Kind.TEXT
     return as_text
 
 
@@ -115,3 +133,11 @@ def _as_date(value: object) -> str | None:
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         return value.isoformat()
     return value if type(value) is str and ISO_DATE.fullmatch(value) else None
+
+
+_kinds: Final[dict[ToPrimaryKey, Kind]] = {
+    _as_int: Kind.NUMBER,
+    _as_uuid: Kind.UUID,
+    _as_bool: Kind.BOOLEAN,
+    _as_date: Kind.DATE,
+}

@@ -1,6 +1,6 @@
-"""The tier inside the process: rows that were read from the cache server, beside the tokens they were made with.
+"""The tier inside the process: what was read from the cache server, beside the tokens it was made with.
 
-It saves the way of the rows, not the question whether they still hold: see `scope` for who asks that, and when.
+It saves the way to the server, not the question whether it still holds: see `scope` for who asks that, and when.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.conf import options
 
-Rows = list[tuple[Any, ...]]
 Tokens = tuple[bytes | None, ...]
 
 OBJECT_BYTES: Final = 4
@@ -20,16 +19,21 @@ OBJECT_BYTES: Final = 4
 
 
 class Held(NamedTuple):
-    """Rows of values that nobody can change, so that all readers may share them."""
+    """What nobody can change, so that all readers may share it: rows of values, or a named value.
+
+    Args:
+        tokens: That it was made with.
+        content: Itself; who asks for a key knows what it is.
+    """
 
     tokens: Tokens
-    rows: Rows
+    content: Any
     size_bytes: int
     until: float
 
 
 class Memory:
-    """Rows by key, the least recently read going first; safe in threads and after a fork."""
+    """Contents by key, the least recently read going first; safe in threads and after a fork."""
 
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
@@ -47,15 +51,19 @@ class Memory:
             return None
         return held
 
-    def put(self, key: str, tokens: Tokens, rows: Rows, *, entry_bytes: int, seconds: float) -> None:
-        """Hold rows for so long, and let go of others where all would be more than `CACHE_MEMORY_BYTES`."""
-        size_bytes = OBJECT_BYTES * entry_bytes + len(key)
+    def put(self, key: str, tokens: Tokens, content: Any, *, size_bytes: int, seconds: float) -> None:
+        """Hold something for so long, and let go of others where all would be more than `CACHE_MEMORY_BYTES`.
+
+        Args:
+            size_bytes: That it takes, about; `OBJECT_BYTES` for each byte of an entry where it was decoded.
+        """
+        size_bytes += len(key)
         most_bytes = options.CACHE_MEMORY_BYTES
         if size_bytes > most_bytes or not seconds > 0:  # no number is not more than 0 either
             return
         with self._lock:
             self._drop(key)
-            self._held[key] = Held(tokens, rows, size_bytes, time.monotonic() + seconds)
+            self._held[key] = Held(tokens, content, size_bytes, time.monotonic() + seconds)
             self._size_bytes += size_bytes
             while self._size_bytes > most_bytes:
                 self._drop(next(iter(self._held)))

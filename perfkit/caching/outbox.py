@@ -1,7 +1,7 @@
-"""The outbox: what the database keeps for readers while the cache server cannot be told.
+"""The outbox: what the database keeps for readers where the cache server cannot be told.
 
 A writer puts a notice there in its own transaction, that it writes a table in silence; a transaction that was
-prepared for later leaves its tags.
+prepared for later leaves its tags, and so do the triggers that tell of outside writes.
 Every process looks into it at most once a second, at a cached read, before it trusts the cache.
 
 The look goes straight to the driver's cursor: it is perfkit's own housekeeping, and must not show up in a
@@ -101,6 +101,17 @@ class Outbox:
         """Make the next cached read look, whenever the last look was."""
         self._next_look[alias] = 0.0
 
+    def is_due(self, alias: str) -> bool:
+        """Say whether a cached read is to look, or to wait for another one who looks."""
+        # In this order: who sees the new time of another thread's look sees that it is looking, too,
+        # and who sees that it has ended sees whether it failed.
+        now = self._clock()
+        return not (
+            now < self._next_look.get(alias, 0.0)
+            and alias not in self._looking
+            and now < self._next_look.get(alias, 0.0)
+        )
+
     def drain(self, connection: BaseDatabaseWrapper, store: Store, *, in_transaction: bool) -> None:
         """Tell `store` what waits in the outbox, if the last look is long enough ago.
 
@@ -112,14 +123,7 @@ class Outbox:
             StoreError: The server still does not answer; what waits goes on waiting.
         """
         alias = connection.alias
-        # In this order: who sees the new time of another thread's look sees that it is looking, too,
-        # and who sees that it has ended sees whether it failed.
-        now = self._clock()
-        if (
-            now < self._next_look.get(alias, 0.0)
-            and alias not in self._looking
-            and now < self._next_look.get(alias, 0.0)
-        ):
+        if not self.is_due(alias):
             return
         with self._lock:
             if not self._lock.wait_for(lambda: alias not in self._looking, timeout=LONGEST_WAIT_SECONDS):

@@ -25,6 +25,10 @@ class Place(NamedTuple):
     lasting: int
     family: Hashable
 
+    def tags_of(self, rows: Rows) -> tuple[str, ...]:
+        """Return the tags that an answer of these rows depends on."""
+        return self.tags[: self.lasting] if rows else self.tags
+
 
 def stamp(key: str, found: Tokens) -> Tokens:
     """Return what an entry must hold to be trusted: its own key, for it may have been copied, and the tokens."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import django
@@ -19,8 +19,8 @@ from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
-from django.db.models.sql.constants import MULTI
 
+from perfkit.caching.bypass import Bypass, UntrackedTableBypass
 from perfkit.caching.calls import Unbuilt
 from perfkit.caching.databases import entry_scope, tag_scope
 from perfkit.caching.locks import fork_safe_lock
@@ -30,8 +30,7 @@ from perfkit.caching.registry import tracked_tables
 from perfkit.caching.restrictions import Restriction, restriction_of
 from perfkit.caching.structure import Reach, reach_of, structure_of
 from perfkit.caching.tags import any_write_tag, query_key
-from perfkit.caching.trust import Bypass
-from perfkit.hydration import FETCH_MODE, Hydrator, hydrator_for, set_known_related
+from perfkit.hydration import FETCH_MODE, Hydrator, answer_of, hydrator_for, set_known_related
 
 MOST_SHAPES: Final = 2_000
 """Structures of queries kept in a process; beyond, all are forgotten and learnt anew."""
@@ -68,8 +67,10 @@ class Shape:
         form = self._forms.get(kind)
         if form is None:
             compiler = (known or compiled(queryset.query, queryset.db)).compiler
-            hydrator = hydrator_for(compiler, iterable_class) if is_usual else None
-            form = self._forms[kind] = Form(hydrator, len(compiler.select or ()))
+            made_as: type = getattr(iterable_class, "made_as", iterable_class)
+            hydrator = hydrator_for(compiler, made_as) if is_usual else None
+            finish = getattr(iterable_class, "finished", None)
+            form = self._forms[kind] = Form(hydrator, len(compiler.select or ()), made_as, finish)
         return form
 
 
@@ -79,10 +80,14 @@ class Form(NamedTuple):
     Args:
         hydrator: None where only Django itself can do it.
         columns: In each row.
+        made_as: The iterable class of Django that yields the same objects.
+        finish: What is done to the objects before they are yielded; an iterable class of perfkit's may have it.
     """
 
     hydrator: Hydrator | None
     columns: int
+    made_as: type
+    finish: Callable[[list[Any]], list[Any]] | None
 
     def fits(self, rows: Rows) -> bool:
         """Say whether rows may be an answer to the query."""
@@ -93,10 +98,9 @@ class Form(NamedTuple):
         if self.hydrator is None:
             return _djangos_objects(queryset, rows, connection.alias)
         objects = self.hydrator(rows, connection)
-        is_of_models = queryset._iterable_class is ModelIterable  # noqa: SLF001  # no public name
-        if is_of_models and queryset._known_related_objects:  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
+        if self.made_as is ModelIterable and queryset._known_related_objects:  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
             set_known_related(objects, queryset)
-        return objects
+        return objects if self.finish is None else self.finish(objects)
 
 
 class PreparedRead:
@@ -251,19 +255,6 @@ def _require_allowed(reach: Reach) -> None:
         raise UntrackedTableBypass(sorted(unknown))
 
 
-class UntrackedTableBypass(Bypass):
-    """The query looks into tables whose writes nobody watches; the text says how to have them watched."""
-
-    reason: Final = "untracked table"
-
-    def __init__(self, tables: list[str]) -> None:
-        names = ", ".join(tables)
-        super().__init__(
-            f"perfkit does not watch what is written to {names}: "
-            "give its model a CachedManager, or name it in PERFKIT['CACHE_MODELS']."
-        )
-
-
 class Compiled(NamedTuple):
     """A query as SQL, and the compiler that knows the columns of its rows."""
 
@@ -276,9 +267,7 @@ class Compiled(NamedTuple):
 
         Queries: one.
         """
-        compiler: Any = self.compiler
-        compiler.as_sql = lambda: (self.sql, self.params)  # once is enough
-        return [tuple(row) for chunk in compiler.execute_sql(MULTI) for row in chunk]
+        return [tuple(row) for chunk in answer_of(*self) for row in chunk]
 
 
 def compiled(query: Query, alias: str) -> Compiled:

@@ -12,20 +12,22 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.sql import Query
 
+from perfkit.caching.bypass import Bypass, UntrackedTableBypass
 from perfkit.caching.calls import Unbuilt
 from perfkit.caching.places import Place, Rows
 from perfkit.caching.queries import (
     Form,
     PreparedRead,
-    UntrackedTableBypass,
     compiled,
     prepared_read,
     prepared_unbuilt,
 )
 from perfkit.caching.reads import read_rows
-from perfkit.caching.trust import Bypass, tell_bypass, warn_once
+from perfkit.caching.recorder import current_recorder
+from perfkit.caching.trust import tell_bypass, warn_once
 from perfkit.caching.unbuilt import UnbuiltQuerySet
 from perfkit.conf import options
+from perfkit.hydration import FastQuerySetMixin
 
 M = TypeVar("M", bound=Model)
 A = TypeVar("A")
@@ -34,7 +36,7 @@ DEFAULT: Final = -1
 """Stands for `PERFKIT["CACHE_DEFAULT_TTL"]`, read at each use."""
 
 
-class CachedQuerySet(UnbuiltQuerySet[M]):
+class CachedQuerySet(FastQuerySetMixin[M], UnbuiltQuerySet[M]):
     """Answers what it is asked from the cache: rows, `get`, `count`, `exists`, `aggregate`, `in_bulk`, slices.
 
     The answer depends on every table that the query looks into, and goes with any write to one of them.
@@ -46,12 +48,15 @@ class CachedQuerySet(UnbuiltQuerySet[M]):
     _ttl_seconds: int | None = None
     """How long an answer is kept; None for not at all."""
 
+    _recorder: Any = None
+    """Who was told of its answer, where somebody wanted to know."""
+
     _whereabouts: tuple[Place, Form] | None = None
     """Where the answer was looked for, and what its rows become; None where that depends on more than them."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the rows and the query, without what belongs to this process alone."""
-        return {**super().__getstate__(), "_whereabouts": None}
+        return {**super().__getstate__(), "_whereabouts": None, "_recorder": None}
 
     def cached(self, *, ttl: int | None = None) -> Self:
         """Return this queryset, answered from the cache.
@@ -120,6 +125,11 @@ class CachedQuerySet(UnbuiltQuerySet[M]):
         return clone  # type: ignore[no-any-return]
 
     def _fetch_all(self) -> None:
+        recorder = current_recorder()
+        if recorder is not None:
+            if self._result_cache is not None and self._recorder is not recorder:
+                recorder.refuse("read before")
+            self._recorder = recorder
         if self._result_cache is None and self._is_cached:
             self._result_cache = self._cached_objects()
         super()._fetch_all()
@@ -237,6 +247,18 @@ def place_of(queryset: CachedQuerySet[Any]) -> Place | None:
     prepared = queryset._prepared(queryset._asked)  # noqa: SLF001  # of this room
     seconds = queryset._seconds  # noqa: SLF001  # likewise
     return None if prepared is None else prepared.place(connections[queryset.db], seconds)
+
+
+def required_place(queryset: CachedQuerySet[Any]) -> tuple[Place, int]:
+    """Return where the rows of a queryset are kept, and for how many seconds.
+
+    Raises:
+        Bypass: They may not be kept.
+        EmptyResultSet: There are none, whatever the database holds.
+    """
+    seconds = queryset._seconds  # noqa: SLF001  # of this room
+    prepared = prepared_read(queryset.query, queryset.db)
+    return prepared.place(connections[queryset.db], seconds), seconds
 
 
 def whereabouts_of(queryset: CachedQuerySet[Any]) -> tuple[Place, Form] | None:

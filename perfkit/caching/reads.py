@@ -7,23 +7,25 @@ from asyncio import _get_running_loop
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.utils.asyncio import async_unsafe
 
+from perfkit.caching.bypass import Bypass
 from perfkit.caching.coherence import breaker
+from perfkit.caching.counting import counting
 from perfkit.caching.entries import UnstorableError, decoded, shareable_until
 from perfkit.caching.fills import offer, usable_tokens
 from perfkit.caching.flights import durations, pauses
-from perfkit.caching.memory import Tokens, memory
+from perfkit.caching.memory import OBJECT_BYTES, Tokens, memory
 from perfkit.caching.places import Place, Rows, stamp
+from perfkit.caching.recorder import current_recorder, recorded_by
 from perfkit.caching.scope import Question, begin_question, current_scope, note_recent
 from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import lease_name
 from perfkit.caching.trust import (
-    Bypass,
     has_own_session,
     has_written,
     is_at_rest,
@@ -75,7 +77,7 @@ def known_rows(model: type[Model], place: Place, connection: BaseDatabaseWrapper
     Queries: none, and no round trip.
     """
     if _get_running_loop() is not None:
-        _refuse_in_event_loop()
+        refuse_in_event_loop()
     scope = current_scope()
     if scope is None:
         return None
@@ -84,9 +86,15 @@ def known_rows(model: type[Model], place: Place, connection: BaseDatabaseWrapper
         return None
     if not options.CACHE_ENABLED or options.CACHE_MEMORY != "request" or not is_at_rest(connection):
         return None
+    recorder = current_recorder()
+    if recorder is not None:
+        recorder.read(place.tags, held.tokens)
     if cache_read.receivers:
         cache_read.send(sender=model, outcome="hit", reason="")
-    return held.rows
+    else:
+        counting.hit(model)  # which `send` does too, in twice the time
+    rows: Rows = held.content
+    return rows
 
 
 def _looked_up(
@@ -107,12 +115,13 @@ def _looked_up(
         rows, found = _recalled(store, place, question, is_expected, connection, ttl_seconds=ttl_seconds)
         if rows is None:
             require_committed_view(connection)
-            taken = usable_tokens(store, place, found)
+            found = taken = usable_tokens(store, place, found)
             if durations.needs_flight(place.family) and not is_in_transaction(connection):
                 look = partial(
                     _recalled, store, place, question, is_expected, connection, ttl_seconds=ttl_seconds
                 )
-                rows, taken, lease = _waited(store, place, taken, look)
+                rows, found, lease = _waited(store, place, taken, look)
+                taken = cast("tuple[bytes, ...]", found)  # where there are no rows, all of them were taken
     except (Bypass, UnstorableError) as reason:
         tell_bypass(model, str(reason))
         return fetch()
@@ -121,20 +130,16 @@ def _looked_up(
         tell_bypass(model, "outage")
         return fetch()
     if rows is not None:
+        recorder = current_recorder()
+        if recorder is not None:
+            recorder.read(place.tags_of(rows), found)
         cache_read.send(sender=model, outcome="hit", reason="")
         return rows
-    started = time.perf_counter()
     try:
-        fetched = fetch()
-        durations.took(place.family, time.perf_counter() - started)
-        cache_read.send(sender=model, outcome="miss", reason="")
-        if has_own_session(connection):
-            tell_bypass(
-                model, "session setting"
-            )  # its pool has lent the connection just now, and to others before
-        elif is_expected(fetched):
+        fetched, may_be_kept = _fetched(model, place, taken, connection=connection, fetch=fetch)
+        if may_be_kept and is_expected(fetched):
             offer(store, model, place, fetched, taken, ttl_seconds=ttl_seconds, is_awaited=bool(lease))
-        else:
+        elif may_be_kept:
             durations.cannot_keep(place.key, UnstorableError("unexpected answer"))
     finally:
         if lease:
@@ -142,19 +147,44 @@ def _looked_up(
     return fetched
 
 
+def _fetched(
+    model: type[Model],
+    place: Place,
+    taken: tuple[bytes, ...],
+    *,
+    connection: BaseDatabaseWrapper,
+    fetch: Callable[[], Rows],
+) -> tuple[Rows, bool]:
+    """Ask the database; return its rows, and whether they are what others would get."""
+    started = time.perf_counter()
+    recorder = current_recorder()
+    with recorded_by(None):
+        rows = fetch()
+    durations.took(place.family, time.perf_counter() - started)
+    cache_read.send(sender=model, outcome="miss", reason="")
+    has_own = has_own_session(connection)  # its pool has lent it just now, and to others before
+    if has_own:
+        tell_bypass(model, "session setting")
+    if recorder is not None:
+        recorder.read(place.tags_of(rows), taken)
+        if has_own:
+            recorder.refuse("session setting")
+    return rows, not has_own
+
+
 @async_unsafe
-def _refuse_in_event_loop() -> None:
+def refuse_in_event_loop() -> None:
     """Raise what Django raises of a query there, unless its environment allows it."""
 
 
 def _waited(
     store: Store, place: Place, taken: tuple[bytes, ...], look: Callable[[], tuple[Rows | None, Tokens]]
-) -> tuple[Rows | None, tuple[bytes, ...], str]:
+) -> tuple[Rows | None, Tokens, str]:
     """Wait for another one who computes the answer, or become the one.
 
     Returns:
-        The rows, if they are there now; else the tokens to fill with, and the lease to release afterwards,
-        empty where the other one takes too long to be waited for.
+        The rows, if they are there now, and the tokens that they were found with; else those to fill with,
+        and the lease to release afterwards, empty where the other one takes too long to be waited for.
     """
     seconds = durations.lease_seconds(place.family)
     for _ in chain([None], pauses(2 * seconds)):  # for one who dies, and for the next one
@@ -172,7 +202,7 @@ def _waited(
         if is_mine:
             store.release(name)
         if rows is not None:
-            return rows, taken, ""
+            return rows, found, ""
         if not durations.needs_flight(place.family):
             break
     return None, taken, ""
@@ -204,12 +234,12 @@ def _recalled(
     if mode != "request":
         question = None
     held = memory.get(place.key) if mode != "off" else None
-    if held is not None and _may_show(held.rows, place, connection):
+    if held is not None and _may_show(held.content, place, connection):
         tags = place.tags[: len(held.tokens)]
         if question is not None and question.scope.knows(tags, held.tokens):
-            return held.rows, held.tokens
+            return held.content, held.tokens
         if _asked(question, connection, tags, store.tokens) == held.tokens:
-            return held.rows, held.tokens
+            return held.content, held.tokens
     entry = None
 
     def read(tags: Sequence[str]) -> Tokens:
@@ -225,7 +255,7 @@ def _recalled(
         return None, found
     if mode != "off" and (ends := shareable_until(entry)) is not None:
         left_seconds = min(ends - time.time(), ttl_seconds)
-        memory.put(place.key, used, rows, entry_bytes=len(entry), seconds=left_seconds)
+        memory.put(place.key, used, rows, size_bytes=OBJECT_BYTES * len(entry), seconds=left_seconds)
     return rows, found
 
 

@@ -260,18 +260,21 @@ def _read_setting() -> None:
     global _listed  # noqa: PLW0603  # read once, and again after a change of settings
     labels = options.CACHE_MODELS
     with _lock:
-        listed = {model for model in map(listed_model, labels) if model is not None}
+        listed = {model for label in labels for model in listed_models(label)}
         for model in listed:
             _watch(model)
         _listed = listed
 
 
-def listed_model(label: str) -> type[Model] | None:
-    """Return the model that a label of `CACHE_MODELS` names, None where there is none (a check says so)."""
+def listed_models(label: str) -> list[type[Model]]:
+    """Return the models that a label of `CACHE_MODELS` names: one, or all of an app; none where it is wrong."""
     try:
-        return apps.get_model(label)
+        if label.endswith(".*"):
+            models = apps.get_app_config(label.removesuffix(".*")).get_models()
+            return [model for model in models if not model._meta.proxy]
+        return [apps.get_model(label)]
     except (LookupError, ValueError):
-        return None
+        return []
 
 
 def why_not(model: type[Model]) -> str:

@@ -13,7 +13,7 @@ from django.db.models import IntegerField, Model, QuerySet, UUIDField
 from django.db.models.query import ModelIterable
 
 from perfkit.caching.databases import entry_scope, tag_scope
-from perfkit.caching.fills import fill
+from perfkit.caching.fills import Stored, fill
 from perfkit.caching.places import Place, Rows
 from perfkit.caching.queries import compiled, model_fingerprint, rows_of
 from perfkit.caching.reads import known_rows, read_rows
@@ -67,8 +67,8 @@ def fill_rows(
     taken: Mapping[PrimaryKey, tuple[bytes, ...]],
     *,
     ttl_seconds: int,
-) -> int:
-    """Store rows with the tokens taken before they were read; return how many were stored."""
+) -> Stored:
+    """Store rows with the tokens taken before they were read; see `fills.fill`."""
     connection = connections[alias]
     layout = layout_of(tracked, connection)
     answers = {layout.place(pk).key: ([row], taken[pk]) for pk, row in rows.items()}

@@ -24,6 +24,9 @@ from perfkit.caching.tokens import is_in_flight
 MOST_RECENT: Final = 64
 """Tags of late reads whose tokens a scope asks for along with those of its first."""
 
+MOST_PROVED: Final = 1_000
+"""Entries of which a scope knows that it has compared their tokens."""
+
 
 class TokenScope:
     """Tokens by tag, as one request has seen them."""
@@ -31,6 +34,7 @@ class TokenScope:
     def __init__(self) -> None:
         self._tokens: dict[str, bytes] = {}
         self._forgotten = 0
+        self._proved: dict[str, Sequence[bytes | None]] = {}
         self.is_open = True
 
     @property
@@ -51,6 +55,25 @@ class TokenScope:
                 return False
         return True
 
+    def knows_of(self, key: str, tags: Sequence[str], tokens: Sequence[bytes | None]) -> bool:
+        """Say what `knows` says of an entry; nothing is compared again until something changes.
+
+        Args:
+            key: Of the entry.
+            tokens: The same object each time, as long as the entry is the same.
+        """
+        if self._proved.get(key) is tokens:
+            return True
+        moment = self._forgotten
+        if not self.knows(tags, tokens):
+            return False
+        with _lock:
+            if moment == self._forgotten:
+                if len(self._proved) >= MOST_PROVED:
+                    self._proved.clear()
+                self._proved[key] = tokens
+        return True
+
     def remember(self, tags: Iterable[str], tokens: Iterable[bytes | None], *, moment: int) -> None:
         """Keep tokens that were asked for at `moment`; those with a writer in flight say nothing yet."""
         found = {
@@ -59,11 +82,13 @@ class TokenScope:
         with _lock:
             if moment == self._forgotten:
                 self._tokens.update(found)
+                self._proved.clear()
 
     def forget(self, tags: Iterable[str]) -> None:
         """Drop what is known of `tags`, and all that is being asked for at this moment."""
         with _lock:
             self._forgotten += 1
+            self._proved.clear()
             for tag in tags:
                 self._tokens.pop(tag, None)
 
@@ -71,6 +96,7 @@ class TokenScope:
         """Drop everything that is known or being asked for."""
         with _lock:
             self._forgotten += 1
+            self._proved.clear()
             self._tokens.clear()
 
 

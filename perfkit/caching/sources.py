@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from django.db.models import Model, deletion
+from django.db.models import Model
 
 from perfkit.caching.keys import unsure
 from perfkit.caching.registry import (
@@ -23,9 +23,7 @@ from perfkit.caching.registry import (
     tracked_tables,
     watched_models,
 )
-
-DATABASE_ON_DELETE: Final[Any] = getattr(deletion, "DatabaseOnDelete", None)
-"""What a foreign key has whose rows the database itself deletes or changes; None before Django 6.1."""
+from perfkit.watching.cascades import database_on_delete
 
 Edges = Mapping[str, set[str]]
 """Names of tables, by that of one whose write changes them."""
@@ -94,23 +92,21 @@ def _with_sources(tracked: Mapping[str, TrackedTable]) -> Mapping[str, TrackedTa
 
 def _deleted_before(model: type[Model]) -> Iterator[str]:
     """Yield the tables whose deleted rows make the database itself change, or delete, rows of `model`."""
-    if DATABASE_ON_DELETE is None:
-        return
     seen = {model}
     models = [model]
     while models:
         child = models.pop()
         for field in child._meta.local_concrete_fields:
-            relation: Any = field.remote_field
-            on_delete = getattr(relation, "on_delete", None)
-            if not isinstance(on_delete, DATABASE_ON_DELETE):
+            on_delete = database_on_delete(field)
+            if on_delete is None:
                 continue
             if child is not model and on_delete.operation != "CASCADE":
                 continue  # such a row stays, and what points to it too
-            yield table_name(relation.model)
-            if relation.model not in seen:
-                seen.add(relation.model)
-                models.append(relation.model)
+            parent: Any = field.related_model
+            yield table_name(parent)
+            if parent not in seen:
+                seen.add(parent)
+                models.append(parent)
 
 
 def _reached(names: Iterable[str], edges: Edges) -> set[str]:

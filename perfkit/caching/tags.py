@@ -21,6 +21,9 @@ LONGEST_PLAIN_TEXT: Final = 120
 PLAIN = re.compile(r"[!-~]+")
 """Printable ASCII without space: what every server and log takes as it is."""
 
+ENTRY_KINDS: Final = ("e:", "q:", "v:", "l:")
+"""Begin the keys that are no tags: of entries, and of leases on filling them."""
+
 PrimaryKey = int | str | UUID
 
 
@@ -47,6 +50,11 @@ def any_write_tag(database: str, table: str) -> str:
 def database_of(tag: str) -> str:
     """Return the name of a tag's database, as `databases.tag_scope` gives it."""
     return tag.split(":", 2)[1]
+
+
+def databases_of(tags: Iterable[str]) -> frozenset[str]:
+    """Return the names of the databases of the tables that tags are of; some tags are of none."""
+    return frozenset([tag.split(":", 2)[1] for tag in tags if tag[0] in "abcr"])
 
 
 def table_of(tag: str) -> str:
@@ -76,8 +84,8 @@ def coarsened(tags: Iterable[str], *, most_rows: int) -> set[str]:
     rows_of: dict[tuple[str, str], set[str]] = defaultdict(set)
     kept = set()
     for tag in tags:
-        kind, database, table, *_ = tag.split(":", 3)
-        if kind in {"r", "c"}:
+        if tag[0] in "rc":
+            _, database, table, *_ = tag.split(":", 3)
             rows_of[database, table].add(tag)
         else:
             kept.add(tag)

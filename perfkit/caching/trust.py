@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from perfkit.caching.bypass import Bypass
 from perfkit.caching.coherence import breaker, outbox
 from perfkit.caching.databases import is_watchable
 from perfkit.caching.outbox import LookUnderWayError, OutboxMissingError
@@ -22,13 +23,6 @@ from perfkit.conf import options
 from perfkit.signals import cache_read
 
 logger: Final = logging.getLogger("perfkit.caching")
-
-PROBE: Final = "p:probe"
-"""A tag that nothing depends on: a full server, or a replica, answers reads and yet can be told nothing."""
-
-
-class Bypass(Exception):  # noqa: N818  # an answer, not an error: it never leaves this room
-    """The read goes to the database and stores nothing; the argument is the reason."""
 
 
 def usable_store(model: type[Model], connection: BaseDatabaseWrapper, tags: tuple[str, ...]) -> Store:
@@ -51,9 +45,10 @@ def usable_store(model: type[Model], connection: BaseDatabaseWrapper, tags: tupl
     if tracker is None and not is_watchable(connection):
         raise Bypass("driver")
     _require_tables(connection, tags)
-    in_transaction = tracker is not None and _is_in_transaction(tracker, tags)
+    in_transaction = tracker is not None and sees_open_transaction(tracker, tags)
     if store.is_shared:
-        _drain_outbox(store, connection, tags, in_transaction=in_transaction)
+        require_answer(store)
+        drain_outbox(store, connection, tags, in_transaction=in_transaction)
     return store
 
 
@@ -102,7 +97,7 @@ def _require_tables(connection: BaseDatabaseWrapper, tags: Collection[str]) -> N
             raise Bypass(unnamed[name])
 
 
-def _is_in_transaction(tracker: WriteTracker, tags: tuple[str, ...]) -> bool:
+def sees_open_transaction(tracker: WriteTracker, tags: tuple[str, ...]) -> bool:
     """Say whether the connection is inside a transaction, in which it may yet see what all others see.
 
     Raises:
@@ -119,13 +114,30 @@ def _is_in_transaction(tracker: WriteTracker, tags: tuple[str, ...]) -> bool:
     return True
 
 
-def _drain_outbox(
-    store: Store, connection: BaseDatabaseWrapper, tags: tuple[str, ...], *, in_transaction: bool
-) -> None:
+def require_answer(store: Store) -> None:
+    """Ask the server whether it takes what it is told, where the last one who spoke to it got no answer.
+
+    To be called once in a read: while there is none, one caller in a while may ask.
+
+    Raises:
+        Bypass: It does not answer, and others are to ask.
+        StoreError: It does not answer.
+    """
     if not breaker.allows():
         raise Bypass("outage")
     if breaker.is_open:
-        store.void((PROBE,))
+        store.probe()
+
+
+def drain_outbox(
+    store: Store, connection: BaseDatabaseWrapper, tags: tuple[str, ...], *, in_transaction: bool
+) -> None:
+    """Tell the store what waits in the outbox of a database, if the last look is long enough ago.
+
+    Raises:
+        Bypass: What waits cannot be told, or somebody writes in silence what `tags` are of.
+        StoreError: The server does not answer.
+    """
     try:
         outbox.drain(connection, store, in_transaction=in_transaction)
     except OutboxMissingError as error:
@@ -137,6 +149,16 @@ def _drain_outbox(
         raise Bypass("outbox unreadable") from error  # the database will tell the caller itself
     if outbox.distrusts(connection.alias, tags):
         raise Bypass("written in silence")
+
+
+def is_outbox_due(alias: str) -> bool:
+    """Say whether the next cached read is to call `drain_outbox`."""
+    return outbox.is_due(alias)
+
+
+def has_distrusted(alias: str, tags: Collection[str]) -> bool:
+    """Say whether the last look into the outbox of a database has found that `tags` are written in silence."""
+    return outbox.distrusts(alias, tags)
 
 
 def has_own_session(connection: BaseDatabaseWrapper) -> bool:

@@ -137,12 +137,13 @@ def _tagged(value: Any) -> Any:
     if kind is dict and all(type(key) is str for key in value):
         return {key: _tagged(part) for key, part in value.items()}
     if kind is Range:
-        bounds = (_tagged_scalar(value.lower), _tagged_scalar(value.upper), value.bounds)
+        bounds = (tagged_scalar(value.lower), tagged_scalar(value.upper), value.bounds)
         return msgspec.msgpack.Ext(_RANGE, _encode(bounds))
-    return _tagged_scalar(value)
+    return tagged_scalar(value)
 
 
-def _tagged_scalar(value: Any) -> Any:
+def tagged_scalar(value: Any) -> Any:
+    """Return a value that is no collection as what MessagePack tells apart; raise UnstorableError of others."""
     kind = type(value)
     if kind in _PLAIN:
         return value
@@ -183,7 +184,7 @@ def row_decoder(signature: str) -> msgspec.msgpack.Decoder[list[tuple[Any, ...]]
     if len(signature) > MOST_COLUMNS:
         raise ValueError(signature)
     columns = tuple(_COLUMN_TYPES[letter] for letter in signature)
-    return msgspec.msgpack.Decoder(list[tuple[columns]], ext_hook=_untagged)  # type: ignore[valid-type]
+    return msgspec.msgpack.Decoder(list[tuple[columns]], ext_hook=untagged)  # type: ignore[valid-type]
 
 
 _decode_by_code: Final[dict[int, Callable[[memoryview], Any]]] = {
@@ -207,7 +208,8 @@ def _untagged_scalar(code: int, data: memoryview) -> Any:
 _decode_bounds: Final = msgspec.msgpack.Decoder(tuple[Any, Any, str], ext_hook=_untagged_scalar).decode
 
 
-def _untagged(code: int, data: memoryview) -> Any:
+def untagged(code: int, data: memoryview) -> Any:
+    """Return what an extension stands for; a code that is none raises KeyError."""
     if code != _RANGE:
         return _untagged_scalar(code, data)
     lower, upper, bounds = _decode_bounds(data)

@@ -60,6 +60,16 @@ class Visibility:
             return False  # the next one is another, or is known again from its pool
         return self._session_was_changed or (self._session_was_changed_locally and self.in_transaction)
 
+    @property
+    def is_common(self) -> bool:
+        """Whether reads see what all others see: outside of transactions, in a session like others."""
+        connection = self._connection
+        if connection.connection is None:
+            return not self.in_transaction
+        if self._session_was_changed or connection.in_atomic_block or not connection.autocommit:
+            return False
+        return not driver_is_in_transaction(connection)
+
     def note(self, sets: Settings) -> None:
         """Note what a statement is about to set; even a text that fails may have set it before."""
         if sets.session or not sets.temporary.isdisjoint(tracked_tables()):

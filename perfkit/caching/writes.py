@@ -17,8 +17,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.caching.coherence import breaker, leave_in_outbox, silent_write
 from perfkit.caching.commits import Commits
-from perfkit.caching.databases import is_watchable, tag_scope
+from perfkit.caching.databases import connection_of_thread, connections_of_thread, is_watchable, tag_scope
+from perfkit.caching.named.read_tables import forget_catalogue
 from perfkit.caching.observed import facts_of, forget_columns, observed
+from perfkit.caching.recorder import current_recorder
 from perfkit.caching.registry import plain_table_name, tracked_tables
 from perfkit.caching.sessions import may_commit, may_set, stands_alone
 from perfkit.caching.sources import watched_tables
@@ -61,17 +63,21 @@ class WriteTracker:
         self._forget()
         self.visibility.reconnected()
 
-    def wrote(self, tags: frozenset[str]) -> None:
-        """Add tags of rows that the open transaction wrote past this wrapper."""
+    def wrote(self, tags: frozenset[str], *, is_own: bool = True) -> None:
+        """Add tags of rows that the open transaction wrote past this wrapper.
+
+        Args:
+            is_own: Whether it may see what nobody else sees; tags that are voided with it alone change no row.
+        """
         self.pending |= tags
-        self._has_written = True
+        self._has_written |= is_own
         if len(self.pending) > self._coarsen_at:
             self.pending = coarsened(self.pending, most_rows=MOST_ROW_TAGS)
             self._coarsen_at = MOST_TAGS + 2 * len(self.pending)
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         """Run one statement, as an execute wrapper of Django's."""
-        text = sql if isinstance(sql, str) else _text_of(sql, self._connection)
+        text = self._recorded_text(sql)
         if text.startswith("SELECT ") and ";" not in text and not may_set(text):
             return execute(sql, params, many, context)
         statement = statement_of(text, watched_tables())
@@ -92,6 +98,7 @@ class WriteTracker:
             self.visibility.note(statement.sets)
             if statement.changes_tables:
                 forget_columns()
+                forget_catalogue()
         cursor = context["cursor"].cursor
         if self._can_observe(statement, params, cursor, many=many):
             return self._observed(
@@ -104,6 +111,14 @@ class WriteTracker:
         if statement.is_read:
             return self._ended(statement, text, run)
         return self._written(statement, text, run, tags=partial(self._tags_of, statement, params, many=many))
+
+    def _recorded_text(self, sql: Any) -> str:
+        """Return a statement as text; who wants to know what is read is told of it."""
+        text = sql if isinstance(sql, str) else _text_of(sql, self._connection)
+        recorder = current_recorder()
+        if recorder is not None:
+            recorder.about_to_run(self._connection, text)
+        return text
 
     def _written(
         self, statement: Statement, text: str, run: Callable[[], Any], *, tags: Callable[[], frozenset[str]]
@@ -253,18 +268,35 @@ class _Opened(local):
 _opened: Final = _Opened()
 
 
+def opened_connections() -> list[BaseDatabaseWrapper]:
+    """Return the connections of this thread that were opened, by it or by one that has handed them over.
+
+    Others may have been opened under the same names, copies of them for example; these tell nothing of reads.
+    """
+    return [each for each in connections_of_thread() if getattr(each, ATTRIBUTE, None) is not None]
+
+
+def opened_trackers() -> list[WriteTracker]:
+    """Return the trackers of `opened_connections`."""
+    found = [getattr(each, ATTRIBUTE, None) for each in connections_of_thread()]
+    return [tracker for tracker in found if tracker is not None]
+
+
 def opened_connection(alias: str) -> BaseDatabaseWrapper | None:
     """Return the connection that tells whether this thread is in a transaction, None where it has opened none.
 
     Asking Django for it takes longer than all else that a hit in the process needs.
     """
     found = _opened.by_alias.get(alias)
-    return None if found is None else found()
+    connection = None if found is None else found()
+    return connection if connection is connection_of_thread(alias) else None
 
 
 def attach(*, connection: BaseDatabaseWrapper, **_: object) -> None:
     """Put a tracker onto a connection that was just opened; receiver of Django's `connection_created`."""
     if not is_watchable(connection):
+        if _tell_of_unwatched not in connection.execute_wrappers:
+            connection.execute_wrappers.insert(0, _tell_of_unwatched)
         return
     tracker: WriteTracker | None = getattr(connection, ATTRIBUTE, None)
     if tracker is None:
@@ -278,6 +310,14 @@ def attach(*, connection: BaseDatabaseWrapper, **_: object) -> None:
     if tracker not in connection.execute_wrappers:
         # In front: `connection.execute_wrapper()` pops the last one at its end, which must not be this one.
         connection.execute_wrappers.insert(0, tracker)
+
+
+def _tell_of_unwatched(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+    """Run a statement of a driver whose writes nobody sees: what was made of its answer cannot be kept."""
+    recorder = current_recorder()
+    if recorder is not None:
+        recorder.refuse("driver")
+    return execute(sql, params, many, context)
 
 
 def tracker_of(connection: BaseDatabaseWrapper) -> WriteTracker | None:

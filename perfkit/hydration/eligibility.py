@@ -24,7 +24,7 @@ from django.db.models.fields.mixins import FieldCacheMixin
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
-PLAIN_SETTERS: Final = frozenset({ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor})
+PLAIN_SETTERS: Final = frozenset({FileDescriptor, ImageFileDescriptor})
 """Descriptors whose `__set__`, on a new instance, does no more than write to `__dict__`."""
 
 _hooks = attrgetter("__init__", "__new__", "__setattr__", "from_db.__func__", "__class__.__call__")
@@ -85,6 +85,7 @@ def has_setter(model: type[Model], attname: str) -> bool:
 def _is_plain(attribute: Any) -> bool:
     if not hasattr(type(attribute), "__set__"):
         return True
-    if type(attribute) is ForeignKeyDeferredAttribute:
+    # Autoload puts subclasses in the place of Django's, which set as these do.
+    if type(attribute).__set__ is ForeignKeyDeferredAttribute.__set__:
         return type(attribute.field).is_cached is FieldCacheMixin.is_cached
     return type(attribute) in PLAIN_SETTERS

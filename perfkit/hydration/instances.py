@@ -64,6 +64,7 @@ def creation_lines(
 
     Args:
         gets_relations: Whether related objects are put into that cache next.
+        fetch_mode: Whether they get one, from Django 6.1 on; the source uses `fetch_mode`.
     """
     yield f"object_{number} = new(model_{number})"
     yield f"object_{number}._state = state_{number} = State()"
@@ -79,7 +80,7 @@ def creation_lines(
     yield f"state_{number}.adding = False"
     yield f"state_{number}.db = alias"
     if fetch_mode and FETCH_MODE is not None:
-        yield f"state_{number}.fetch_mode = FETCH_MODE"
+        yield f"state_{number}.fetch_mode = fetch_mode"
 
 
 def compiled(lines: Sequence[str], names: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def compiled(lines: Sequence[str], names: dict[str, Any]) -> dict[str, Any]:
 
     The source holds numbers, the identifiers that `has_plain_columns` let pass, and `repr` of strings.
     """
-    namespace = {"new": object.__new__, "State": ModelState, "FETCH_MODE": FETCH_MODE, **names}
+    namespace = {"new": object.__new__, "State": ModelState, **names}
     exec("\n".join(lines), namespace)  # noqa: S102  # nothing in it comes from outside, see above
     return namespace
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -16,13 +16,20 @@ def set_known_related(objects: Iterable[Model], queryset: QuerySet[Any]) -> None
 
     A relation that is loaded already stays as it is, and so does one whose key the queryset does not know.
     """
+    set_known = known_setter(queryset)
+    if set_known is not None:
+        for instance in objects:
+            set_known(instance)
+
+
+def known_setter(queryset: QuerySet[Any]) -> Callable[[Model], None] | None:
+    """Return what gives an instance the relations that `queryset` knows; None where it knows none."""
     known = []
     for field, related in queryset._known_related_objects.items():  # type: ignore[attr-defined]  # noqa: SLF001
         attnames = _key_attnames(field, queryset.model)
         known.append((field, related, attnames, attrgetter(*attnames)))
-    if not known:
-        return
-    for instance in objects:
+
+    def set_known(instance: Model) -> None:
         for field, related, attnames, key_of in known:
             if field.is_cached(instance):
                 continue
@@ -32,6 +39,8 @@ def set_known_related(objects: Iterable[Model], queryset: QuerySet[Any]) -> None
             key = key_of(instance)
             if key in related:
                 setattr(instance, field.name, related[key])
+
+    return set_known if known else None
 
 
 def _key_attnames(field: Any, model: type[Model]) -> list[str]:

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.expressions import Expression
 
 from perfkit.errors import RelationPathError
-from perfkit.loading.plan import relations_of
+from perfkit.loading.relations import relations_of
 
 LOOKUP_SEPARATOR: Final = "__"
 

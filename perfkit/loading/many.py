@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from perfkit.errors import UsageError
-from perfkit.loading.eager import eager
+from perfkit.loading.eager_loading import eager
 
 M = TypeVar("M", bound=models.Model)
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 
 from perfkit.conf import options
-from perfkit.monitoring.callers import calling_line
-from perfkit.monitoring.sql import normalised
+from perfkit.watching import as_text, calling_line, normalised, unwatch_connections, watch_connections
 
 logger = logging.getLogger("perfkit.queries")
+
+NAME: Final = "perfkit.slow_queries"
 
 
 def install() -> None:
@@ -25,27 +24,12 @@ def install() -> None:
 
     Queries: none.
     """
-    connection_created.connect(_watch_new, dispatch_uid="perfkit.slow_queries")
-    for connection in connections.all(initialized_only=True):
-        watch(connection)
+    watch_connections(log_if_slow, name=NAME)
 
 
 def uninstall() -> None:
     """Watch no connection of this thread any more, nor any that is opened from now on."""
-    connection_created.disconnect(dispatch_uid="perfkit.slow_queries")
-    for connection in connections.all(initialized_only=True):
-        if log_if_slow in connection.execute_wrappers:
-            connection.execute_wrappers.remove(log_if_slow)
-
-
-def watch(connection: BaseDatabaseWrapper) -> None:
-    """Put the wrapper onto one connection, once.
-
-    It goes to the front of the list: `connection.execute_wrapper()` pops the last one at its end,
-    which must not be this one.
-    """
-    if log_if_slow not in connection.execute_wrappers:
-        connection.execute_wrappers.insert(0, log_if_slow)
+    unwatch_connections(log_if_slow, name=NAME)
 
 
 def log_if_slow(
@@ -81,21 +65,9 @@ def log_if_slow(
             )
 
 
-def _watch_new(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    watch(connection)
-
-
 def _shown(sql: Any, connection: BaseDatabaseWrapper) -> str:
     """Return the statement for the log; of one that the driver cannot write as text, only why."""
     try:
-        text = _text(sql)
-    except (connection.Database.Error, ArithmeticError, AttributeError, TypeError, ValueError) as error:  # type: ignore[attr-defined]  # missing in the stubs
-        return f"({type(sql).__name__} without a text: {type(error).__name__})"
-    return normalised(text)
-
-
-def _text(sql: Any) -> str:
-    """Return the statement as text; psycopg also takes composed statements and bytes."""
-    if isinstance(sql, bytes):
-        return sql.decode(errors="replace")
-    return str(sql.as_string(None)) if hasattr(sql, "as_string") else str(sql)
+        return normalised(as_text(sql, connection))
+    except ValueError as error:
+        return str(error)

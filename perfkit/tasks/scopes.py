@@ -1,26 +1,49 @@
-"""Each task is a scope of cached reads: it asks the cache server once for what it depends on."""
+"""Each task is a scope of cached reads, a map of instances, and a watch of the N+1 guard.
+
+It asks the cache server once for what it depends on, `get_or_load` returns one instance of each row in it,
+and loops of queries in it are looked for by `PERFKIT["N_PLUS_ONE_MODE"]`.
+At its end the store is told what its reads came to.
+"""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, Final
 
-from celery.signals import task_postrun, task_prerun
+from celery.signals import task_postrun, task_prerun, worker_process_shutdown
 
-from perfkit.caching.scope import TokenScope, begin_scope, end_scope
-
-_before: Final[dict[str, TokenScope | None]] = {}
-"""By task: the scope it runs within, where it runs at once inside a request or another task."""
+_open: Final[dict[str, ExitStack]] = {}
+"""By task: what ends with it."""
 
 
 def install() -> None:
     """Have every task of this process be a scope; calling it again changes nothing."""
     task_prerun.connect(_begin, weak=False, dispatch_uid="perfkit.tasks.scopes.begin")
     task_postrun.connect(_end, weak=False, dispatch_uid="perfkit.tasks.scopes.end")
+    worker_process_shutdown.connect(_leave, weak=False, dispatch_uid="perfkit.tasks.scopes.leave")
 
 
 def _begin(*, task_id: str, **_: Any) -> None:
-    _before[task_id] = begin_scope()
+    # A project calls `configure` before Django is up; now it is.
+    from perfkit.caching import token_scope
+    from perfkit.loading import identity_map, watch_n_plus_one
+
+    stack = _open[task_id] = ExitStack()
+    for scope in (token_scope, identity_map, watch_n_plus_one):
+        stack.enter_context(scope())
 
 
 def _end(*, task_id: str, **_: Any) -> None:
-    end_scope(_before.pop(task_id, None))
+    from perfkit.caching.counting import work_ended
+
+    stack = _open.pop(task_id, None)
+    if stack is not None:
+        stack.close()
+        work_ended()
+
+
+def _leave(**_: Any) -> None:
+    """Tell what was counted: a child of a worker ends without Python's own end of a process."""
+    from perfkit.caching.counting import counting
+
+    counting.tell()

@@ -11,12 +11,15 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Field, FilterLookup, FilterSchema, Path, Query, Router, Schema, Status
+from ninja.decorators import decorate_view
 from ninja.pagination import paginate
 from pydantic import model_validator
 
 from perfkit.api import PagePagination, Sorting, strict_query
-from perfkit.loading import eager
-from project.flights.models import Airport, Flight, StatusReport
+from perfkit.caching import cache_response
+from perfkit.loading import eager, needs
+from project.flights.models import Airline, Airport, Flight, StatusReport
+from project.flights.statistics import AirportStatistics, Traffic, airline_statistics, airport_statistics
 
 router = Router()
 
@@ -52,6 +55,22 @@ class AirportOut(AirportBrief):
     altitude: int
     utc_offset: int
     tzone: str
+
+
+class TrafficOut(Schema):
+    """Some flights of the year."""
+
+    flights: int
+    cancelled: int
+    late: int = Field(description="More than a quarter of an hour.")
+    mean_delay_minutes: float | None
+
+
+class AirportStatisticsOut(Schema):
+    """How punctual an airport was."""
+
+    departures: TrafficOut
+    arrivals: TrafficOut
 
 
 class PlaneOut(Schema):
@@ -104,6 +123,7 @@ class FlightDetail(FlightOut):
     reports: list[ReportOut]
 
     @staticmethod
+    @needs("reports")
     def resolve_reports(flight: Flight) -> list[StatusReport]:
         """Order the loaded reports, without another query."""
         return sorted(flight.reports.all(), key=lambda report: (report.created_at, report.pk), reverse=True)
@@ -220,6 +240,7 @@ def report_status(request: HttpRequest, flight_id: int, report: ReportIn) -> Sta
 
 
 @router.get("airports", response=list[AirportOut], auth=None, url_name="airports", tags=["airports"])
+@decorate_view(cache_response(ignores=["REMOTE_ADDR", "X-Forwarded-For"]))  # what the throttle looks at
 @strict_query
 @paginate(PagePagination)
 def list_airports(request: HttpRequest) -> QuerySet[Airport]:
@@ -237,6 +258,39 @@ def list_airports(request: HttpRequest) -> QuerySet[Airport]:
 @strict_query
 def get_airport(request: HttpRequest, code: Path[AirportCode]) -> Airport:
     """Return one airport."""
+    return _airport(code)
+
+
+@router.get(
+    "airports/{code}/stats",
+    response={200: AirportStatisticsOut, 404: ErrorOut},
+    auth=None,
+    url_name="airport-stats",
+    tags=["airports"],
+)
+@strict_query
+def get_airport_statistics(request: HttpRequest, code: Path[AirportCode]) -> AirportStatistics:
+    """Return how punctual an airport was in the year, out of New York."""
+    return airport_statistics(_airport(code).pk)
+
+
+@router.get(
+    "airlines/{code}/stats",
+    response={200: TrafficOut, 404: ErrorOut},
+    auth=None,
+    url_name="airline-stats",
+    tags=["airlines"],
+)
+@strict_query
+def get_airline_statistics(request: HttpRequest, code: Path[AirlineCode]) -> Traffic:
+    """Return how punctual an airline left New York in the year."""
+    try:
+        return airline_statistics(Airline.objects.get(pk=code).pk)
+    except Airline.DoesNotExist as error:
+        raise Http404(f"No airline has the code {code}.") from error
+
+
+def _airport(code: str) -> Airport:
     try:
         return Airport.objects.get(pk=code)
     except Airport.DoesNotExist as error:

@@ -1,11 +1,17 @@
-"""What the demo keeps in its cache: the reference tables, which every page reads and nobody writes."""
+"""What the demo keeps in its cache: what every page reads, and what takes a walk through a year of flights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
 from django.db.models import QuerySet
 
-from perfkit.caching import warmer
-from project.flights.models import Airline, Airport, Plane
+from perfkit.api.pages import DEFAULT_PAGE_SIZE
+from perfkit.caching import Answer, warmer
+from project.flights.models import Airline, Airport, Flight, Plane
+from project.flights.statistics import airline_statistics, airport_statistics, popular_airports
 
 
 @warmer("airlines")
@@ -15,12 +21,36 @@ def airlines() -> QuerySet[Airline]:
 
 
 @warmer("airports")
-def airports() -> QuerySet[Airport]:
-    """All airports."""
-    return Airport.objects.all()
+def airports() -> Iterator[Any]:
+    """All airports, and the first page of their list."""
+    yield Airport.objects.all()
+    yield Answer(Airport.objects.order_by("code")[:DEFAULT_PAGE_SIZE])
 
 
 @warmer("planes")
 def planes() -> QuerySet[Plane]:
     """All aeroplanes."""
     return Plane.objects.all()
+
+
+@warmer("popular-airports")
+def popular() -> Iterator[Any]:
+    """Which airports are popular, their rows and their statistics."""
+    yield popular_airports
+    codes = popular_airports()
+    yield Airport.objects.filter(pk__in=codes)
+    for code in codes:
+        yield partial(airport_statistics, code)
+
+
+@warmer("delay-statistics")
+def delay_statistics() -> Iterator[Any]:
+    """How punctual each airline and each airport with flights was."""
+    for code in Airline.objects.values_list("pk", flat=True):
+        yield partial(airline_statistics, code)
+    flights = Flight.objects.exclude(destination=None)  # those of which there are statistics
+    origins, destinations = [
+        set(flights.values_list(field, flat=True).distinct()) for field in ("origin", "destination")
+    ]
+    for code in sorted(origins | destinations):
+        yield partial(airport_statistics, code)

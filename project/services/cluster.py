@@ -142,7 +142,7 @@ class Cluster:
         """
         durability = "" if self.is_durable else WITHOUT_DURABILITY
         self._write(CONFIGURATION_FILE, CONFIGURATION.format(host=LOOPBACK, port=port) + durability)
-        self._write("pg_hba.conf", f"host all all {LOOPBACK}/32 scram-sha-256\n")
+        self._write("pg_hba.conf", f"host all,replication all {LOOPBACK}/32 scram-sha-256\n")
         self._write(self.log.name, "")
 
     def new_password(self) -> str:

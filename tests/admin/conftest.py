@@ -8,10 +8,17 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import models
 from django.test import Client
+
+from tests.testapp.imported import Ware
+
+TWO = "sku,name,price\nA,Assam,1.50\nB,Bohea,2\n"
+"""Wares, as a file."""
 
 
 class Importing:
@@ -49,6 +56,11 @@ class Importing:
         return self.confirm(self.check(**data))
 
 
+def stored(*names: str) -> list[Any]:
+    """Return the wares that the table has, in order."""
+    return sorted(Ware.objects.values_list(*names or ("sku", "name", "price")))
+
+
 def told(page: Any) -> list[str]:
     """Return the messages of a page."""
     return [str(message) for message in page.context["messages"]]
@@ -82,3 +94,14 @@ def person(db: None) -> Callable[..., Client]:
 @pytest.fixture
 def wares(person: Callable[..., Client]) -> Importing:
     return Importing(person("ware"), "ware")
+
+
+@pytest.fixture
+def admin_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that gives the admin of a model other members, until the test ends."""
+
+    def admin_of(model: type[models.Model], **members: Any) -> None:
+        for name, member in members.items():
+            monkeypatch.setattr(type(admin.site._registry[model]), name, member, raising=False)
+
+    return admin_of

@@ -8,27 +8,13 @@ from typing import Any
 import pytest
 from django import forms
 from django.contrib import admin
-from django.db import models
 from django.http import HttpRequest
 from django.test import Client
 
-from tests.admin.conftest import Importing, errors
+from tests.admin.conftest import TWO, Importing, errors
 from tests.testapp.imported import Bin, Branch, Ware
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-TWO = "sku,name,price\nA,Assam,1.50\nB,Bohea,2\n"
-
-
-@pytest.fixture
-def admin_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A function that gives the admin of a model other members, until the test ends."""
-
-    def admin_of(model: type[models.Model], **members: Any) -> None:
-        for name, member in members.items():
-            monkeypatch.setattr(type(admin.site._registry[model]), name, member, raising=False)
-
-    return admin_of
 
 
 def offered(page: Any) -> list[str]:

@@ -9,10 +9,20 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import path
 from ninja import NinjaAPI, Query, Schema
+from ninja.decorators import decorate_view
 from ninja.pagination import paginate as paginated
 from ninja.security import APIKeyHeader
 
-from perfkit.api import PagePagination, Sorting, add_error_handlers, default_throttles, paginate, strict_query
+from perfkit.api import (
+    KeysetPagination,
+    PagePagination,
+    Sorting,
+    add_error_handlers,
+    default_throttles,
+    link_headers,
+    paginate,
+    strict_query,
+)
 from perfkit.errors import PageError, TaskStatusUnavailableError
 
 api = NinjaAPI(urls_namespace="tests-api")
@@ -48,6 +58,34 @@ def groups(request: HttpRequest, name: str = "") -> QuerySet[Group]:
 @paginated(PagePagination)
 async def async_groups(request: HttpRequest, name: str = "") -> QuerySet[Group]:
     return Group.objects.filter(name__startswith=name)
+
+
+@api.get("capped-groups", response=list[GroupOut])
+@paginated(PagePagination, count="capped")
+def capped_groups(request: HttpRequest) -> QuerySet[Group]:
+    return Group.objects.order_by("name")
+
+
+@api.get("async-capped-groups", response=list[GroupOut])
+@paginated(PagePagination, count="capped")
+async def async_capped_groups(request: HttpRequest) -> QuerySet[Group]:
+    return Group.objects.order_by("name")
+
+
+@api.get("keyset-groups", response=list[GroupOut])
+@decorate_view(link_headers)
+@strict_query
+@paginated(KeysetPagination)
+def keyset_groups(request: HttpRequest, name: str = "", order: str = "name") -> QuerySet[Group]:
+    return Group.objects.filter(name__startswith=name).order_by(order)
+
+
+@api.get("async-keyset-groups", response=list[GroupOut])
+@decorate_view(link_headers)
+@strict_query
+@paginated(KeysetPagination)
+async def async_keyset_groups(request: HttpRequest, name: str = "", order: str = "name") -> QuerySet[Group]:
+    return Group.objects.filter(name__startswith=name).order_by(order)
 
 
 @api.get("sorted-groups", response=list[GroupOut])

@@ -13,9 +13,8 @@ from django.db.models import F, Value
 from django.utils.translation import gettext_lazy
 
 from perfkit.bulk import bulk_insert
-from perfkit.errors import RowShapeError, UnsupportedModelError, UsageError
+from perfkit.errors import RowShapeError, UsageError
 from tests.testapp.bulk import (
-    Car,
     City,
     Computed,
     Country,
@@ -209,11 +208,6 @@ def test_it_lets_a_row_refer_to_a_later_one():
 def test_it_serves_a_proxy(peru):
     bulk_insert(ProxyCity, [{"name": "a", "country": peru}, City(name="b", country=peru)])
     assert City.objects.count() == 2
-
-
-def test_it_refuses_multi_table_inheritance():
-    with pytest.raises(UnsupportedModelError, match=r"testapp\.Car: its rows are spread"):
-        bulk_insert(Car, iter([{"wheels": 4, "doors": 3}]))
 
 
 def test_it_writes_an_expression_as_django_does():

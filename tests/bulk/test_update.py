@@ -18,10 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perfkit.bulk import RowDataError, RowIntegrityError, bulk_update, staging
-from perfkit.errors import RowShapeError, UnsupportedModelError, UsageError
+from perfkit.errors import RowShapeError, UsageError
 from tests.bulk.everything import IS_POSTGRESQL, VALUES, stored
 from tests.testapp.bulk import (
-    Car,
     City,
     Computed,
     Country,
@@ -326,10 +325,6 @@ class TestRefusals:
         assert bulk_update(City, cities[:1], fields=["name"]).updated == 1
         with pytest.raises(RowDataError, match="unsaved"):
             bulk_update(City, cities[:1], fields=["country"])
-
-    def test_it_refuses_models_without_one_table(self) -> None:
-        with pytest.raises(UnsupportedModelError, match=r"bulk_update cannot serve testapp.Car"):
-            bulk_update(Car, [])
 
     def test_it_needs_a_size(self) -> None:
         with pytest.raises(UsageError, match="chunk_rows must be at least 1"):

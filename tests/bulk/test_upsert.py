@@ -18,12 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perfkit.bulk import Excluded, RowDataError, RowIntegrityError, UpsertedRow, bulk_upsert, staging
-from perfkit.errors import RowShapeError, UnsupportedModelError, UsageError
+from perfkit.errors import RowShapeError, UsageError
 from tests.bulk.everything import IS_POSTGRESQL
 from tests.bulk.everything import VALUES as EVERYTHING
 from tests.bulk.everything import stored as everything_stored
 from tests.testapp.bulk import (
-    Car,
     City,
     Computed,
     Country,
@@ -395,11 +394,6 @@ def test_it_refuses_wrong_names_before_a_row_is_read(options: dict[str, Any], sa
 def test_it_refuses_where_of_other_tables() -> None:
     with pytest.raises(UsageError, match="Joined"):
         bulk_upsert(City, [], conflict_columns=["id"], where=Q(country__name="Peru"))
-
-
-def test_it_refuses_multi_table_inheritance() -> None:
-    with pytest.raises(UnsupportedModelError):
-        bulk_upsert(Car, [], conflict_columns=["id"])
 
 
 @pytest.mark.parametrize("count", [3, 400])

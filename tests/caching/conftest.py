@@ -9,17 +9,22 @@ from typing import Any
 import pytest
 import redis
 from django.conf import LazySettings
+from django.db import connection
+from django.utils import timezone, translation
 
 from perfkit.caching import coherence, trust
+from perfkit.caching.counting import counting
 from perfkit.caching.flights import durations
 from perfkit.caching.memory import memory
 from perfkit.caching.relations import forget_relations
 from perfkit.caching.store import Store, current_store, forget_store
+from perfkit.caching.store.cluster import ClusterStore
 from perfkit.caching.store.redis import RedisStore
 from perfkit.caching.unique import forget_keys
 from perfkit.signals import cache_outage, cache_read
 from tests.caching.processes import Process
 from tests.plugins.valkey import DisposableValkey
+from tests.testapp.models import Item
 
 Outcome = tuple[str, str, str]
 
@@ -45,6 +50,7 @@ def forget_everything() -> None:
     forget_relations()
     durations.clear()
     forget_keys()
+    counting.begin_anew()
 
 
 @pytest.fixture(autouse=True)
@@ -54,13 +60,29 @@ def _awaited_fills(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     What nobody waits for may reach the server after the question of another connection, on a busy machine.
     """
     if "store" not in request.path.parts:
-        monkeypatch.setattr(RedisStore, "offer", Store.offer)
+        for kind in (RedisStore, ClusterStore):
+            monkeypatch.setattr(kind, "offer", Store.offer)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_context() -> None:
+    """Forget which language and time zone the last request of an earlier test has left active in this thread."""
+    translation.deactivate()
+    timezone.deactivate()
 
 
 @pytest.fixture(autouse=True)
 def _fresh_cache(settings: LazySettings) -> Iterator[None]:
-    """Empty the store around each test; a busy machine must not look like an outage meanwhile."""
-    settings.PERFKIT = {**settings.PERFKIT, "CACHE_TIMEOUT": 5.0, "CACHE_RETRY_AFTER": 0.1}
+    """Empty the store around each test; a busy machine must not look like an outage meanwhile.
+
+    Nothing is counted, for the store would be told of it at any time: the tests of that count by themselves.
+    """
+    settings.PERFKIT = {
+        **settings.PERFKIT,
+        "CACHE_TIMEOUT": 5.0,
+        "CACHE_RETRY_AFTER": 0.1,
+        "CACHE_STATISTICS": False,
+    }
     forget_everything()
     store = current_store()
     assert store is not None
@@ -77,11 +99,17 @@ def reads() -> Iterator[list[Outcome]]:
     told: list[Outcome] = []
 
     def listen(sender: Any, outcome: str, reason: str, **_: Any) -> None:
-        told.append((sender.__name__, outcome, reason))
+        told.append((getattr(sender, "__name__", "") or sender.name, outcome, reason))
 
     cache_read.connect(listen)
     yield told
     cache_read.disconnect(listen)
+
+
+@pytest.fixture
+def counted(settings: LazySettings) -> None:
+    """Have reads counted, as they are where nobody says otherwise."""
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_STATISTICS": True}
 
 
 @pytest.fixture
@@ -125,3 +153,22 @@ def direct(server: DisposableValkey) -> Iterator[redis.Redis]:
     """A way to the server past perfkit."""
     with redis.Redis.from_url(server.url) as client:
         yield client
+
+
+def write_unseen(table: str, column: str = "name", value: str = "new") -> None:
+    """Change all rows as another program would: perfkit sees nothing of it."""
+    connection.ensure_connection()
+    connection.connection.execute(f"UPDATE {table} SET {column} = '{value}'")
+
+
+@pytest.fixture
+def outdated_item() -> Item:
+    """A row that is in the cache, in each way, and in the database is another by now."""
+    item = Item.plain.create(name="old")
+    for _ in range(2):
+        Item.objects.get(pk=item.pk)
+        list(Item.objects.filter(name__gt=""))
+    write_unseen("testapp_item")
+    assert Item.objects.get(pk=item.pk).name == "old", "what this is about"
+    assert [each.name for each in Item.objects.filter(name__gt="")] == ["old"]
+    return item

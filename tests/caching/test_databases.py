@@ -10,6 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 
 from perfkit.caching.databases import entry_scope, is_watchable, tag_scope
+from perfkit.caching.named.recording import Recording
+from perfkit.caching.recorder import recorded_by
+from perfkit.caching.store.local import LocalStore
 from perfkit.caching.writes import attach, tracker_of
 
 
@@ -61,7 +64,7 @@ def test_it_watches_the_databases_of_the_demo() -> None:
 
 
 @pytest.mark.parametrize("engine", ["tests.testapp.other_vendor"])
-def test_it_leaves_other_databases_alone(engine: str) -> None:
+def test_it_only_notes_that_other_databases_are_read(engine: str) -> None:
     other = load_backend(engine).DatabaseWrapper(
         {**connection.settings_dict, "ENGINE": engine}, alias="other"
     )
@@ -70,4 +73,13 @@ def test_it_leaves_other_databases_alone(engine: str) -> None:
 
     assert not is_watchable(other)
     assert tracker_of(other) is None
-    assert other.execute_wrappers == []
+    [wrapper] = other.execute_wrappers
+    asked = Recording(LocalStore(), {})
+    with recorded_by(asked):
+        assert wrapper(lambda *statement: statement, "SELECT 1", None, False, {}) == (
+            "SELECT 1",
+            None,
+            False,
+            {},
+        )
+    assert asked.refusal == "driver"

@@ -22,6 +22,7 @@ from perfkit.caching.entries import (
     UnstorableError,
     decoded,
     encoded,
+    held_until,
 )
 from perfkit.caching.tokens import new_generation
 from perfkit.caching.values import MOST_COLUMNS, packed
@@ -101,6 +102,25 @@ class TestCompression:
 
 MOMENT = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 ROW = (7, "name", 1.5, datetime.date(2024, 2, 29), Decimal("9.90"), None, [1], Range(1, 2))
+
+
+class TestHeldUntil:
+    def test_it_is_the_end_of_an_entry_with_these_tokens(self) -> None:
+        for rows in ([ROW], [], [(noise(COMPRESS_FROM_BYTES), "a" * COMPRESS_FROM_BYTES)]):
+            entry = encoded(rows, TOKENS, ends=ENDS)
+            assert held_until(entry, TOKENS) == ENDS
+            assert held_until(entry, TOKENS[:1]) == 0
+
+    @given(st.integers(0, 10_000), st.integers(1, 255))
+    def test_it_is_none_of_a_damaged_one(self, place: int, change: int) -> None:
+        entry = bytearray(encoded([ROW], TOKENS, ends=ENDS))
+        entry[place % len(entry)] ^= change
+        held = held_until(bytes(entry), TOKENS)
+        assert held == 0 or decoded(bytes(entry), TOKENS) is not None
+
+    @given(st.binary(max_size=40))
+    def test_it_is_none_of_any_bytes(self, entry: bytes) -> None:
+        assert held_until(entry, TOKENS) == 0
 
 
 class TestMiss:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ from django.db.models.functions import Coalesce, Now, Rank, TruncMonth, Upper
 from perfkit.bulk import bulk_insert, bulk_update, bulk_upsert
 from perfkit.caching import CachedManager, CachedQuerySet
 from tests.caching.conftest import Outcome
+from tests.hydration.comparison import models_initialised
 from tests.testapp.models import Bundle, Item, ItemNote, Loan, Page, ProxyItem, Shelf, Tower, Volume
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -363,8 +365,9 @@ def test_it_says_once_which_table_is_not_watched(caplog: pytest.LogCaptureFixtur
     assert "PERFKIT['CACHE_MODELS']" in message
 
 
-def test_it_reads_a_table_that_the_setting_names(settings: Any, reads: list[Outcome]) -> None:
-    settings.PERFKIT = {**settings.PERFKIT, "CACHE_MODELS": ["testapp.ItemNote"]}
+@pytest.mark.parametrize("label", ["testapp.ItemNote", "testapp.*"])
+def test_it_reads_a_table_that_the_setting_names(settings: Any, reads: list[Outcome], label: str) -> None:
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_MODELS": [label]}
     noted = Item.objects.filter(notes__text="x")
     assert list(noted.all()) == []
     ItemNote.objects.create(item=_item(), text="x")
@@ -408,3 +411,18 @@ class TestChoice:
         Item.plain.filter(count=1).update(count=2)
         assert (queryset.count(), queryset.exists(), len(queryset)) == (1, True, 1)
         assert reads == []
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda: list(Item.objects.uncached().order_by("id")),
+            lambda: list(Item.objects.order_by("id").iterator()),
+            lambda: list(Item.objects.order_by("?")),
+        ],
+        ids=["uncached", "iterator", "bypass"],
+    )
+    def test_what_the_database_answers_is_made_without_django_too(self, read: Callable[[], Any]) -> None:
+        expected = shown(list(Item.plain.order_by("id")))
+        for _ in range(2):
+            assert shown(sorted(read(), key=attrgetter("id"))) == expected
+        assert models_initialised(read) == []

@@ -311,11 +311,11 @@ class TestMemory:
         memory.clear()
         for key in ("a", "b", "a", "c"):
             if memory.get(key) is None:
-                memory.put(key, (), [(key,)], entry_bytes=10, seconds=60)
+                memory.put(key, (), [(key,)], size_bytes=40, seconds=60)
         assert list(memory._held) == ["b", "a", "c"]
 
     def test_it_forgets_at_the_end_of_an_entrys_time(self) -> None:
-        memory.put("k", (), [(1,)], entry_bytes=10, seconds=-0.001)
+        memory.put("k", (), [(1,)], size_bytes=40, seconds=-0.001)
         assert memory.get("k") is None
 
 

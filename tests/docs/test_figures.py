@@ -170,3 +170,45 @@ class TestCaching:
             "A run.",
             "PostgreSQL 18.6, Django 5.2.1, psycopg 3.3.9, django-cacheops 7.2, Python 3.11.7, 2 cores.",
         ]
+
+
+class TestFunctions:
+    def test_it_quotes_the_benchmarks_results(self) -> None:
+        page = how_to("functions")
+        assert page == MAKER["functions"](page, results("functions")), "Run: python docs/make_figures.py"
+        names = [cells(line)[0] for line in place(page, "figures") if line.startswith("| ")]
+        figures = [each["name"] for each in results("functions")["figures"]]
+        assert names[-len(figures) :] == figures
+        assert "function of five queries, missed: plain" in names
+        assert "page of 50 flights, gzip: perfkit" in names
+
+
+class TestScaleOut:
+    def test_it_quotes_the_benchmarks_results(self) -> None:
+        page = how_to("deployment")
+        assert page == MAKER["scale_out"](page, results("scale_out")), "Run: python docs/make_figures.py"
+        assert len(place(page, "figures")) > len(results("scale_out")["table"])
+
+
+class TestLoading:
+    def test_it_quotes_the_benchmarks_results(self) -> None:
+        page = how_to("loading")
+        assert page == MAKER["loading"](page, results("loading")), "Run: python docs/make_figures.py"
+        names = [cells(line)[0] for line in place(page, "figures") if line.startswith("| ")]
+        figures = [each["name"] for each in results("loading")["figures"]]
+        assert names[-len(figures) :] == figures
+
+    def test_it_has_every_time_and_names_no_peer_where_there_is_none(self) -> None:
+        report = {
+            **CACHING_REPORT,
+            "environment": {**CACHING_REPORT["environment"], "peers": {}},
+            "table": [["what is read", "us", "times Django's"], ["flights: perfkit", "5,200", "2.88"]],
+        }
+        made = MAKER["loading"]("<!-- figures: begin -->\n<!-- figures: end -->\n", report)
+        lines = place(made, "figures")
+        assert lines[:3] == [
+            "| what is read | µs | times Django's |",
+            "| --- | --- | --: |",
+            "| flights: perfkit | 5,200 | 2.88 |",
+        ]
+        assert lines[-1] == "PostgreSQL 18.6, Django 5.2.1, psycopg 3.3.9, Python 3.11.7, 2 cores."

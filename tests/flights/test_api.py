@@ -234,6 +234,31 @@ class TestAirports:
     def test_it_refuses_what_is_no_code(self, client: Client) -> None:
         assert list(problems(client, "/api/airports/%00")) == ["code"]
 
+    def test_it_tells_how_punctual_one_was(self, client: Client) -> None:
+        make_flights(3)
+        make_flights(1, number=9, dep_time=None, dep_delay=None, arr_delay=None)
+        make_flights(1, number=10, dep_delay=40, arr_delay=30)
+        assert client.get("/api/airports/EWR/stats").json() == {
+            "departures": {"flights": 5, "cancelled": 1, "late": 1, "mean_delay_minutes": 11.5},
+            "arrivals": {"flights": 0, "cancelled": 0, "late": 0, "mean_delay_minutes": None},
+        }
+        assert client.get("/api/airports/IAH/stats").json()["arrivals"] == {
+            "flights": 5,
+            "cancelled": 1,
+            "late": 1,
+            "mean_delay_minutes": 15.8,
+        }
+        assert client.get("/api/airlines/UA/stats").json() == {
+            "flights": 5,
+            "cancelled": 1,
+            "late": 1,
+            "mean_delay_minutes": 11.5,
+        }
+
+    @pytest.mark.parametrize("path", ["airports/XXX", "airlines/XX"])
+    def test_it_tells_nothing_of_those_that_are_not(self, client: Client, path: str) -> None:
+        assert client.get(f"/api/{path}/stats").status_code == 404
+
 
 class TestReports:
     @pytest.fixture
@@ -352,6 +377,8 @@ class TestSchema:
             ("post", "/api/flights/{flight_id}/reports"): True,
             ("get", "/api/airports"): False,
             ("get", "/api/airports/{code}"): False,
+            ("get", "/api/airports/{code}/stats"): False,
+            ("get", "/api/airlines/{code}/stats"): False,
             ("get", "/api/task-status/{task_id}"): True,
         }
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
+from typing import Any
 
 import pytest
+from django.db.models import QuerySet
 
+from tests.hydration.readings import READS, in_order
 from tests.testapp.bulk import Car, City, Computed, Country, Custom, Everything, Lonely, Vehicle
 from tests.testapp.caching import Building, Item, Loud, Sample, Shelf, Signpost, Tower
 from tests.testapp.hydration import Speaker, Speech, Square
@@ -58,3 +61,11 @@ def oddities(db: None) -> None:
     speaker = Speaker.objects.create(name="speaker")
     Speech.objects.create(text="quiet", speaker=speaker)
     Speech.objects.create(text="noisy", speaker=speaker, loud=Loud.objects.create(name="loud"))
+
+
+@pytest.fixture(params=READS)
+def queryset(request: pytest.FixtureRequest, library: None, oddities: None) -> QuerySet[Any]:
+    read = READS[request.param]
+    queryset = read() if request.param == "union" else in_order(read)
+    assert list(queryset) or request.param == "nothing"
+    return queryset

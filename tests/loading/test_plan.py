@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from django.db.models import Model
+from django.db.models import Model, Q
 
 from perfkit.errors import RelationPathError
-from perfkit.loading import plan_for
-from perfkit.loading.plan import relations_of
+from perfkit.loading import RelatedRows, plan_for
+from perfkit.loading.relations import relations_of
 from tests.testapp.loading import Book, Label, Person, Profile, Publisher, Review
 
 
@@ -82,4 +82,32 @@ def test_it_refuses_an_unknown_path_with_the_nearest_right_one(
 
 
 def test_it_leaves_out_hidden_reverse_relations() -> None:
-    assert set(relations_of(Person)) == {"mentor", "pupils", "profile", "books", "reviews"}
+    assert set(relations_of(Person)) == {"mentor", "pupils", "profile", "books", "reviews", "remarks"}
+
+
+def test_it_explains_each_step() -> None:
+    best = RelatedRows("review_set", "critic", filter=Q(stars=5), to_attr="top")
+
+    assert plan_for(Book, ("publisher", "editor__profile", best, "labels")).explain().splitlines() == [
+        "testapp.Book: 3 queries",
+        "  all 4 columns",
+        "  join publisher: foreign key, leads to one row",
+        "    all 2 columns",
+        "  join editor: foreign key, leads to one row",
+        "    all 3 columns",
+        "  join editor__profile: reverse one-to-one, leads to one row",
+        "    all 3 columns",
+        "  query review_set: reverse foreign key, leads to many rows; one more query for all of them",
+        "    filter (AND: ('stars', 5)), as the list top",
+        "    testapp.Review",
+        "      all 4 columns",
+        "      join critic: foreign key, leads to one row",
+        "        all 3 columns",
+        "  query labels: generic relation, leads to many rows; one more query for all of them",
+        "    testapp.Label",
+        "      all 4 columns",
+    ]
+    assert plan_for(Label, ("target",)).explain().splitlines()[-1] == (
+        "  query target: generic foreign key, one more query for each model it leads to"
+    )
+    assert plan_for(Publisher, ()).explain() == "testapp.Publisher: 1 query\n  all 2 columns"

@@ -1,1 +1,1 @@
-"""One fixture plugin per kind of server."""
+"""Fixture plugins: one per kind of server, and what makes a run quick."""

@@ -19,7 +19,7 @@ from project.services.processes import free_port
 from project.services.state import LOOPBACK
 
 SESSIONS = 2
-"""Of PostgreSQL, that all clients share."""
+"""Of PostgreSQL, that all clients share; tests may ask for another number by a parameter of the fixture."""
 
 CONFIGURATION = """\
 [databases]
@@ -47,7 +47,7 @@ def is_done_without() -> bool:
 
 
 @pytest.fixture
-def pgbouncer(transactional_db: None) -> Iterator[int]:
+def pgbouncer(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[int]:
     """Send this test's connections through a PgBouncer of its own; yields its port."""
     program = pgbouncer_program()
     if program is None:
@@ -56,7 +56,7 @@ def pgbouncer(transactional_db: None) -> Iterator[int]:
     direct = {key: server[key] for key in ("HOST", "PORT")}
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        process = start(program, Path(folder), port)
+        process = start(program, Path(folder), port, sessions=getattr(request, "param", SESSIONS))
         try:
             wait_until_it_answers(process, port)
             connection.close()
@@ -69,13 +69,13 @@ def pgbouncer(transactional_db: None) -> Iterator[int]:
             process.wait(timeout=20)
 
 
-def start(program: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
+def start(program: str, folder: Path, port: int, *, sessions: int) -> subprocess.Popen[bytes]:
     account = server_account(folder / "none")  # it refuses root, as PostgreSQL does
     path = folder / "pgbouncer.ini"
     path.touch(mode=0o600)
     named = {key.lower(): connection.settings_dict[key] for key in ("HOST", "PORT", "USER", "PASSWORD")}
     server = " ".join(f"{key}={value}" for key, value in named.items() if value)
-    path.write_text(CONFIGURATION.format(server=server, host=LOOPBACK, port=port, sessions=SESSIONS))
+    path.write_text(CONFIGURATION.format(server=server, host=LOOPBACK, port=port, sessions=sessions))
     identity = {}
     if account is not None:
         for each in (folder, path):

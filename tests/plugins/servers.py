@@ -20,7 +20,8 @@ from project.services.state import ServiceError, make_folder, services_folder
 from project.services.valkey import ValkeyServer
 from tests.plugins import browser, pgbouncer, redis_server
 
-pytest_plugins = ["tests.plugins.postgres", "tests.plugins.valkey"]
+PLUGINS = ("cluster", "flushing", "postgres", "sentinel", "standby", "valkey")
+pytest_plugins = [f"tests.plugins.{name}" for name in PLUGINS]
 
 VARIABLES: dict[type[Server], str] = {PostgresServer: "DATABASE_URL", ValkeyServer: "REDIS_URL"}
 LEFT_OUT = {

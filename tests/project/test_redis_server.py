@@ -55,14 +55,14 @@ def run(valkey_server: Callable[[], DisposableValkey], tmp_path: Path) -> Callab
 def test_it_leaves_them_out_and_says_so(run: Callable[..., str]) -> None:
     told = run()
     assert "tests need redis-server and were left out" in told
-    assert "2 passed" in told, "on Valkey, and in the process"
+    assert "4 passed" in told, "on Valkey, alone, as a cluster and with sentinels, and in the process"
 
 
 def test_it_fails_in_ci(run: Callable[..., str]) -> None:
     told = run(CI="true")
     assert "There is no redis-server on the path." in told
-    assert "2 passed, " in told
-    assert "1 error" in told
+    assert "4 passed, " in told
+    assert "3 errors" in told
 
 
 def test_it_looks_for_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -95,9 +95,9 @@ def soak(options: argparse.Namespace, server: DisposableValkey) -> int:
     )
     ordinary = connection.settings_dict["NAME"]
     connection.settings_dict["TEST"]["NAME"] = DATABASE
-    database = connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     try:
-        report = Soak(plan, server=server, database=database, tell=lambda line: print(line, flush=True)).run()
+        report = Soak(plan, server=server, tell=lambda line: print(line, flush=True)).run()
     finally:
         connection.creation.destroy_test_db(ordinary, verbosity=0)
     print(f"\n{report.text()}\n")

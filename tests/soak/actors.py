@@ -86,7 +86,7 @@ class Actor:
         )
         connection.settings_dict["OPTIONS"]["application_name"] = f"soak {role.name}"
         configure(
-            plot.database,
+            {**plot.database},
             redis_url,
             plot.lease_ms,
             {"CACHE_TIMEOUT": 0.25, "CACHE_RETRY_AFTER": 0.1, "CACHE_OUTAGE_WRITES": plot.policy},

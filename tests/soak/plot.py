@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tests.soak.board import Board
 from tests.soak.layout import Layout
@@ -37,6 +37,7 @@ class Plot(NamedTuple):
         policy: `CACHE_OUTAGE_WRITES` of all.
         held_to: The policy whose promise reads are held to.
         folder: For the board, the faults and the logs.
+        database: Its name, and the way to it.
         lease_ms: How long a writer that dies keeps what it wrote out of the cache.
     """
 
@@ -47,7 +48,7 @@ class Plot(NamedTuple):
     held_to: str
     seed: str
     folder: Path
-    database: str
+    database: dict[str, Any]
     lease_ms: int
 
     def board(self) -> Board:

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import redis
 
+from project.services.state import LOOPBACK
+from tests.caching.processes import way_to_database
 from tests.plugins.valkey import DisposableValkey
 from tests.soak.board import Phase
 from tests.soak.crew import Crew, Member
@@ -51,19 +53,16 @@ class Impatient(Exception):  # noqa: N818  # likewise, and the argument says wha
 
 
 class Soak:
-    """A run. What disturbances may use is public.
+    """A run on Django's database, which has tables and no rows. What disturbances may use is public.
 
     Args:
         server: The cache server, which runs; it is killed and started at will, and runs at the end.
-        database: The name of one with tables and without rows, as Django's connection would find it.
         tell: Told one line for each thing that people should see while it runs.
     """
 
-    def __init__(
-        self, plan: Plan, *, server: DisposableValkey, database: str, tell: Callable[[str], None]
-    ) -> None:
+    def __init__(self, plan: Plan, *, server: DisposableValkey, tell: Callable[[str], None]) -> None:
         self._plan = plan
-        self._database = database
+        self._disturbances: Mapping[str, Callable[[Any], None]] = DISTURBANCES
         self._tell = tell
         self._random = random.Random(f"{plan.seed} faults")
         self._events: list[tuple[float, str]] = []
@@ -78,11 +77,10 @@ class Soak:
         self._began = time.monotonic()
         unproved = []
         with ExitStack() as stack:
-            self.proxy = stack.enter_context(Proxy(self.server.port))
-            self.direct = stack.enter_context(redis.Redis.from_url(self.server.url))
-            plot = plot_of(self._plan, database=self._database, folder=folder)
+            url, cut_off_url = self._ways(stack)
+            plot = plot_of(self._plan, database=way_to_database(), folder=folder)
             self._board = plot.board()
-            roles = members(self._plan, redis_url=self.server.url, cut_off_port=self.proxy.port)
+            roles = members(self._plan, redis_url=url, cut_off_url=cut_off_url)
             self._crew = Crew(plot, self._board, roles, self._note, self._random)
             stack.callback(self._crew.end)
             furnish(self._board)
@@ -169,6 +167,12 @@ class Soak:
 
     # The rest is its own.
 
+    def _ways(self, stack: ExitStack) -> tuple[str, str]:
+        """Return two ways to the cache server, of which the second can be cut."""
+        self.proxy = stack.enter_context(Proxy(self.server.port))
+        self.direct = stack.enter_context(redis.Redis.from_url(self.server.url))
+        return self.server.url, f"redis://{LOOPBACK}:{self.proxy.port}/0"
+
     def _report(self, *, faults: Sequence[Mapping[str, Any]] = (), unproved: Sequence[str] = ()) -> Report:
         return Report(
             plan=self._plan,
@@ -188,7 +192,7 @@ class Soak:
         self._next_kill = began = time.monotonic()
         for kind in self._shuffled_for_ever(self._plan.disturbances):
             self._note(kind)
-            DISTURBANCES[kind](self)
+            self._disturbances[kind](self)
             self._note(f"{kind}: over")
             self._recover(kind)
             lasted = (time.monotonic() - began) / self._plan.seconds

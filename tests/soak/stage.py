@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from project.services.state import LOOPBACK
 from tests.soak.board import Board
 from tests.soak.crew import Member
 from tests.soak.layout import FIRST_VERSION, Layout, code_of, zone_of
@@ -27,7 +26,7 @@ MOST_TIMES: Final = 3
 PATIENCE_SECONDS: Final = 120
 
 
-def plot_of(plan: Plan, *, database: str, folder: Path) -> Plot:
+def plot_of(plan: Plan, *, database: dict[str, Any], folder: Path) -> Plot:
     """Return what the processes must know of a run that begins now."""
     return Plot(
         layout=Layout(plan.writers),
@@ -42,7 +41,7 @@ def plot_of(plan: Plan, *, database: str, folder: Path) -> Plot:
     )
 
 
-def members(plan: Plan, *, redis_url: str, cut_off_port: int) -> list[Member]:
+def members(plan: Plan, *, redis_url: str, cut_off_url: str) -> list[Member]:
     """Return who takes part: half of the writers reach the cache server by a way that can be cut."""
     found = []
     for number in range(plan.writers + plan.readers):
@@ -50,7 +49,7 @@ def members(plan: Plan, *, redis_url: str, cut_off_port: int) -> list[Member]:
         name = f"writer {number}" if is_writer else f"reader {number - plan.writers}"
         threads = THREADS if name == READER_WITH_THREADS else 2 if is_writer else 1
         is_cut_off = number < (plan.writers + 1) // 2
-        url = f"redis://{LOOPBACK}:{cut_off_port}/0" if is_cut_off else redis_url
+        url = cut_off_url if is_cut_off else redis_url
         found.append(Member(Role(number, name, number if is_writer else None, threads), url, is_cut_off))
     return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import connection
 
 from tests.plugins.valkey import DisposableValkey
 from tests.soak.report import Plan, Report
@@ -32,7 +31,7 @@ def soak(valkey_server: Callable[[], DisposableValkey]) -> Iterator[Callable[[Pl
     server = valkey_server()
 
     def run(plan: Plan) -> Report:
-        return Soak(plan, server=server, database=connection.settings_dict["NAME"], tell=print).run()
+        return Soak(plan, server=server, tell=print).run()
 
     yield run
     if not server.is_started:  # the run ended while it was down

@@ -1,22 +1,33 @@
-"""A task is a scope of cached reads, and leaves that of its caller as it was."""
+"""A task is a scope of cached reads and of instances, is watched, and leaves its caller's scope as it was."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
 from django.conf import LazySettings
+from django.db import connection
 from django.http import HttpRequest, JsonResponse
-from django.test import Client
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
 from perfkit.caching import token_scope
+from perfkit.caching.counting import SLOT_SECONDS
+from perfkit.caching.reports import summed
 from perfkit.caching.scope import TokenScope, current_scope
+from perfkit.caching.store import current_store
+from perfkit.conf import configured
+from perfkit.loading import get_or_load
+from perfkit.loading.guard.current import is_watching
+from perfkit.loading.identity_scope import current_map
 from project.celery import app
 from project.flights.models import Airline
+from tests.caching.conftest import wait_until
 from tests.plugins.valkey import DisposableValkey
 from tests.tasks import reading
 from tests.tasks.workers import running_worker
@@ -76,7 +87,7 @@ def server() -> Iterator[DisposableValkey]:
 def airline(server: DisposableValkey, transactional_db: None, settings: LazySettings) -> Airline:
     """A row that is in the cache of that server, which this process uses too."""
     settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": server.url}}
-    settings.PERFKIT = {**settings.PERFKIT, "CACHE_TIMEOUT": 5.0}
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_TIMEOUT": 5.0, "CACHE_STATISTICS": False}
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
     airline = Airline.objects.create(code="AA", name="old")
@@ -112,6 +123,15 @@ def worker(
         yield
 
 
+def reads_of_others() -> int:
+    """Return how many reads of an airline the server was told of by other processes."""
+    store = current_store()
+    assert store is not None
+    slot = int(time.time() // SLOT_SECONDS)
+    labels, _ = summed(store.counted([f"m{slot - 1}", f"m{slot}"]))
+    return sum(each.hits + each.misses for each in labels if each.label == "flights.Airline")
+
+
 def read_twice() -> reading.Told:
     """Have the worker run the task, and return what it tells."""
     told: reading.Told = reading.read_twice.delay("AA").get(timeout=60)
@@ -129,6 +149,9 @@ class TestWorker:
         assert [task["names"] for task in tasks] == [["old", "old"]] * 4
         assert {tuple(task["runner"]) for task in tasks} == {tuple(tasks[0]["runner"])}
         assert tasks[0]["runner"][0] != os.getpid()
+
+    def test_what_its_tasks_have_read_is_counted(self) -> None:
+        wait_until(lambda: bool(read_twice()) and reads_of_others() > 0)
 
     def test_it_sees_what_others_have_committed_before_it_started(self) -> None:
         runners = set()
@@ -193,3 +216,24 @@ def test_a_request_goes_on_in_its_own_after_a_task_that_it_ran_at_once(
     assert answers == [{"names": ["old", "old"], "is_in_its_scope": True}]
     assert count == 1 + attempts, "the request asks once, and so does each attempt of the task"
     assert current_scope() is None
+
+
+@app.task(name="tests.loading")
+def loading(key: str) -> tuple[bool, int]:
+    with CaptureQueriesContext(connection) as captured:
+        is_same = get_or_load(Airline, key) is get_or_load(Airline, key)
+        for code in ("AA", "UA"):
+            list(Airline.objects.uncached().filter(code=code))
+    return is_same, len(captured)
+
+
+@pytest.mark.django_db
+def test_a_task_is_a_map_of_instances_and_is_watched_by_the_guard(caplog: pytest.LogCaptureFixture) -> None:
+    Airline.objects.create(code="AA", name="American")
+    with override_settings(PERFKIT={**configured(), "N_PLUS_ONE_MODE": "log"}):
+        is_same, queries = loading.apply(["AA"]).get()
+    assert is_same
+    assert queries in {2, 3}  # the cache may know the airline
+    assert "N+1: 2 queries for flights.Airline, filter()" in caplog.text
+    assert current_map() is None
+    assert not is_watching()

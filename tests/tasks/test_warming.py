@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import AsyncResult
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.test import Client
 
-from perfkit.caching.warming import registered
+from perfkit.caching import cached
+from perfkit.caching.warming import warmers
+from perfkit.caching.warming.warmers import registered
 from perfkit.tasks.status import read_status
 from perfkit.tasks.warming import warm_cache
 from project.celery import app
@@ -44,11 +48,14 @@ def test_a_real_worker_warms_the_cache_and_its_status_is_read_over_http(
     assert answer["state"] == "SUCCESS"
     assert answer["error"] is None
     assert answer["result"] == entries
-    assert {entry["name"]: entry["entries"] for entry in entries} == {
+    assert {entry["name"]: entry["entries"] + entry["held"] for entry in entries} == {
         "airlines": 2,
-        "airports": 3,
+        "airports": 4,
         "planes": 1,
+        "popular-airports": 1,
+        "delay-statistics": 2,
     }
+    assert all((entry["size_bytes"] > 0) == (entry["entries"] > 0) for entry in entries)
     with django_assert_num_queries(0):
         assert Airport.objects.get(pk="JFK").name == "John F Kennedy Intl"
 
@@ -71,7 +78,7 @@ def test_the_project_has_the_task_and_its_route() -> None:
     app.loader.import_default_modules()
     assert "perfkit.warm_cache" in app.tasks
     assert app.amqp.router.route({}, "perfkit.warm_cache")["queue"].name == "heavy"
-    assert registered() == ["airlines", "airports", "planes"]
+    assert registered() == ["airlines", "airports", "delay-statistics", "planes", "popular-airports"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -79,7 +86,7 @@ def test_it_works_at_once_where_there_is_no_worker(settings: Any) -> None:
     cache.clear()
     make_reference_rows()
     result: AsyncResult[Any] = warm_cache.apply(args=[["airports"]])
-    assert [(entry["name"], entry["entries"]) for entry in result.get()] == [("airports", 3)]
+    assert [(entry["name"], entry["entries"]) for entry in result.get()] == [("airports", 4)]
 
 
 @pytest.mark.skipif(not app.conf.task_always_eager, reason="with a broker, delay() needs a worker")
@@ -88,3 +95,37 @@ def test_the_demo_without_servers_runs_tasks_at_once_and_keeps_their_results() -
     make_reference_rows()
     result = warm_cache.delay(["airports"])
     assert read_status(result.id).state == "SUCCESS"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_it_does_nothing_twice_unless_told_to(settings: Any, jobs: int) -> None:
+    cache.clear()
+    make_reference_rows()
+    first, again, anew = [
+        warm_cache.apply(args=[["airlines"]], kwargs={"force": force, "jobs": jobs}).get()[0]
+        for force in (False, False, True)
+    ]
+    assert (first["wanted"], first["entries"], first["held"]) == (2, 2, 0)
+    assert (again["entries"], again["held"], again["size_bytes"]) == (0, 2, 0)
+    assert (anew["entries"], anew["held"], anew["size_bytes"]) == (2, 0, first["size_bytes"])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_it_ends_with_the_time_that_it_has(monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    """The signal comes while a function is called, or while its warmer says what is next."""
+    cache.clear()
+
+    @cached(ttl=600)
+    def over(number: int) -> int:
+        if number == 5:
+            raise SoftTimeLimitExceeded
+        return number
+
+    registered()
+    monkeypatch.setattr(
+        warmers, "_warmers", {"long": lambda: (partial(over, number) for number in range(1_000))}
+    )
+    with pytest.raises(SoftTimeLimitExceeded):
+        warm_cache.apply(kwargs={"jobs": jobs}).get()

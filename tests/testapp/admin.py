@@ -10,7 +10,24 @@ from django.db import models
 from django.http import HttpRequest
 
 from perfkit.admin import ImportExportMixin
-from tests.testapp.imported import Bin, Boxed, Branch, Dated, Kept, Measured, Owned, Titled, Token, Ware
+from tests.testapp.imported import (
+    Bin,
+    Boxed,
+    Branch,
+    Crate,
+    Dated,
+    Folder,
+    Kept,
+    Maker,
+    Measured,
+    Owned,
+    Parcel,
+    Sticker,
+    Stuck,
+    Titled,
+    Token,
+    Ware,
+)
 
 
 @admin.register(Ware)
@@ -25,9 +42,15 @@ class WareAdmin(ImportExportMixin, admin.ModelAdmin):
         return row
 
 
-@admin.register(Bin, Branch)
+@admin.register(Bin, Branch, Crate, Folder, Parcel, Sticker, Stuck)
 class PlainAdmin(ImportExportMixin, admin.ModelAdmin):
     pass
+
+
+@admin.register(Maker)
+class MakerAdmin(ImportExportMixin, admin.ModelAdmin):
+    list_display = ("name", "license")
+    exclude = ("secret", "license")
 
 
 @admin.register(Owned)

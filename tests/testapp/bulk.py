@@ -250,6 +250,22 @@ class Car(Vehicle):
     doors = models.SmallIntegerField()
 
 
+class Named(models.Model):
+    """A parent beside another, with values of its own making."""
+
+    named_id = models.AutoField(primary_key=True)
+    name = models.CharField(max_length=10, unique=True)
+    seen_at = models.DateTimeField(auto_now=True)
+    rank = models.SmallIntegerField(db_default=7)
+
+
+class Taxi(Car, Named):
+    """The child of two, one of which is a child itself."""
+
+    fare = models.DecimalField(max_digits=6, decimal_places=2, default=3)
+    trailer = models.ForeignKey(Vehicle, models.CASCADE, null=True, related_name="+")
+
+
 class ProxyCity(City):
     class Meta:
         proxy = True

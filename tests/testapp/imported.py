@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -53,6 +54,83 @@ class Branch(models.Model):
 
     code = models.CharField(max_length=3, primary_key=True)
     parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=~models.Q(code="no"), name="branch_is_not_no")]
+
+
+class Folder(models.Model):
+    """Refers to its own table by a number of the database's."""
+
+    title = models.CharField(max_length=20, unique=True)
+    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Maker(models.Model):
+    """May be named in several ways, not all of which everybody may know."""
+
+    name = models.CharField(max_length=20, unique=True)
+    license = models.IntegerField("license number", unique=True)
+    email = models.EmailField(unique=True, null=True)
+    secret = models.CharField(max_length=20, unique=True)
+    is_open = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Crate(models.Model):
+    """Refers to others, and is found by one of them."""
+
+    number = models.IntegerField()
+    maker = models.ForeignKey(Maker, models.CASCADE, limit_choices_to={"is_open": True})
+    origin = models.ForeignKey(
+        Maker, models.CASCADE, to_field="license", null=True, blank=True, related_name="+"
+    )
+    keeper = models.ForeignKey(  # the tests' own tables are made before those of users
+        settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, db_constraint=False
+    )
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["maker", "number"], name="crate_is_one")]
+
+
+class Sticker(models.Model):
+    name = models.CharField(max_length=20, unique=True)
+    is_open = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Parcel(models.Model):
+    """Has relations to many: one that a file may give, and three that it may not."""
+
+    code = models.CharField(max_length=8, unique=True)
+    weight = models.IntegerField(default=0)
+    stickers = models.ManyToManyField(Sticker, blank=True, limit_choices_to={"is_open": True})
+    makers = models.ManyToManyField(Maker, through="Delivery", blank=True)
+    parts = models.ManyToManyField("self", blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(weight__lt=1000), name="parcel_is_light")]
+
+
+class Delivery(models.Model):
+    """Says more of a link than its two ends."""
+
+    parcel = models.ForeignKey(Parcel, models.CASCADE)
+    maker = models.ForeignKey(Maker, models.CASCADE)
+    day = models.DateField(null=True)
+
+
+class Stuck(models.Model):
+    """Has to have a sticker."""
+
+    stickers = models.ManyToManyField(Sticker)
 
 
 class Owned(models.Model):

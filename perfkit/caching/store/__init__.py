@@ -11,12 +11,30 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.signals import setting_changed
 
 from perfkit.caching.locks import fork_safe_lock
-from perfkit.caching.store.contract import Store, StoredRead, StoreError
+from perfkit.caching.store.contract import (
+    Batch,
+    Put,
+    Recalled,
+    Store,
+    StoredRead,
+    StoreError,
+    StoreFigures,
+)
 from perfkit.caching.store.local import LocalStore
 from perfkit.conf import options
 from perfkit.errors import SettingsError
 
-__all__ = ["Store", "StoreError", "StoredRead", "current_store", "forget_store"]
+__all__ = [
+    "Batch",
+    "Put",
+    "Recalled",
+    "Store",
+    "StoreError",
+    "StoreFigures",
+    "StoredRead",
+    "current_store",
+    "forget_store",
+]
 
 _lock: Final = fork_safe_lock()
 _stores: dict[str, Store | None] = {}
@@ -63,13 +81,13 @@ def _open(alias: str) -> Store | None:
         raise _unsupported(alias, backend) from error
     if not isinstance(cache, RedisCache):
         raise _unsupported(alias, backend)
-    from perfkit.caching.store.redis import RedisStore
+    from perfkit.caching.store.alias import UnusableAliasError, store_behind
 
-    return RedisStore(
-        cache.client.get_client(write=True),
-        prefix=options.CACHE_KEY_PREFIX,
-        timeout_seconds=options.CACHE_TIMEOUT,
-    )
+    prefix, timeout_seconds = options.CACHE_KEY_PREFIX, options.CACHE_TIMEOUT
+    try:
+        return store_behind(cache, prefix=prefix, timeout_seconds=timeout_seconds)
+    except UnusableAliasError as error:
+        raise SettingsError("CACHE_ALIAS", f"names {alias!r}, which {error}") from error
 
 
 def _unsupported(alias: str, backend: str) -> SettingsError:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib.resources import files
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from typing import Any, Final
 
 import redis
 
 from perfkit.caching.locks import fork_safe_lock
-
-T = TypeVar("T")
+from perfkit.caching.store.packing import packed
+from perfkit.caching.store.reigns import STANDING, Reign
+from perfkit.caching.store.scripts import Script
 
 # Note [Speaking without redis-py's client]
 # The connection is redis-py's, with its TLS, its credentials and its parser.
@@ -29,34 +28,59 @@ class ServerChangedError(redis.ConnectionError):
     """A new connection reached another server, or the same one restarted: older keys mean nothing there."""
 
 
-def packed(*command: str | bytes | int) -> bytes:
-    """Return a command as the server reads it: an array of strings.
-
-    redis-py does the same in three times the time; answers, which have many forms, are left to it.
-    Source: the Redis serialization protocol, https://redis.io/docs/latest/develop/reference/protocol-spec/
-    """
-    parts = [b"*%d\r\n" % len(command)]
-    for part in command:
-        text = part if isinstance(part, bytes) else str(part).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
-    return b"".join(parts)
-
-
 SILENTLY: Final = packed("CLIENT", "REPLY", "SKIP")
 """Before a command: it gets no answer."""
 
 
-class Script:
-    """A Lua script, known to the server by its digest once it has run there."""
+Exchange = Generator[None, None, list[Any]]
+"""Commands under way: it stops when they are sent, and returns their answers when it is resumed.
 
-    __slots__ = ("digest", "text")
-
-    def __init__(self, name: str) -> None:
-        self.text = (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
-        self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+Closed before that, it gives up the connection, whose answers nobody has read.
+"""
 
 
-SCRIPTS: Final = {name: Script(name) for name in ("mark", "read", "take", "void")}
+def heard(exchange: Exchange) -> list[Any]:
+    """Return the answers of an exchange; commands that must be sent again are."""
+    while True:
+        try:
+            next(exchange)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+class Call:
+    """One command on keys, or a script; how it is written down depends on the server.
+
+    Args:
+        what: A script, or the words of a command that stand before its key.
+        keys: Names of keys that get the server's prefix.
+        arguments: Follow them.
+        generation: Makes an argument before these, anew each time the command is sent.
+            See Note [No generation is sent twice].
+    """
+
+    __slots__ = ("arguments", "generation", "keys", "what")
+
+    def __init__(
+        self,
+        what: Script | tuple[str, ...],
+        keys: Sequence[str],
+        *arguments: Any,
+        generation: Callable[[], Any] | None = None,
+    ) -> None:
+        self.what = what
+        self.keys = keys
+        self.arguments = arguments
+        self.generation = generation
+
+    def packed(self, key_of: Callable[[str], str], *, by_text: bool = False) -> bytes:
+        """Return what is sent; of a script its digest alone, unless the server does not know that yet."""
+        keys = [key_of(key) for key in self.keys]
+        first = () if self.generation is None else (self.generation(),)
+        if isinstance(self.what, Script):
+            script = ("EVAL", self.what.text) if by_text else ("EVALSHA", self.what.digest)
+            return packed(*script, len(keys), *keys, *first, *self.arguments)
+        return packed(*self.what, *keys, *first, *self.arguments)
 
 
 class Server:
@@ -67,51 +91,57 @@ class Server:
     Args:
         connection_class: A class of redis-py's connections.
         settings: What it is made with.
-        prefix: Begins every key, before the run id.
+        prefix: Begins every key, before the run.
+        reign: How to tell apart the times at which it is in charge.
     """
 
-    def __init__(self, connection_class: type[Any], settings: Mapping[str, Any], *, prefix: str) -> None:
+    def __init__(
+        self,
+        connection_class: type[Any],
+        settings: Mapping[str, Any],
+        *,
+        prefix: str,
+        reign: Reign = STANDING,
+    ) -> None:
         self._connection_class = connection_class
         self._settings = {**settings, "redis_connect_func": self._greet}
         self._namespace = prefix
+        self._reign = reign
         self._lock = fork_safe_lock()
         self._run_id = ""
         self._may_be_silent = True
         self._idle: deque[Any] = deque()
         self._pid = os.getpid()
+        self.has_changed = False
 
     @property
     def prefix(self) -> str:
         """What every key of this run begins with; known once it has been met."""
         return f"{self._namespace}:{self._run_id}:"
 
+    def key(self, name: str) -> str:
+        """Return the key by which `name` is known here."""
+        return self.prefix + name
+
     def meet(self) -> None:
-        """Learn the run id, unless it is known."""
+        """Learn the run, unless it is known."""
         if not self._run_id:
             self.ask("PING")  # opens a connection, which greets
 
     def run(
-        self, name: str, keys: Sequence[str], *arguments: Any, generation: Callable[[], Any] | None = None
+        self,
+        script: Script,
+        keys: Sequence[str],
+        *arguments: Any,
+        generation: Callable[[], Any] | None = None,
     ) -> Any:
-        """Run one of `SCRIPTS` on keys that get the prefix, and return its answer.
+        """Run a script on keys that get the prefix, and return its answer.
 
         Args:
-            generation: Makes the first argument, anew each time the script is sent.
-                See Note [No generation is sent twice].
+            generation: As in `Call`.
         """
-        script = SCRIPTS[name]
-        prefix = self.prefix
-        operands: tuple[Any, ...] = (len(keys), *[prefix + key for key in keys])
-
-        def run(connection: Any, command: str, body: str) -> Any:
-            first = () if generation is None else (generation(),)
-            connection.send_packed_command([packed(command, body, *operands, *first, *arguments)])
-            return connection.read_response()
-
-        try:
-            return self._speak(lambda connection: run(connection, "EVALSHA", script.digest))
-        except redis.exceptions.NoScriptError:
-            return self._speak(lambda connection: run(connection, "EVAL", script.text))
+        [answer] = heard(self.calls([Call(script, keys, *arguments, generation=generation)]))
+        return answer
 
     def ask(self, *command: Any, is_repeatable: bool = True) -> Any:
         """Send one command and return its answer.
@@ -119,12 +149,9 @@ class Server:
         Args:
             is_repeatable: Whether it does the same if it is sent twice.
         """
-
-        def ask(connection: Any) -> Any:
-            connection.send_packed_command([packed(*command)])
-            return connection.read_response()
-
-        return self._speak(ask, is_repeatable=is_repeatable)
+        text = packed(*command)
+        [answer] = _accepted(heard(self._exchange(lambda: [text], is_repeatable=is_repeatable)))
+        return answer
 
     def ask_all(self, commands: Collection[Sequence[Any]]) -> list[Any]:
         """Send commands that may be repeated in one go, and return their answers.
@@ -132,52 +159,73 @@ class Server:
         Raises:
             ResponseError: The server refused one; all were sent.
         """
-
-        def ask_all(connection: Any) -> list[Any]:
-            connection.send_packed_command([packed(*command) for command in commands])
-            answers = [_answer_or_refusal(connection) for _ in commands]
-            for answer in answers:
-                if isinstance(answer, redis.ResponseError):
-                    raise answer
-            return answers
-
-        return self._speak(ask_all)
+        texts = [packed(*command) for command in commands]
+        return _accepted(heard(self._exchange(lambda: texts)))
 
     def tell(self, *command: Any) -> None:
         """Send one command that may be repeated, and do not wait to hear how it went."""
-
-        def tell(connection: Any) -> None:
-            connection.send_packed_command([SILENTLY + packed(*command)])
-
         if self._may_be_silent:
-            self._speak(tell)
+            text = SILENTLY + packed(*command)
+            heard(self._exchange(lambda: [text], is_silent=True))
         else:
             self.ask(*command)
 
-    def _speak(self, speak: Callable[[Any], T], *, is_repeatable: bool = True) -> T:
-        """Let `speak` have a connection for itself.
+    def calls(self, calls: Sequence[Call], *, is_repeatable: bool = True) -> Exchange:
+        """Send calls in one go; the answers are those to them, in order.
 
-        One that broke while nobody used it is replaced, and `speak` called once more, where that is the same.
+        Raises:
+            ResponseError: The server refused one; all were sent.
+        """
+        answers = yield from self._exchange(
+            lambda: [call.packed(self.key) for call in calls], is_repeatable=is_repeatable
+        )
+        if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
+            answers = yield from self._exchange(
+                lambda: [call.packed(self.key, by_text=True) for call in calls]
+            )
+        return _accepted(answers)
+
+    def _exchange(
+        self, commands: Callable[[], list[bytes]], *, is_repeatable: bool = True, is_silent: bool = False
+    ) -> Exchange:
+        """Send commands on a connection of their own; refusals are among the answers.
+
+        A connection that broke while nobody used it is replaced, and the commands sent once more, where that is
+        the same.
+
+        Args:
+            is_silent: Whether they get no answers.
         """
         connection = self._taken()
         is_used = connection.is_connected
+        answers: list[Any] = []
         try:
-            answer = speak(connection)
-        except redis.ResponseError:
-            self._idle.append(connection)  # all answers were read to their end
-            raise
+            if not is_used:
+                connection.connect()  # sending would do so too, but not ask sentinels
+            texts = commands()
+            if is_silent:
+                connection.send_packed_command(texts)
+                yield
+            else:
+                connection.send_packed_command([b"".join([*texts, *self._reign.questions])])  # in one packet
+                yield
+                answers = [_answer_or_refusal(connection) for _ in texts]
+                self._require_reign(connection, is_refused=any(map(_is_refusal, answers)))
         except redis.ConnectionError as error:
             connection.disconnect()
-            if not is_used or not is_repeatable or isinstance(error, ServerChangedError):
+            if isinstance(error, ServerChangedError):
+                self.has_changed = True
+                raise
+            if not is_used or not is_repeatable:
                 raise
         except BaseException:
             connection.disconnect()
             raise
         else:
             self._idle.append(connection)
-            return answer
+            return answers
         self._close_idle()  # what has cut one of them off has cut off the others too
-        return self._speak(speak, is_repeatable=False)
+        return (yield from self._exchange(commands, is_repeatable=False, is_silent=is_silent))
 
     def leave(self) -> None:
         """Close the idle connections; one in use goes when its command has ended and nobody holds it."""
@@ -204,18 +252,40 @@ class Server:
         """Open a connection as redis-py does, and learn which run of which server is at its other end."""
         connection.on_connect()
         # Of three commands the first asks for no answer to the second: some proxies and access lists forbid it.
-        commands = [SILENTLY, packed("PING"), packed("INFO", "server")]
+        commands = [SILENTLY, packed("PING"), packed("INFO", "server"), *self._reign.questions]
         connection.send_packed_command(commands, check_health=False)
         answer = _answer_or_refusal(connection)
-        if isinstance(answer, redis.ResponseError):
+        if _is_refusal(answer):
             self._may_be_silent = False
             _answer_or_refusal(connection)
             answer = _answer_or_refusal(connection)
-        run_id = _run_id_of(answer)
+        told = [_answer_or_refusal(connection) for _ in self._reign.questions]
+        run_id = _run_id_of(answer) + self._reign.read(told)
         with self._lock:
             self._run_id = self._run_id or run_id
         if self._run_id != run_id:
             raise ServerChangedError("the cache server is another one, or was restarted")
+
+    def _require_reign(self, connection: Any, *, is_refused: bool) -> None:
+        """See that what was just answered was answered in the reign that the connection was opened in.
+
+        Args:
+            is_refused: Whether the answers say more than the reign does: where a slot is now.
+        """
+        told = [_answer_or_refusal(connection) for _ in self._reign.questions]
+        if told and not is_refused and not self._run_id.endswith(self._reign.read(told)):
+            raise ServerChangedError("the cache server has not been in charge all the time")
+
+
+def _accepted(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if _is_refusal(answer):
+            raise answer
+    return answers
+
+
+def _is_refusal(answer: Any) -> bool:
+    return isinstance(answer, redis.ResponseError)
 
 
 def _answer_or_refusal(connection: Any) -> Any:

@@ -18,8 +18,9 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models
 from perfkit.bulk import InsertResult, SkippedRow, UpsertResult, bulk_insert, bulk_upsert
 from perfkit.bulk.dry_run import taken_back
 from perfkit.bulk.files import LineNumbers, Row, csv_rows, decompressed, format_of, jsonl_rows
-from perfkit.bulk.plan import RowPlan, compile_plan, require_own_table
+from perfkit.bulk.plan import RowPlan, compile_plan, require_table
 from perfkit.errors import RowShapeError, UsageError, nearest
+from perfkit.management.bars import bar_class
 
 Result = InsertResult | UpsertResult
 
@@ -87,7 +88,7 @@ class Command(BaseCommand):
             raise CommandError("--skip-unchanged is about rows that exist: give --upsert too.")
         lines = LineNumbers()
         try:
-            require_own_table(model, "bulk_load")
+            require_table(model, "bulk_load")
             with _opened(options["file"]) as (raw, size), self._progress(raw, size, options) as progress:
                 result = self._load(model, raw, lines, progress, options)
         except UsageError as error:
@@ -145,16 +146,11 @@ class Command(BaseCommand):
     @contextmanager
     def _progress(self, raw: IO[bytes], size: int | None, options: dict[str, Any]) -> Iterator[Any]:
         """Show how much of the file is read, and at what rate, where somebody looks."""
-        if options["no_progress"] or options["verbosity"] == 0 or not sys.stderr.isatty():
+        new_bar = bar_class(self.stderr, options)
+        if new_bar is None:
             yield None
             return
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            self.stderr.write("Install django-perfkit[bulk] to see the progress.")
-            yield None
-            return
-        with tqdm(total=size, unit="B", unit_scale=True) as bar:
+        with new_bar(total=size, unit="B", unit_scale=True) as bar:
 
             def show(rows: int) -> None:
                 if size is not None:

@@ -15,6 +15,15 @@ from perfkit.caching.flights import UNKNOWN_LEASE_SECONDS
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
+RENEWED_SECONDS = 2
+"""That an answer of `numbered` lives, which is made anew before it ends."""
+
+
+def way_to_database() -> dict[str, Any]:
+    """Return by which name and way this process reaches its database, for others to take the same."""
+    return {key: connection.settings_dict[key] for key in ("NAME", "HOST", "PORT")}
+
+
 class Process:
     """A Python process of its own, driven through a pipe; see `child`.
 
@@ -42,7 +51,7 @@ class Process:
             target=run,
             kwargs={
                 "pipe": theirs,
-                "database": connection.settings_dict["NAME"],
+                "database": way_to_database(),
                 "redis_url": redis_url or settings.CACHES["default"]["LOCATION"],
                 "lease_ms": lease_ms,
                 "flight_seconds": flight_seconds,

@@ -17,12 +17,13 @@ Passes = Callable[[str], None]
 def put_points(passes: Passes) -> None:
     """Have `passes` called with "before …" and "after …" of each step on the way to the server and back.
 
-    The steps: the store's `read`, `tokens`, `take`, `fill` (an `offer` is one), `mark` and `done`, the `put` of a
-    notice into the outbox, and with the database those of `put_database_points`.
+    The steps: the store's `read` (a `recall` is one), `tokens`, `take`, `fill` (an `offer` is one), `mark` and
+    `done`, the `put` of a notice into the outbox, and with the database those of `put_database_points`.
     """
     store = current_store()
     for name in ("read", "tokens", "take", "fill", "mark", "done"):
         setattr(store, name, between(passes, name, getattr(store, name)))
+    store.recall = between(passes, "read", store.recall)  # type: ignore[method-assign,union-attr]
     store.offer = between(passes, "fill", store.offer)  # type: ignore[method-assign,union-attr]
     outbox.put_notice = between(passes, "put", outbox.put_notice)  # type: ignore[method-assign]
     put_database_points(passes)

@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 import redis
 
+from perfkit.caching.store.cluster import ClusterStore
+from perfkit.caching.store.connecting import hasty
 from perfkit.caching.store.redis import RedisStore
+from perfkit.caching.store.topology import Address, Topology
 from project.services.processes import free_port
 from project.services.state import LOOPBACK
 from project.services.valkey import valkey_binary
 from tests.caching.conftest import wait_until
+from tests.plugins.cluster import DisposableCluster
 from tests.plugins.redis_server import redis_server
+from tests.plugins.sentinel import Watch
 
 PROGRAMS = {"valkey": valkey_binary, "redis": redis_server}
 KINDS = ("valkey", pytest.param("redis", marks=pytest.mark.redis_server))
@@ -46,6 +51,40 @@ def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def opened(client: redis.Redis, *, prefix: str = "test", timeout_seconds: float = 5) -> RedisStore:
     return RedisStore(client, prefix=prefix, timeout_seconds=timeout_seconds)
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def cluster(request: pytest.FixtureRequest) -> Iterator[DisposableCluster]:
+    """Three primaries that nobody kills."""
+    program = PROGRAMS[request.param]()
+    assert program is not None, "There is no redis-server on the path."
+    cluster = DisposableCluster(Path(program), replicas=0)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
+    """A primary with a replica that nobody kills, and sentinels."""
+    program = PROGRAMS[request.param]()
+    assert program is not None, "There is no redis-server on the path."
+    watch = Watch(Path(program))
+    try:
+        watch.start()
+        yield watch
+    finally:
+        watch.stop()
+
+
+def opened_over(
+    cluster: DisposableCluster, *, prefix: str = "test", timeout_seconds: float = 5
+) -> ClusterStore:
+    settings = hasty({}, timeout_seconds=timeout_seconds)
+    addresses = [Address(*address) for address in cluster.addresses]
+    return ClusterStore(Topology(addresses, redis.Connection, settings, prefix=prefix))
 
 
 @pytest.fixture

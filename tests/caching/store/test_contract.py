@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 import redis
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from perfkit.caching import tokens
-from perfkit.caching.store import Store
+from perfkit.caching.named.heads import head_of, tokens_in
+from perfkit.caching.store import Batch, Put, Store
 from perfkit.caching.store.local import LocalStore
 from perfkit.caching.store.redis import RedisStore
 from perfkit.caching.tokens import is_in_flight, new_writer
+from project.services.state import LOOPBACK
 from tests.caching.conftest import wait_until
+from tests.caching.store.conftest import opened_over
+from tests.plugins.cluster import DisposableCluster
+from tests.plugins.sentinel import Watch
 
 ROW, OTHER, TABLE = "r:default:t:1", "r:default:t:2", "b:default:t"
 
@@ -57,6 +64,82 @@ class StoreContract:
         assert store.take([TABLE, ROW]) == (table, row)
         assert store.tokens([TABLE, OTHER, ROW]) == (table, None, row)
 
+    def test_it_recalls_named_entries_with_the_tokens_of_their_tags(self, store: Store) -> None:
+        assert store.recall(["v:1"], []) == ((((None, ())),), ())
+        taken = store.take([ROW, TABLE])
+        entry = head_of((ROW, TABLE), taken) + b"body"
+        store.fill({"v:1": entry}, ttl_seconds=60)
+        assert store.recall(["v:1"], [OTHER]) == (((entry, taken),), ())
+        assert store.tokens([OTHER]) == (None,), "nobody is about to fill"
+
+    def test_it_gives_tokens_to_fill_with_where_a_named_entry_is_missing_or_void(self, store: Store) -> None:
+        entries, taken = store.recall(["v:1"], [ROW, OTHER])
+        assert entries == ((None, ()),)
+        assert store.tokens([ROW, OTHER]) == taken
+        entry = head_of((ROW,), taken[:1]) + b"body"
+        store.fill({"v:1": entry}, ttl_seconds=60)
+        store.void([ROW])
+        [(stored, found)], again = store.recall(["v:1"], [ROW, TABLE])
+        assert stored == entry
+        assert found == again[:1] != taken[:1]
+        [(one, _), (other, _)], some = store.recall(["v:1", "v:2"], [ROW])
+        assert (one, other, some) == (entry, None, again[:1])
+
+    def test_it_recalls_an_entry_one_of_whose_tokens_is_gone(self, store: Store) -> None:
+        entry = head_of((ROW, OTHER), (b"g1", b"g2")) + b"body"
+        store.fill({"v:1": entry}, ttl_seconds=60)
+        [row] = store.take([ROW])
+        assert store.recall(["v:1"], []) == (((entry, (row, None)),), ())
+
+    def test_a_writer_in_flight_is_told(self, store: Store) -> None:
+        [row] = store.take([ROW])
+        store.fill({"v:1": head_of((ROW,), (row,)) + b"body"}, ttl_seconds=60)
+        store.mark([ROW], writer=new_writer())
+        [(_, [token])], [taken] = store.recall(["v:1"], [ROW])
+        assert token == taken
+        assert is_in_flight(token)  # type: ignore[arg-type]
+
+    def test_it_puts_named_entries_with_tokens_of_that_moment(self, store: Store) -> None:
+        [row] = store.take([ROW])
+        body = bytes(range(256))
+        store.put({"v:1": Put("k:1", ("k:1", ROW, OTHER), body)}, ttl_seconds=60)
+        [(stored, found)], _ = store.recall(["v:1"], [])
+        assert stored is not None
+        assert stored == head_of(("k:1", ROW, OTHER), tokens_in(stored)) + body
+        assert tokens_in(stored) == found == store.tokens(["k:1", ROW, OTHER])
+        assert found[1] == row
+
+    def test_what_was_there_before_is_void_for_those_who_have_it(self, store: Store) -> None:
+        store.put({"v:1": Put("k:1", ("k:1",), b"one"), "v:2": Put("k:2", ("k:2",), b"two")}, ttl_seconds=60)
+        before = store.tokens(["k:1", "k:2"])
+        store.put({"v:1": Put("k:1", ("k:1",), b"more")}, ttl_seconds=60)
+        after = store.tokens(["k:1", "k:2"])
+        assert (before[0] == after[0], before[1] == after[1]) == (False, True)
+
+    def test_it_swaps_a_token_that_nobody_has_changed(self, store: Store) -> None:
+        [before] = store.take([ROW])
+        after = store.swap(ROW, before)
+        assert after not in {None, before}
+        assert store.tokens([ROW]) == (after,)
+        assert store.swap(ROW, before) is None
+        assert store.swap(OTHER, before) is None
+        assert store.tokens([ROW, OTHER]) == (after, None)
+
+    def test_it_finds_entries_by_a_pattern_and_drops_them(self, store: Store) -> None:
+        keys = [f"v:x:{n}" for n in range(30)] + ["v:y*:1"]
+        store.fill(dict.fromkeys(keys, b"entry"), ttl_seconds=60)
+        found = sorted({key for some in store.find("v:x:1*") for key in some})
+        assert found == sorted(key for key in keys if key.startswith("v:x:1"))
+        assert store.drop(found) == len(found)
+        assert store.drop(found) == 0
+        assert store.drop([]) == 0
+        assert not any(store.find("v:x:1*"))
+        assert store.drop(keys) == len(keys) - len(found)
+
+    def test_what_is_no_named_entry_is_none(self, store: Store) -> None:
+        store.fill({"v:1": b"entry", "v:2": b"\n\nentry", "v:3": b""}, ttl_seconds=60)
+        assert store.recall(["v:1", "v:2", "v:3"], []).entries == ((None, ()),) * 3
+
     def test_it_never_gives_the_same_token_twice(self, store: Store) -> None:
         seen = set()
         for _ in range(20):
@@ -69,6 +152,11 @@ class StoreContract:
         store.fill({"e:1": entry, "e:2": b""}, ttl_seconds=60)
         assert store.read("e:1", [ROW]).entry == entry
         assert store.read("e:2", [ROW]).entry == b""
+
+    def test_it_returns_many_entries_in_the_order_asked_for(self, store: Store) -> None:
+        store.fill({"e:1": b"one", "e:2": b"two"}, ttl_seconds=60)
+        assert store.entries(["e:2", "e:3", "e:1"]) == (b"two", None, b"one")
+        assert store.entries([]) == ()
 
     def test_it_replaces_an_entry(self, store: Store) -> None:
         store.fill({"e:1": b"old"}, ttl_seconds=60)
@@ -230,6 +318,9 @@ class StoreContract:
         assert not any(is_in_flight(token) for token in after)
         assert set(before).isdisjoint(after)
 
+    def test_it_can_be_probed(self, store: Store) -> None:
+        store.probe()
+
     def test_it_clears_everything(self, store: Store) -> None:
         store.take([ROW])
         store.fill({"e:1": b"entry"}, ttl_seconds=60)
@@ -237,6 +328,71 @@ class StoreContract:
         store.clear()
         assert store.tokens([ROW, TABLE]) == (None, None)
         assert store.read("e:1", [ROW, TABLE]).entry is None
+
+    def test_it_voids_everything(self, store: Store) -> None:
+        tags = [f"r:default:t:{number}" for number in range(1500)]
+        before = store.take(tags)
+        store.fill({"e:1": b"entry", "q:1": b"answer"}, ttl_seconds=60)
+        writer = new_writer()
+        store.mark([TABLE], writer=writer)
+        store.count(Batch("w", 1, {"hit": 1}), windows={"m1": 60})
+        store.void_all()
+        assert store.read("e:1", [ROW]).entry is None
+        assert store.read("q:1", [ROW]).entry is None
+        assert set(before).isdisjoint(store.take(tags))
+        assert not any(map(is_in_flight, store.take(tags)))
+        assert is_in_flight(store.take([TABLE])[0]), "who is about to commit is not forgotten"
+        assert store.counted(["m1"]) == {"hit": 1}
+
+    def test_it_adds_numbers_up(self, store: Store) -> None:
+        assert store.counted(["m1", "h1"]) == {}
+        store.count(Batch("a", 1, {"hit": 2, "miss\tå\tÖ": 1}), windows={"m1": 60, "h1": 60})
+        store.count(Batch("b", 1, {"hit": 3}), windows={"m2": 60, "h1": 60})
+        store.count(Batch("a", 2, {"hit": 1_000_000_000_000}), windows={"m2": 60, "h1": 60})
+        assert store.counted(["m1"]) == {"hit": 2, "miss\tå\tÖ": 1}
+        assert store.counted(["m1", "m2"]) == {"hit": 1_000_000_000_005, "miss\tå\tÖ": 1}
+        assert store.counted(["h1"]) == store.counted(["m1", "m2", "m3"])
+        assert store.counted([]) == {}
+
+    def test_it_adds_a_batch_once_however_often_it_is_told(self, store: Store) -> None:
+        batch = Batch("a", 7, {"hit": 2})
+        for _ in range(3):
+            store.count(batch, windows={"m1": 60, "h1": 60})
+        store.count(Batch("a", 6, {"hit": 100}), windows={"m1": 60})
+        store.count(Batch("b", 1, {"hit": 1}), windows={"m1": 60})
+        assert store.counted(["m1"]) == {"hit": 3}
+        assert store.counted(["h1"]) == {"hit": 2}
+
+    def test_it_forgets_numbers_some_time_after_the_last(self, store: Store) -> None:
+        store.count(Batch("a", 1, {"hit": 2}), windows={"m1": 1, "m2": 60})
+        assert store.counted(["m1"]) == {"hit": 2}
+        wait_until(lambda: store.counted(["m1"]) == {})
+        assert store.counted(["m1", "m2"]) == {"hit": 2}
+        store.count(Batch("a", 2, {"hit": 3}), windows={"m1": 60})
+        assert store.counted(["m1"]) == {"hit": 3}
+
+    def test_it_adds_up_what_many_threads_tell(self, store: Store) -> None:
+        def tell(writer: int) -> None:
+            for number in range(1, 51):
+                store.count(Batch(f"w{writer}", number, {"hit": 1, f"w{writer}": 2}), windows={"m1": 60})
+
+        threads = [threading.Thread(target=tell, args=(writer,)) for writer in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert store.counted(["m1"]) == {"hit": 300, **{f"w{writer}": 100 for writer in range(6)}}
+
+    def test_it_tells_figures_of_itself(self, store: Store) -> None:
+        store.take([ROW, TABLE])
+        store.fill({"e:1": bytes(50_000)}, ttl_seconds=60)
+        found = store.figures()
+        assert found.used_bytes >= 50_000
+        assert found.evicted == 0
+        assert found.keys == 3
+        assert found.own_keys is None
+        assert found.uptime_seconds is not None
+        assert store.figures(counts_keys=True).own_keys == 3
 
 
 class TestLocalStore(StoreContract):
@@ -254,3 +410,29 @@ class TestRedisStore(StoreContract):
             store = RedisStore(client, prefix="test", timeout_seconds=5)
             yield store
             store.close()
+
+
+@pytest.mark.redis
+class TestClusterStore(StoreContract):
+    @pytest.fixture
+    def store(self, cluster: DisposableCluster) -> Iterator[Store]:
+        for node in cluster.primaries:
+            node.client.flushall()
+        store = opened_over(cluster)
+        yield store
+        store.close()
+
+
+@pytest.mark.redis
+class TestSentinelStore(StoreContract):
+    @pytest.fixture
+    def store(self, watch: Watch) -> Iterator[Store]:
+        pool = SentinelConnectionPool(
+            watch.service, Sentinel([(LOOPBACK, sentinel.port) for sentinel in watch.sentinels])
+        )
+        with redis.Redis(connection_pool=pool) as client:
+            watch.primary.client.flushall()
+            store = RedisStore(client, prefix="test", timeout_seconds=5)
+            yield store
+            store.close()
+        pool.sentinel_manager.close()

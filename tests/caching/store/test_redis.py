@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfkit.caching.store import StoreError, current_store
+from perfkit.caching.store.packing import packed
 from perfkit.caching.store.redis import RedisStore
-from perfkit.caching.store.server import packed
 from perfkit.caching.tokens import is_in_flight, new_writer
 from project.services.state import LOOPBACK
 from tests.caching.conftest import wait_until

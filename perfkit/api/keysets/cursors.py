@@ -1,0 +1,89 @@
+"""Cursors: the place of a row, as text that only this project can make.
+
+A cursor holds for one order of one list. It is signed with `SECRET_KEY`, so nobody can ask by one for what no page
+has shown; it is not secret, and holds the values that the rows are sorted by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from django.core import signing
+
+from perfkit.api.keysets.keys import SortKey
+from perfkit.caching.named.packing import packed_value, unpacked_value
+from perfkit.errors import CursorError
+
+VERSION: Final = 1
+LONGEST_CURSOR: Final = 4_000
+"""Characters; no server takes much longer addresses."""
+
+
+class Place(NamedTuple):
+    """Where a page begins.
+
+    Args:
+        is_backward: Whether the page stands before it.
+        values: Of the keys, of the row at its edge; None at the end of the list.
+    """
+
+    is_backward: bool
+    values: tuple[Any, ...] | None
+
+
+def cursor_of(place: Place, *, fingerprint: str) -> str:
+    """Return the cursor of a place.
+
+    Raises:
+        UnstorableError: A value is of a type that cannot be told again exactly.
+    """
+    packed = packed_value((VERSION, place.is_backward, place.values))
+    text = urlsafe_b64encode(packed).decode().rstrip("=")
+    return _signer(fingerprint).sign(text)
+
+
+def place_of(cursor: str, *, fingerprint: str, keys: int) -> Place:
+    """Return the place that a cursor names.
+
+    Args:
+        keys: How many values it has.
+
+    Raises:
+        CursorError: It is none of this list and order.
+    """
+    if len(cursor) > LONGEST_CURSOR:
+        raise CursorError("is too long")
+    try:
+        text = _signer(fingerprint).unsign(cursor)
+    except signing.BadSignature as error:
+        raise CursorError("is not one that this list has given in this order") from error
+    version, is_backward, values = unpacked_value(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    if version != VERSION or (values is not None and len(values) != keys):
+        raise CursorError("is one of an earlier version")
+    return Place(is_backward, values)
+
+
+def fingerprint_of(label: str, keys: Sequence[SortKey], scope: str) -> str:
+    """Return what is the same for one order of one list.
+
+    Args:
+        label: Of the model.
+        scope: What the caller tells his lists apart by.
+    """
+    parts = [label, scope]
+    for key in keys:
+        kind = type(key.field)
+        parts += [
+            key.name,
+            f"{kind.__module__}.{kind.__qualname__}",
+            str(key.descending),
+            str(key.nulls_first),
+        ]
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _signer(fingerprint: str) -> signing.Signer:
+    return signing.Signer(salt=f"perfkit.keyset:{fingerprint}", sep=".")

@@ -1,0 +1,1 @@
+"""Cached functions and methods: `cached`, and `invalidates`."""

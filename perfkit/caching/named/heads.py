@@ -1,0 +1,25 @@
+"""The two lines of text that a named entry begins with: its tags, and their tokens. See `entries`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def head_of(tags: Sequence[str], tokens: Sequence[bytes]) -> bytes:
+    """Return the two lines of text."""
+    return b"%b\n%b\n" % (" ".join(tags).encode(), b" ".join(tokens))
+
+
+def tags_in(stored: bytes) -> tuple[str, ...]:
+    """Return the tags that an entry names; none where it is no entry."""
+    end = stored.find(b"\n")
+    try:
+        return tuple(stored[:end].decode().split(" ")) if end > 0 else ()
+    except UnicodeDecodeError:
+        return ()
+
+
+def tokens_in(stored: bytes) -> tuple[bytes, ...]:
+    """Return the tokens that an entry was made with; none where it is no entry."""
+    lines = stored.split(b"\n", 2)
+    return tuple(lines[1].split(b" ")) if len(lines) == 3 else ()  # noqa: PLR2004  # two lines and the rest

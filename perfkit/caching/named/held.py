@@ -1,0 +1,71 @@
+"""What the process holds of named values, and what a scope may show of that without asking."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from perfkit.caching.counting import counting
+from perfkit.caching.memory import memory
+from perfkit.caching.named.copies import Copier
+from perfkit.caching.named.recipes import Named, Recipe
+from perfkit.caching.named.standing import Standing
+from perfkit.caching.recorder import current_recorder
+from perfkit.caching.scope import current_scope
+from perfkit.conf import options
+from perfkit.signals import cache_read
+
+MISSING: Final[Any] = object()
+"""Stands for no value, for None is one."""
+
+
+class Content(NamedTuple):
+    """A value and what it depends on.
+
+    Args:
+        databases: Of the tables among `tags`, as tags name them.
+        copy: Returns the value for one who asks; None where it is unpacked each time.
+    """
+
+    tags: tuple[str, ...]
+    databases: frozenset[str]
+    kind: str
+    payload: bytes
+    copy: Copier | None
+
+    def shown(self, recipe: Recipe) -> Any:
+        """Return the value for one who asks."""
+        return recipe.codec.unpacked(self.kind, self.payload) if self.copy is None else self.copy()
+
+
+def known_value(recipe: Recipe, named: Named, standing: Standing | None) -> Any:
+    """Return a value of which the scope knows that it holds, else MISSING. No round trip.
+
+    See Note [The promise within a scope] in `scope`.
+
+    Args:
+        standing: How the thread stands.
+    """
+    scope = current_scope()
+    if scope is None or standing is None:
+        return MISSING
+    held = memory.get(named.key)
+    if held is None:
+        return MISSING
+    content: Content = held.content
+    if not scope.knows_of(named.key, content.tags, held.tokens):
+        return MISSING
+    if options.CACHE_MEMORY != "request" or not options.CACHE_ENABLED:
+        return MISSING
+    recorder = current_recorder()
+    if recorder is not None:
+        recorder.read(content.tags, held.tokens)
+    note_hit(recipe)
+    return content.shown(recipe)
+
+
+def note_hit(recipe: Recipe) -> None:
+    """Tell that a value was found."""
+    if cache_read.receivers:
+        cache_read.send(sender=recipe.sender, outcome="hit", reason="")
+    else:
+        counting.hit(recipe.sender)  # which `send` does too, in twice the time

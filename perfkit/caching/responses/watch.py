@@ -1,0 +1,360 @@
+"""What a view looks at while it makes a page: headers, cookies, the session, who asks, the CSRF token.
+
+# Note [What is seen of a view]
+While a page is made, its request has mappings that note what is read of them, and a user who notes that it is.
+What a view reads past the request (ASGI's scope, WSGI's environment kept elsewhere) is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final, Self
+
+from django.conf import settings
+from django.http import HttpRequest, QueryDict
+from django.utils.datastructures import CaseInsensitiveMapping
+from django.utils.functional import SimpleLazyObject
+
+from perfkit.caching.responses.variations import Looked, cookie, header, meta
+
+ALL: Final = "all headers"
+CSRF: Final = "csrf token"
+_CSRF_KEYS: Final = frozenset({"CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"})
+
+_FREE: Final = frozenset(
+    {
+        *(
+            "CONTENT_LENGTH",
+            "GATEWAY_INTERFACE",
+            "PATH_INFO",
+            "QUERY_STRING",
+            "REQUEST_METHOD",
+            "SCRIPT_NAME",
+        ),
+        *("SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "SERVER_SOFTWARE", "HTTP_HOST"),
+        *("HTTP_AUTHORIZATION", "HTTP_CONNECTION", "HTTP_CONTENT_LENGTH"),
+    }
+)
+"""Keys of META that are in every page's key, or the same for all who ask this server."""
+
+
+_DERIVED: Final = ("accepted_types", "accepted_types_by_precedence")
+"""What requests keep of their headers once somebody has asked."""
+
+
+class Watch:
+    """Notes what is looked at of a request within the block.
+
+    Args:
+        query: What the request is shown as its query string.
+        ignores: Names of header fields and keys of META of which nothing is to be noted.
+        user: Loads who is logged in, where the page is kept for this one.
+    """
+
+    def __init__(
+        self,
+        request: HttpRequest,
+        *,
+        query: str | None = None,
+        ignores: Collection[str] = (),
+        user: Callable[[], Any] | None = None,
+    ) -> None:
+        self._request = request
+        self._query = query
+        self._free = _free_keys() | {_meta_key(name) for name in ignores}
+        self._load_user = user
+        self._variations: set[str] = set()
+        self._facts: set[str] = set()
+        self._before: dict[str, Any] = {}
+        self._shown: dict[str, Any] = {}
+        self._session: Any = None
+        self._session_was_read = False
+        self._messages_were_added = False
+
+    def __enter__(self) -> Self:
+        request = self._request
+        shown: dict[str, Any] = {
+            "META": Noting(request.META, self._note_meta),
+            "COOKIES": Noting(request.COOKIES, self._note_cookie),
+            "headers": NotingHeaders(request.headers, self._note_header),
+        }
+        if vars(request).get("environ") is request.META:
+            shown["environ"] = shown["META"]
+        if self._query is not None and self._query != request.META.get("QUERY_STRING", ""):
+            self._before["QUERY_STRING"] = request.META.get("QUERY_STRING", "")
+            dict.__setitem__(shown["META"], "QUERY_STRING", self._query)
+            shown["GET"] = QueryDict(self._query, encoding=request.encoding)
+        if "user" in vars(request):
+            user, shown["user"] = vars(request)["user"], SimpleLazyObject(lambda: self._noted_user(user))
+        if "auser" in vars(request):
+            auser = vars(request)["auser"]
+
+            async def noted() -> Any:
+                found = await auser()
+                self._note_user(found)
+                return found
+
+            shown["auser"] = noted
+        for name in _DERIVED:
+            vars(request).pop(name, None)  # a middleware has asked for it, of the headers themselves
+        for name, value in shown.items():
+            self._before[name] = vars(request).get(name)
+            setattr(request, name, value)
+        self._shown = shown
+        self._session = vars(request).get("session")
+        if self._session is not None:
+            self._session_was_read, self._session.accessed = self._session.accessed, False
+        messages = vars(request).get("_messages")
+        self._messages_were_added = bool(getattr(messages, "added_new", False))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        request = self._request
+        for name in ("META", "COOKIES"):
+            _written_back(self._shown[name], self._before[name])
+        if "QUERY_STRING" in self._before:
+            self._before["META"]["QUERY_STRING"] = self._before["QUERY_STRING"]
+        for name, value in self._shown.items():
+            if vars(request).get(name) is not value:
+                continue  # the view has put something else there
+            if self._before[name] is None:
+                del vars(request)[name]  # made anew, of what the request has, by whoever asks
+            else:
+                setattr(request, name, self._before[name])
+        session = vars(request).get("session")
+        if session is not self._session:
+            self._facts.add("session")
+        elif session is not None:
+            if session.accessed:
+                self._facts.add("session")
+            session.accessed = session.accessed or self._session_was_read
+        messages = vars(request).get("_messages")
+        if getattr(messages, "added_new", False) and not self._messages_were_added:
+            self._facts.add("message")
+
+    @property
+    def looked(self) -> Looked:
+        """What was looked at up to now."""
+        return Looked(frozenset(self._variations), frozenset(self._facts))
+
+    def user(self) -> Any:
+        """Return who asks, as the request has it within the block; None where it has nobody."""
+        return self._shown.get("user")
+
+    def _note_meta(self, key: str | None) -> None:
+        if key is None:
+            self._facts.add(ALL)
+        elif key in _CSRF_KEYS:
+            self._facts.add(CSRF)
+        elif key not in self._free and not key.startswith("wsgi."):
+            self._variations.add(meta(key))
+
+    def _note_header(self, name: str | None) -> None:
+        if name is None:
+            self._facts.add(ALL)
+            return
+        key = _meta_key(name)
+        if key not in self._free:
+            self._variations.add(header(name.replace("_", "-")))
+
+    def _note_cookie(self, name: str | None) -> None:
+        self._variations.add(header("cookie") if name is None else cookie(name))
+
+    def _note_user(self, user: Any) -> None:
+        self._facts.add("user" if getattr(user, "is_authenticated", True) else "visitor")
+
+    def _noted_user(self, user: Any) -> Any:
+        found = self._loaded(user) if self._load_user is None else self._apart_from_session(self._load_user)
+        self._note_user(found)
+        return found
+
+    def _loaded(self, user: Any) -> Any:
+        """Return what stands behind a lazy user; that loading it reads the session says no more."""
+        return self._apart_from_session(lambda: behind(user))
+
+    def _apart_from_session(self, load: Callable[[], Any]) -> Any:
+        """Load something with no note that the session was read."""
+        session = self._session
+        was_read = session is not None and session.accessed
+        found = load()
+        if session is not None:
+            self._session_was_read = self._session_was_read or session.accessed
+            session.accessed = was_read
+        return found
+
+
+class Noting(dict[str, Any]):
+    """A copy of a dict that tells which keys are read of it, None where all are."""
+
+    def __init__(self, values: dict[str, Any], note: Callable[[str | None], None]) -> None:
+        super().__init__(values)
+        self._note = note
+
+    def __getitem__(self, key: str) -> Any:
+        self._note(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self._note(str(key))
+        return super().__contains__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self._note(None)
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self._note(None)
+        return super().__len__()
+
+    def __eq__(self, other: object) -> bool:
+        self._note(None)
+        return super().__eq__(other)
+
+    __hash__ = None  # as dicts have it
+
+    def __repr__(self) -> str:
+        self._note(None)
+        return super().__repr__()
+
+    def __reversed__(self) -> Iterator[str]:
+        self._note(None)
+        return super().__reversed__()
+
+    def __or__(self, other: Any) -> Any:
+        self._note(None)
+        return super().__or__(other)
+
+    def __ror__(self, other: Any) -> Any:
+        self._note(None)
+        return super().__ror__(other)
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override]  # a dict's own is of several kinds
+        self._note(None)
+        super().__ior__(other)
+        return self
+
+    def popitem(self) -> Any:
+        """Return and drop a key and its value, and tell that all are read."""
+        self._note(None)
+        return super().popitem()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value, and tell that it was read."""
+        self._note(key)
+        return super().get(key, default)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Return and drop a value, and tell that it was read."""
+        self._note(key)
+        return super().pop(key, *default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return a value or set it, and tell that it was read."""
+        self._note(key)
+        return super().setdefault(key, default)
+
+    def keys(self) -> Any:
+        """Return the keys, and tell that all are read."""
+        self._note(None)
+        return super().keys()
+
+    def values(self) -> Any:
+        """Return the values, and tell that all are read."""
+        self._note(None)
+        return super().values()
+
+    def items(self) -> Any:
+        """Return keys and values, and tell that all are read."""
+        self._note(None)
+        return super().items()
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain copy, and tell that all is read."""
+        self._note(None)
+        return super().copy()
+
+
+class NotingHeaders(CaseInsensitiveMapping[str]):
+    """Headers that tell which of them are read, None where all are."""
+
+    def __init__(self, headers: CaseInsensitiveMapping[str], note: Callable[[str | None], None]) -> None:
+        super().__init__(headers)
+        self._note = note
+
+    def __getitem__(self, key: str) -> str:
+        self._note(key)
+        return super().__getitem__(key.replace("_", "-"))
+
+    def __repr__(self) -> str:
+        self._note(None)
+        return super().__repr__()
+
+    def __contains__(self, key: object) -> bool:
+        self._note(str(key))
+        return str(key).replace("_", "-").lower() in self._store
+
+    def __iter__(self) -> Iterator[str]:
+        self._note(None)
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self._note(None)
+        return super().__len__()
+
+
+def _written_back(shown: dict[str, Any], before: dict[str, Any]) -> None:
+    """Change a dict as the copy of it was changed; others may hold it."""
+    values = dict(dict.items(shown))
+    for key in before.keys() - values.keys():
+        del before[key]
+    before.update(values)
+
+
+def behind(user: Any) -> Any:
+    """Return what stands behind a lazy object, down to what is none."""
+    while type(user) is SimpleLazyObject:
+        user.__class__  # noqa: B018  # loads it
+        user = vars(user)["_wrapped"]
+    return user
+
+
+def _free_keys() -> frozenset[str]:
+    """Return the keys of META that say no more than the scheme and the host, which are in every key."""
+    proxied = settings.SECURE_PROXY_SSL_HEADER
+    free = set(_FREE)
+    if proxied:
+        free.add(proxied[0])
+    if settings.USE_X_FORWARDED_HOST:
+        free.add("HTTP_X_FORWARDED_HOST")
+    return frozenset(free)
+
+
+def _meta_key(name: str) -> str:
+    """Return the key of META for the name of a header field, or of a key of META."""
+    key = name.upper().replace("-", "_")
+    return key if key.startswith("HTTP_") or key in _PLAIN_KEYS else f"HTTP_{key}"
+
+
+_PLAIN_KEYS: Final = frozenset(
+    {"CONTENT_TYPE", "CONTENT_LENGTH", "REMOTE_ADDR", "REMOTE_HOST", "REMOTE_USER"}
+)
+
+
+def sent_of(request: HttpRequest, variations: Iterable[str]) -> frozenset[str]:
+    """Return those of `variations` of which a request has a value; outside of a watch."""
+    return frozenset([each for each in variations if value_of(request, each) is not None])
+
+
+def value_of(request: HttpRequest, variation: str) -> str | None:
+    """Return the value that a request has of a header, a cookie or a key of META; outside of a watch."""
+    kind, _, name = variation.partition(":")
+    if kind == "cookie":
+        return request.COOKIES.get(name)
+    key = _meta_key(name) if kind == "header" else name
+    found = request.META.get(key)
+    if found is None or (found == "" and key == "HTTP_COOKIE"):
+        return None
+    return str(found)

@@ -1,0 +1,1 @@
+"""Template tags of perfkit; they only adapt its rooms to templates."""

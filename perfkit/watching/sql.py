@@ -1,0 +1,133 @@
+"""SQL without the values in it, for logs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+MAX_INPUT: Final = 20_000
+"""Longer statements are cut before they are read; a literal cut in two is still a literal."""
+
+_TOKEN: Final = re.compile(
+    r"""
+      (?P<kept>
+          "(?:[^"]|"")*(?:"|$)              # a quoted name
+        | `[^`]*(?:`|$)
+        | %s | %\(\w+\)s | \$\d+(?!\w) | :\w+   # a placeholder; also the type after a ::
+      )
+    | (?P<literal>
+          [eE]'(?:[^'\\]|''|\\.)*(?:'|$)    # E'…' knows backslashes, '…' does not
+        | '(?:[^']|'')*(?:'|$)
+        | \$(?P<tag>\w*)\$(?:.*?\$(?P=tag)\$|.*$)
+        | \d[\w.]*(?:(?<=[eE])[+-]\d+)?     # 1  1.5  1e-5  0xFF
+        | \.\d[\w]*
+      )
+    | (?P<name> \w[\w$]* )
+    | (?P<comment> -- [^\n]* )
+    | (?P<block> /\* )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_BLOCK: Final = re.compile(r"/\*|\*/")
+_LIST: Final = re.compile(r"\((?:\s*(?:%s|\?|%\(\w+\)s)\s*,)+\s*(?:%s|\?|%\(\w+\)s)\s*\)")
+_ROWS: Final = re.compile(r"\(…\)(?:\s*,\s*\(…\))+")
+_CLAUSE: Final = re.compile(
+    r"""
+      "(?:[^"]|"")*" | `[^`]*`
+    | \bDISTINCT\ FROM\b                  # an operator
+    | (?P<open> \( ) | (?P<close> \) )
+    | \b(?P<select> SELECT )\b | \b(?P<source> FROM )\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def normalised(sql: str, *, most: int = 500) -> str:
+    """Return `sql` on one line, in at most `most` characters, with each literal as `?` and without comments.
+
+    A longer one loses what its SELECTs list, and then its middle: where it reads from and by what stays.
+    Quoted strings, dollar-quoted strings and numbers are literals; placeholders and names stay.
+    A list of placeholders becomes `(…)`, and so do the rows of a bulk INSERT.
+
+    Example:
+        >>> normalised("SELECT *  FROM t1 WHERE name = 'Ann' AND age > 30 AND id IN (%s, %s)")
+        'SELECT * FROM t1 WHERE name = ? AND age > ? AND id IN (…)'
+    """
+    text = fingerprint(sql)
+    if len(text) > most:
+        text = _without_selected(text)
+    if len(text) > most:
+        head = (most - 1) // 2
+        text = f"{text[:head]}…{text[head + 1 - most :]}"
+    return text
+
+
+def fingerprint(sql: str) -> str:
+    """Return `sql` with each literal as `?` and lists as `(…)`; statements that differ in values have one."""
+    text = " ".join(_without_values(sql[:MAX_INPUT]).split())
+    return _ROWS.sub("(…), …", _LIST.sub("(…)", text))
+
+
+def literals_of(sql: str) -> list[tuple[int, str]]:
+    """Return the literals in a statement, each with the place where it begins."""
+    return [(match.start(), match[0]) for match in _TOKEN.finditer(sql) if match["literal"]]
+
+
+def as_text(sql: Any, connection: Any) -> str:
+    """Return a statement as text; psycopg also takes composed statements and bytes.
+
+    Raises:
+        ValueError: The driver cannot write it as text; the error says why, without any value.
+    """
+    try:
+        if isinstance(sql, bytes):
+            return sql.decode(errors="replace")
+        return str(sql.as_string(None)) if hasattr(sql, "as_string") else str(sql)
+    except (connection.Database.Error, ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"({type(sql).__name__} without a text: {type(error).__name__})") from error
+
+
+def _without_selected(text: str) -> str:
+    """Return `text` with `SELECT … FROM` for each SELECT that is not in the list of another."""
+    parts: list[str] = []
+    kept = depth = list_depth = 0
+    list_start: int | None = None
+    for match in _CLAUSE.finditer(text):
+        if match["open"]:
+            depth += 1
+        elif match["close"]:
+            depth -= 1
+            if depth < list_depth:
+                list_start = None  # a SELECT without FROM
+        elif match["select"] and (list_start is None or depth == list_depth):
+            list_start, list_depth = match.end(), depth
+        elif match["source"] and list_start is not None and depth == list_depth:
+            parts += [text[kept:list_start], " … "]
+            kept, list_start = match.start(), None
+    return "".join([*parts, text[kept:]])
+
+
+def _without_values(sql: str) -> str:
+    parts: list[str] = []
+    position = 0
+    while match := _TOKEN.search(sql, position):
+        parts.append(sql[position : match.start()])
+        position = match.end()
+        if match.lastgroup in {"kept", "name"}:
+            parts.append(match[0])
+        elif match["block"]:
+            position = _end_of_comment(sql, position)
+            parts.append(" ")
+        else:
+            parts.append(" " if match["comment"] else "?")
+    parts.append(sql[position:])
+    return "".join(parts)
+
+
+def _end_of_comment(sql: str, position: int) -> int:
+    """Return where the comment ends whose inside begins at `position`; PostgreSQL's comments nest."""
+    depth = 1
+    while depth and (match := _BLOCK.search(sql, position)):
+        depth += 1 if match[0] == "/*" else -1
+        position = match.end()
+    return len(sql) if depth else position

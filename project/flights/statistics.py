@@ -1,0 +1,75 @@
+"""How punctual airports and airlines were: walks through a year of flights, kept until a flight is written."""
+
+from __future__ import annotations
+
+from typing import Final, TypedDict
+
+from django.db.models import Avg, Count, Q, QuerySet
+
+from perfkit.caching import TTL, cached
+from project.flights.models import Flight
+
+LATE_MINUTES: Final = 15
+POPULAR: Final = 10
+
+
+class Traffic(TypedDict):
+    """Some flights: how many there were, how many were cancelled or late, and by how much on the mean."""
+
+    flights: int
+    cancelled: int
+    late: int
+    mean_delay_minutes: float | None
+
+
+class AirportStatistics(TypedDict):
+    """What left an airport, and what came to it out of New York."""
+
+    departures: Traffic
+    arrivals: Traffic
+
+
+@cached("airport:stats:{code}", ttl=TTL.LONG)
+def airport_statistics(code: str) -> AirportStatistics:
+    """Return how punctual an airport was.
+
+    Queries: none where the answer is cached, else two.
+    """
+    return {
+        "departures": _traffic(Flight.objects.filter(origin=code), delay="dep_delay"),
+        "arrivals": _traffic(Flight.objects.filter(dest_code=code), delay="arr_delay"),
+    }
+
+
+@cached("airline:stats:{code}", ttl=TTL.LONG)
+def airline_statistics(code: str) -> Traffic:
+    """Return how punctual an airline left.
+
+    Queries: none where the answer is cached, else one.
+    """
+    return _traffic(Flight.objects.filter(airline=code), delay="dep_delay")
+
+
+@cached("airports:popular", ttl=TTL.LONG)
+def popular_airports() -> list[str]:
+    """Return the codes of the airports that most flights went to, the most popular first.
+
+    Queries: none where the answer is cached, else one.
+    """
+    counted = Flight.objects.exclude(destination=None).values("destination").annotate(flights=Count("pk"))
+    return [each["destination"] for each in counted.order_by("-flights", "destination")[:POPULAR]]
+
+
+def _traffic(flights: QuerySet[Flight], *, delay: str) -> Traffic:
+    counted = flights.aggregate(
+        flights=Count("pk"),
+        cancelled=Count("pk", filter=Q(dep_time=None)),
+        late=Count("pk", filter=Q(**{f"{delay}__gt": LATE_MINUTES})),
+        mean=Avg(delay),
+    )
+    return {
+        "flights": counted["flights"],
+        "cancelled": counted["cancelled"],
+        "late": counted["late"],
+        "mean_delay_minutes": None if counted["mean"] is None else round(float(counted["mean"]), 1),
+    }
