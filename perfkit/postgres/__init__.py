@@ -1,1 +1,1 @@
-"""What PostgreSQL says: its catalogue, its estimates, what its version can do, and a session's settings."""
+"""What PostgreSQL says: its catalogue, its estimates, what its version can do, and how to connect to it."""
