@@ -49,6 +49,11 @@ class ClusterServer(Node):
     def ask(self, *command: Any) -> Any:
         return self.client.execute_command(*command)
 
+    def epochs(self) -> tuple[int, int]:
+        """Return the latest epoch that it has heard of, and its own."""
+        told = dict(line.split(":", 1) for line in text(self.ask("CLUSTER", "INFO")).split() if ":" in line)
+        return int(told["cluster_current_epoch"]), int(told["cluster_my_epoch"])
+
     def sees(self, *claims: str) -> bool:
         """Say whether CLUSTER INFO says all of this."""
         with suppress(redis.RedisError):
@@ -158,9 +163,21 @@ class DisposableCluster:
         return moved
 
     def end_move(self, slot: int, target: ClusterServer) -> None:
-        """Give the slot to its new node for good; everybody knows when this returns."""
+        """Give the slot to its new node for good; everybody knows, and knows its epoch, when this returns."""
         for server in (target, *(each for each in self.primaries if each is not target)):
             server.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+        wait_for(lambda: self.agrees() and all(told is target for told in self.told_of(slot)))
+
+    def agrees(self) -> bool:
+        """Say whether all nodes that can be asked know the latest epoch, and say the same of the slots."""
+        asked = [server for server in self.servers if server.is_running and not server.is_paused]
+        epochs = [server.epochs() for server in asked]
+        owners = [
+            {(first, last): port for first, last, (_, port, *_), *_ in server.ask("CLUSTER", "SLOTS")}
+            for server in asked
+        ]
+        is_known = min(current for current, _ in epochs) == max(max(each) for each in epochs)
+        return is_known and all(each == owners[0] for each in owners)
 
     def move(self, slot: int, source: ClusterServer, target: ClusterServer) -> int:
         """Move a slot with its keys, as `redis-cli --cluster reshard` does; return how many keys."""

@@ -8,7 +8,9 @@ So a server is known by its run, and where it can be replaced by its reign: the 
 
 - `master_replid` of INFO is random, and new whenever a server becomes primary.
 - `cluster_my_epoch` is new whenever a node of a cluster takes over slots: the names of keys move with their slots,
-  and so would come back with them.
+  and so would come back with them. A node takes a new one unless it has the latest that it has heard of, so a slot
+  must not come back before its first node has heard that it left: nodes tell each other at once, and again at
+  least every `cluster-node-timeout`. `redis-cli --cluster reshard` moves slots one way.
 
 A connection may live through the end of a reign, so the question is asked again after each command, in the same
 round trip.
