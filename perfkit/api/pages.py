@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -82,13 +82,26 @@ def paginate(
         One to count, one for the items and one for each relation the queryset prefetches.
         Past the end, only the one that counts.
     """
-    check_page(page, page_size)
     if not isinstance(rows, QuerySet):
+        check_page(page, page_size)
         return make_page(
             rows[offset(page, page_size) : offset(page + 1, page_size)], len(rows), page, page_size
         )
-    total = counted(rows, count).at_least
-    items = list(window(rows, page, page_size)) if offset(page, page_size) < total else []
+    return paged(rows, page, page_size, count=count, read=list)
+
+
+def paged(
+    queryset: QuerySet[Any, Any],
+    page: int,
+    page_size: int,
+    *,
+    count: Literal["exact", "cached"],
+    read: Callable[[QuerySet[Any, Any]], list[R]],
+) -> Page[R]:
+    """Return one page of `queryset`, whose items `read` makes; else as `paginate`."""
+    check_page(page, page_size)
+    total = counted(queryset, count).at_least
+    items = read(window(queryset, page, page_size)) if offset(page, page_size) < total else []
     return make_page(items, total, page, page_size)
 
 
@@ -130,9 +143,21 @@ def paginate_open(
     Queries:
         One for the items, one for each relation the queryset prefetches, and those of `counted`.
     """
+    return paged_open(rows, page, page_size, count=count, read=list)
+
+
+def paged_open(
+    queryset: QuerySet[Any, Any],
+    page: int,
+    page_size: int,
+    *,
+    count: Literal["capped", "estimated", "none"],
+    read: Callable[[QuerySet[Any, Any]], list[R]],
+) -> OpenPage[R]:
+    """Return one page of `queryset`, whose items `read` makes; else as `paginate_open`."""
     check_page(page, page_size)
-    found = counted(rows, count)
-    items = [] if _is_past(found, page, page_size) else list(window(rows, page, page_size, more=1))
+    found = counted(queryset, count)
+    items = [] if _is_past(found, page, page_size) else read(window(queryset, page, page_size, more=1))
     return _open_page(items, found, page, page_size)
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Schema
 from ninja.pagination import AsyncPaginationBase
 
+from perfkit.api.compiling.answers import Shown
+from perfkit.api.compiling.operations import CompiledResponse, Envelope, loaded, paged_answer
 from perfkit.api.counts import EXACT, Counting, checked_counting
 from perfkit.api.pages import (
     DEFAULT_PAGE_SIZE,
@@ -20,6 +24,8 @@ from perfkit.api.pages import (
     Page,
     apaginate,
     apaginate_open,
+    paged,
+    paged_open,
     paginate,
     paginate_open,
 )
@@ -36,6 +42,8 @@ class PagePagination(AsyncPaginationBase):
         count: How to count; see `perfkit.api.counts.counted`. With `"capped"`, `"estimated"` and `"none"` the
             answer is that of `OpenPage`, whose `total` may be null.
 
+        compiled: Whether rows become JSON without instances where the schema allows it; the answer is the same.
+
     Queries:
         As `perfkit.api.pages.paginate`.
 
@@ -51,7 +59,7 @@ class PagePagination(AsyncPaginationBase):
         page: int = Field(1, ge=1, le=MAX_PAGE, description="Page number, from 1.")
         page_size: int = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Items on a page.")
 
-    class Output(Schema):
+    class Output(Envelope):
         """What the answer says beside the items."""
 
         items: list[Any]
@@ -62,7 +70,7 @@ class PagePagination(AsyncPaginationBase):
         has_next: bool
         has_prev: bool
 
-    class OpenOutput(Schema):
+    class OpenOutput(Envelope):
         """What the answer says beside the items where not all rows are counted."""
 
         items: list[Any]
@@ -79,8 +87,11 @@ class PagePagination(AsyncPaginationBase):
             super().__init_subclass__(**kwargs)
             cls.__name__ = cls.__qualname__ = f"Open{cls.__name__}"
 
-    def __init__(self, *, count: Counting = "exact", pass_parameter: str | None = None) -> None:
+    def __init__(
+        self, *, count: Counting = "exact", compiled: bool = True, pass_parameter: str | None = None
+    ) -> None:
         super().__init__(pass_parameter=pass_parameter)
+        self._is_compiled = compiled
         self._count = checked_counting(count)
         if self._count not in EXACT:
             self.Output = self.OpenOutput  # type: ignore[misc,assignment]  # what ninja documents
@@ -91,8 +102,12 @@ class PagePagination(AsyncPaginationBase):
         pagination: Input,
         request: HttpRequest,
         **params: Any,
-    ) -> dict[str, Any]:
-        """Return the envelope as ninja wants it: a dict whose items it may replace."""
+    ) -> dict[str, Any] | CompiledResponse:
+        """Return the envelope as ninja wants it, a dict whose items it may replace; or the answer itself."""
+        compiled = self._compiled(queryset, pagination, request)
+        if compiled is not None:
+            return compiled
+        queryset = loaded(request, queryset)
         place = pagination.page, pagination.page_size
         if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
             return _envelope(paginate(queryset, *place, count=self._count))
@@ -104,12 +119,27 @@ class PagePagination(AsyncPaginationBase):
         pagination: Input,
         request: HttpRequest,
         **params: Any,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | CompiledResponse:
         """Return the envelope; the async twin of `paginate_queryset`."""
+        compiled = await sync_to_async(self._compiled)(queryset, pagination, request)
+        if compiled is not None:
+            return compiled
+        queryset = loaded(request, queryset)
         place = pagination.page, pagination.page_size
         if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
             return _envelope(await apaginate(queryset, *place, count=self._count))
         return _envelope(await apaginate_open(_queryset(queryset), *place, count=self._count))
+
+    def _compiled(self, queryset: Any, pagination: Input, request: HttpRequest) -> CompiledResponse | None:
+        """Return the answer without instances, None where it takes these."""
+        make = partial(self._page, queryset, pagination)
+        return paged_answer(request, queryset, make) if self._is_compiled else None
+
+    def _page(self, queryset: QuerySet[Any], pagination: Input, shown: Shown) -> Page[Any] | OpenPage[Any]:
+        place = pagination.page, pagination.page_size
+        if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
+            return paged(queryset, *place, count=self._count, read=shown.items)
+        return paged_open(queryset, *place, count=self._count, read=shown.items)
 
 
 def _queryset(rows: QuerySet[Any, Any] | Sequence[Any]) -> QuerySet[Any, Any]:

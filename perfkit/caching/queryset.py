@@ -91,7 +91,7 @@ class CachedQuerySet(FastQuerySetMixin[M], UnbuiltQuerySet[M]):
         def ask() -> dict[str, Any]:
             return super(CachedQuerySet, self).aggregate(*args, **kwargs)
 
-        query = self._with_aggregates(args, kwargs) if self._is_cached else None
+        query = self._with_aggregates(args, kwargs) if self.is_cached else None
         if query is None:
             return ask()
         # One row, for the answers differ in type: name, value, name, value …
@@ -130,12 +130,13 @@ class CachedQuerySet(FastQuerySetMixin[M], UnbuiltQuerySet[M]):
             if self._result_cache is not None and self._recorder is not recorder:
                 recorder.refuse("read before")
             self._recorder = recorder
-        if self._result_cache is None and self._is_cached:
+        if self._result_cache is None and self.is_cached:
             self._result_cache = self._cached_objects()
         super()._fetch_all()
 
     @property
-    def _is_cached(self) -> bool:
+    def is_cached(self) -> bool:
+        """Whether its answers are kept."""
         return self._ttl_seconds is not None
 
     def _cached_objects(self) -> list[M] | None:
@@ -159,7 +160,7 @@ class CachedQuerySet(FastQuerySetMixin[M], UnbuiltQuerySet[M]):
         return form.objects(self, rows, connection)
 
     def _scalar(self, kind: str, ask: Callable[[], A]) -> A:
-        rows = self._read(self._asked, kind, lambda: [(ask(),)]) if self._is_cached else None
+        rows = self._read(self._asked, kind, lambda: [(ask(),)]) if self.is_cached else None
         return ask() if rows is None else rows[0][0]
 
     def _read(self, query: Query | Unbuilt, kind: str, fetch: Callable[[], Rows]) -> Rows | None:

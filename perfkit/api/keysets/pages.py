@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from django.db import connections
 from django.db.models import Model, QuerySet, aprefetch_related_objects, prefetch_related_objects
@@ -17,13 +17,14 @@ from perfkit.caching.values import UnstorableError
 from perfkit.errors import KeysetOrderError
 
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 
 _BEGIN: Final = Place(is_backward=False, values=None)
 _END: Final = Place(is_backward=True, values=None)
 
 
 @dataclass(frozen=True, slots=True)
-class KeysetPage(Generic[M]):
+class KeysetPage(Generic[R]):
     """One page of a list, and the cursors of those beside it.
 
     Attributes:
@@ -32,7 +33,7 @@ class KeysetPage(Generic[M]):
         has_prev: Whether there is a page before it; one that was there when the cursor was given, at least.
     """
 
-    items: list[M]
+    items: list[R]
     next: str | None
     previous: str | None
     has_next: bool
@@ -71,15 +72,16 @@ def keyset(
     Example:
         >>> page = keyset(Flight.objects.order_by("-time_hour"), request.GET.get("cursor"))
     """
-    walk = _Walk(queryset, cursor, page_size, scope=scope)
+    ordered, keys = keyed(queryset)
+    walk = Walk(queryset.model._meta.label, keys, cursor, page_size, scope=scope)
     rows: list[M] = []
-    for segment in walk.segments():
+    for segment in walk.segments(ordered):
         rows += segment[: walk.wanted - len(rows)]
         if len(rows) == walk.wanted:
             break
-    if walk.prefetches:
-        prefetch_related_objects(rows[:page_size], *walk.prefetches)
-    return walk.page(rows)
+    if prefetches := _prefetches(queryset):
+        prefetch_related_objects(rows[:page_size], *prefetches)
+    return _cleaned(walk.page(rows, walk.values_of), rows)
 
 
 async def akeyset(
@@ -90,94 +92,103 @@ async def akeyset(
     scope: str = "",
 ) -> KeysetPage[M]:
     """Return the page of `queryset` that a cursor names; the async twin of `keyset`."""
-    walk = _Walk(queryset, cursor, page_size, scope=scope)
+    ordered, keys = keyed(queryset)
+    walk = Walk(queryset.model._meta.label, keys, cursor, page_size, scope=scope)
     rows: list[M] = []
-    for segment in walk.segments():
+    for segment in walk.segments(ordered):
         rows += [row async for row in segment[: walk.wanted - len(rows)]]
         if len(rows) == walk.wanted:
             break
-    if walk.prefetches:
-        await aprefetch_related_objects(rows[:page_size], *walk.prefetches)
-    return walk.page(rows)
+    if prefetches := _prefetches(queryset):
+        await aprefetch_related_objects(rows[:page_size], *prefetches)
+    return _cleaned(walk.page(rows, walk.values_of), rows)
 
 
-class _Walk(Generic[M]):
+class Walk:
     """The way from a cursor to a page.
 
     Attributes:
+        keys: Of the order.
+        place: Where it begins.
         wanted: Rows to read: one more than the page has, which tells whether there is another page.
-        prefetches: What is loaded once the rows are there.
+
+    Raises:
+        CursorError, PageError: As `keyset`.
     """
 
-    def __init__(self, queryset: QuerySet[M, M], cursor: str | None, page_size: int, *, scope: str) -> None:
+    def __init__(
+        self, label: str, keys: tuple[SortKey, ...], cursor: str | None, page_size: int, *, scope: str
+    ) -> None:
         check_page(1, page_size)
-        self._queryset, self._keys = keyed(queryset)
-        self._fingerprint = fingerprint_of(queryset.model._meta.label, self._keys, scope)
-        self._place = _BEGIN
+        self.keys = keys
+        self._label = label
+        self._fingerprint = fingerprint_of(label, keys, scope)
+        self.place = _BEGIN
         if cursor is not None:
-            self._place = place_of(cursor, fingerprint=self._fingerprint, keys=len(self._keys))
+            self.place = place_of(cursor, fingerprint=self._fingerprint, keys=len(keys))
         self._page_size = page_size
         self.wanted = page_size + 1
-        self.prefetches = tuple(queryset._prefetch_related_lookups)  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
 
-    def segments(self) -> Iterator[QuerySet[M, M]]:
-        """Yield the rows from the place on, in the direction of the walk."""
-        keys = self._walked_keys
-        ordered = self._queryset.prefetch_related(None).order_by(*[key.term for key in keys])
-        if not ordered.query.standard_ordering:
-            ordered = ordered.reverse()  # the keys are in the order that was meant
-        if self._place.values is None:
-            yield ordered
-            return
-        for condition in after(keys, self._place.values, vendor=connections[ordered.db].vendor):
-            yield ordered.filter(condition)
+    def segments(self, queryset: QuerySet[M, M]) -> Iterator[QuerySet[M, M]]:
+        """Yield the rows from the place on, in the direction of the walk; `queryset` is as `keyed` returns it."""
+        yield from segments(queryset, self.keys, self.place)
 
-    def page(self, rows: Sequence[M]) -> KeysetPage[M]:
-        """Return the page of the rows that were found, in the direction of the walk."""
+    def page(self, rows: Sequence[R], values_of: Callable[[R], tuple[Any, ...]]) -> KeysetPage[R]:
+        """Return the page of the rows that were found, in the direction of the walk.
+
+        Args:
+            values_of: Tells what a row has for the keys.
+        """
         found = list(rows[: self._page_size])
         has_more = len(rows) > self._page_size
-        is_backward = self._place.is_backward
-        came_from = self._place.values is not None
+        is_backward = self.place.is_backward
+        came_from = self.place.values is not None
         if is_backward:
             found.reverse()
         has_next, has_prev = (came_from, has_more) if is_backward else (has_more, came_from)
-        next_place, previous_place = self._edges(found, has_next=has_next, has_prev=has_prev)
-        page = KeysetPage(
+        # Where nothing is found, all that was there has gone.
+        next_place = Place(is_backward=False, values=values_of(found[-1])) if found else _BEGIN
+        previous_place = Place(is_backward=True, values=values_of(found[0])) if found else _END
+        return KeysetPage(
             found,
-            self._cursor(next_place),
-            self._cursor(previous_place),
+            self._cursor(next_place) if has_next else None,
+            self._cursor(previous_place) if has_prev else None,
             has_next=has_next,
             has_prev=has_prev,
         )
-        _cleaned(rows)
-        return page
 
-    def _edges(self, found: list[M], *, has_next: bool, has_prev: bool) -> tuple[Place | None, Place | None]:
-        """Return the places of the pages after and before the one that was found."""
-        if not found:  # all that was there has gone
-            return (_BEGIN if has_next else None), (_END if has_prev else None)
-        first, last = (tuple([value_of(row, key) for key in self._keys]) for row in (found[0], found[-1]))
-        return (
-            Place(is_backward=False, values=last) if has_next else None,
-            Place(is_backward=True, values=first) if has_prev else None,
-        )
+    def values_of(self, row: Model) -> tuple[Any, ...]:
+        """Return what an instance has for the keys."""
+        return tuple([value_of(row, key) for key in self.keys])
 
-    def _cursor(self, place: Place | None) -> str | None:
-        if place is None:
-            return None
+    def _cursor(self, place: Place) -> str:
         try:
             return cursor_of(place, fingerprint=self._fingerprint)
         except UnstorableError as error:
             problem = f"it is sorted by a {error.reason}, which cannot stand in a cursor"
-            raise KeysetOrderError(self._queryset.model._meta.label, problem) from error
-
-    @property
-    def _walked_keys(self) -> tuple[SortKey, ...]:
-        return tuple([key.backward for key in self._keys]) if self._place.is_backward else self._keys
+            raise KeysetOrderError(self._label, problem) from error
 
 
-def _cleaned(rows: Iterable[Model]) -> None:
+def segments(queryset: QuerySet[M, M], keys: tuple[SortKey, ...], place: Place) -> Iterator[QuerySet[M, M]]:
+    """Yield the rows from a place on, in the direction in which it is walked. See Note [Segments]."""
+    walked = tuple([key.backward for key in keys]) if place.is_backward else keys
+    ordered = queryset.prefetch_related(None).order_by(*[key.term for key in walked])
+    if not ordered.query.standard_ordering:
+        ordered = ordered.reverse()  # the keys are in the order that was meant
+    if place.values is None:
+        yield ordered
+        return
+    for condition in after(walked, place.values, vendor=connections[ordered.db].vendor):
+        yield ordered.filter(condition)
+
+
+def _prefetches(queryset: QuerySet[Any]) -> tuple[Any, ...]:
+    return tuple(queryset._prefetch_related_lookups)  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
+
+
+def _cleaned(page: KeysetPage[M], rows: Iterable[M]) -> KeysetPage[M]:
     """Take off the rows what only told their places."""
     for row in rows:
         for name in [name for name in vars(row) if name.startswith(ANNOTATION)]:
             delattr(row, name)
+    return page

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlencode
 
+from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Schema
 from ninja.pagination import AsyncPaginationBase
 from ninja.utils import is_async_callable
 
+from perfkit.api.compiling.answers import Shown
+from perfkit.api.compiling.operations import CompiledResponse, Envelope, loaded, paged_answer
 from perfkit.api.keysets.cursors import LONGEST_CURSOR
 from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
 from perfkit.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
@@ -32,6 +35,9 @@ class KeysetPagination(AsyncPaginationBase):
 
     A cursor holds for the same path and the same other parameters: filters, and what it is sorted by.
     Any other is a 422, and so is one that was changed.
+
+    Args:
+        compiled: Whether rows become JSON without instances where the schema allows it; the answer is the same.
 
     Queries:
         As `perfkit.api.keysets.pages.keyset`.
@@ -52,7 +58,7 @@ class KeysetPagination(AsyncPaginationBase):
         )
         page_size: int = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Items on a page.")
 
-    class Output(Schema):
+    class Output(Envelope):
         """What the answer says beside the items."""
 
         items: list[Any]
@@ -66,22 +72,36 @@ class KeysetPagination(AsyncPaginationBase):
             super().__init_subclass__(**kwargs)
             cls.__name__ = cls.__qualname__ = f"Keyset{cls.__name__}"
 
-    def __init__(self, *, pass_parameter: str | None = None) -> None:
+    def __init__(self, *, compiled: bool = True, pass_parameter: str | None = None) -> None:
         super().__init__(pass_parameter=pass_parameter)
+        self._is_compiled = compiled
 
     def paginate_queryset(
         self, queryset: QuerySet[Any, Any], pagination: Input, request: HttpRequest, **params: Any
-    ) -> dict[str, Any]:
-        """Return the envelope as ninja wants it: a dict whose items it may replace."""
+    ) -> dict[str, Any] | CompiledResponse:
+        """Return the envelope as ninja wants it, a dict whose items it may replace; or the answer itself."""
+        compiled = self._compiled(queryset, pagination, request)
+        if compiled is not None:
+            return compiled
+        queryset = loaded(request, queryset)
         page = keyset(queryset, pagination.cursor, pagination.page_size, scope=_scope(request))
         return _envelope(page, request)
 
     async def apaginate_queryset(
         self, queryset: QuerySet[Any, Any], pagination: Input, request: HttpRequest, **params: Any
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | CompiledResponse:
         """Return the envelope; the async twin of `paginate_queryset`."""
+        compiled = await sync_to_async(self._compiled)(queryset, pagination, request)
+        if compiled is not None:
+            return compiled
+        queryset = loaded(request, queryset)
         page = await akeyset(queryset, pagination.cursor, pagination.page_size, scope=_scope(request))
         return _envelope(page, request)
+
+    def _compiled(self, queryset: Any, pagination: Input, request: HttpRequest) -> CompiledResponse | None:
+        """Return the answer without instances, None where it takes these."""
+        make = partial(_shown_page, queryset, pagination, request)
+        return paged_answer(request, queryset, make) if self._is_compiled else None
 
 
 def link_headers(view: View) -> View:
@@ -115,10 +135,22 @@ def _scope(request: HttpRequest) -> str:
     return f"{request.path}?{query or ''}"
 
 
+def _shown_page(
+    queryset: QuerySet[Any], pagination: KeysetPagination.Input, request: HttpRequest, shown: Shown
+) -> KeysetPage[Any]:
+    page = shown.keyset(queryset, pagination.cursor, pagination.page_size, scope=_scope(request))
+    _note_links(page, request)
+    return page
+
+
 def _envelope(page: KeysetPage[Any], request: HttpRequest) -> dict[str, Any]:
+    _note_links(page, request)
+    return {field.name: getattr(page, field.name) for field in fields(page)}
+
+
+def _note_links(page: KeysetPage[Any], request: HttpRequest) -> None:
     links = {"next": page.next, "prev": page.previous}
     vars(request)[_LINKS] = {relation: cursor for relation, cursor in links.items() if cursor}
-    return {field.name: getattr(page, field.name) for field in fields(page)}
 
 
 def _with_links(request: HttpRequest, response: HttpResponse) -> HttpResponse:

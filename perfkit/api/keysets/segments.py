@@ -51,7 +51,7 @@ def after(keys: Sequence[SortKey], values: Sequence[Any], *, vendor: str) -> lis
 
     Args:
         keys: Of a total order.
-        values: One for each key; None where the row has none.
+        values: One for each key, or an expression of it; None where the row has none.
         vendor: Of the database.
     """
     begin = len(keys) - 1
@@ -88,6 +88,9 @@ def _beyond_all(keys: Sequence[SortKey], values: Sequence[Any]) -> Q:
         return _beyond(keys[0], values[0])
     parts = [
         *[F(key.name) for key in keys],
-        *[Value(value, output_field=key.field) for key, value in zip(keys, values, strict=True)],
+        *[
+            value if hasattr(value, "resolve_expression") else Value(value, output_field=key.field)
+            for key, value in zip(keys, values, strict=True)
+        ],
     ]
     return Q(RowAfter(*cast("list[Combinable]", parts), descending=keys[0].descending))
