@@ -16,8 +16,8 @@ from benchmarks.loads.scene import Section
 from benchmarks.rounds import Contender, play
 from perfkit.api import keyset, paginate
 from perfkit.api.counts import Counting, counted
-from perfkit.api.keysets.cursors import Place, cursor_of, fingerprint_of
-from perfkit.api.keysets.keys import keyed, value_of
+from perfkit.paging.cursors import Place, cursor_of, fingerprint_of
+from perfkit.paging.keys import keyed, value_of
 from project.flights.models import Flight
 
 PAGE_SIZE: Final = 20

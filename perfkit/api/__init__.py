@@ -4,12 +4,12 @@ from perfkit.api.handlers import add_error_handlers
 from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
 from perfkit.api.keysets.pagination import KeysetPagination, link_headers
 from perfkit.api.limits import PerMinuteThrottle, default_throttles
-from perfkit.api.ordering import total_order
 from perfkit.api.pages import OpenPage, Page, apaginate, apaginate_open, paginate, paginate_open
 from perfkit.api.pagination import PagePagination
 from perfkit.api.parameters import strict_query
 from perfkit.api.sorting import Sorting
 from perfkit.api.status import task_status_router
+from perfkit.paging.ordering import total_order
 
 __all__ = [
     "KeysetPage",

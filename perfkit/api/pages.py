@@ -10,8 +10,8 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from perfkit.api.counts import Count, acounted, counted
-from perfkit.api.ordering import total_order
 from perfkit.errors import PageError
+from perfkit.paging.ordering import total_order
 
 R = TypeVar("R")
 

@@ -36,7 +36,7 @@ class PagePagination(AsyncPaginationBase):
     """Pages by number, for sync and async views.
 
     Bad numbers are a 422 that names the field; past the end the answer is an empty page with the true total.
-    The order is made total, see `perfkit.api.ordering.total_order`.
+    The order is made total, see `perfkit.paging.ordering.total_order`.
 
     Args:
         count: How to count; see `perfkit.api.counts.counted`. With `"capped"`, `"estimated"` and `"none"` the

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from django.core.exceptions import FieldDoesNotExist
 from django.db.models import F, Model, QuerySet
 from django.db.models.expressions import OrderBy
 from ninja import Field, Schema
+
+from perfkit.paging.columns import is_nullable
 
 M = TypeVar("M", bound=Model)
 R = TypeVar("R")
@@ -65,19 +66,3 @@ def ordering(model: type[Model], path: str, *, descending: bool) -> OrderBy:
     nulls_last = True if is_nullable(model, path) else None
     column = F(path)
     return column.desc(nulls_last=nulls_last) if descending else column.asc(nulls_last=nulls_last)
-
-
-def is_nullable(model: type[Model], path: str) -> bool:
-    """Whether a row may have no value at `path`; True also for what is no column, such as an annotation."""
-    current: type[Model] | None = model
-    for part in path.split("__"):
-        if current is None:
-            return True
-        try:
-            field = current._meta.pk if part == "pk" else current._meta.get_field(part)
-        except FieldDoesNotExist:
-            return True
-        if not getattr(field, "concrete", False) or getattr(field, "null", True):
-            return True
-        current = getattr(field, "related_model", None)
-    return False

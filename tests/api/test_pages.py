@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfkit.api import Page, apaginate, paginate
-from perfkit.api.ordering import total_order
 from perfkit.api.pages import MAX_PAGE, make_page
 from perfkit.errors import PageError
+from perfkit.paging.ordering import total_order
 
 
 @pytest.fixture

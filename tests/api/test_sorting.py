@@ -8,7 +8,8 @@ from django.db.models import Model
 from django.test import Client
 
 from perfkit.api import Sorting
-from perfkit.api.sorting import is_nullable, ordering
+from perfkit.api.sorting import ordering
+from perfkit.paging.columns import is_nullable
 from project.flights.models import Flight, StatusReport
 from tests.flights.factories import make_flights
 

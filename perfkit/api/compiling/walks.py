@@ -1,6 +1,6 @@
 """The statements of keyset pages, kept by what the queryset looks like: from a cursor to SQL without building any.
 
-See Note [Segments] in `keysets.segments`: a page may take several statements, one after the other.
+See Note [Segments] in `perfkit.paging.segments`: a page may take several statements, one after the other.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from django.db import connections
 from django.db.models import QuerySet, Value
 
 from perfkit.api.compiling.statements import Asked, Form, Statement, asked_of, form_of, keep, kept, made
-from perfkit.api.keysets.cursors import Place
-from perfkit.api.keysets.keys import SortKey, keyed
 from perfkit.api.keysets.pages import Walk, segments
+from perfkit.paging.cursors import Place
+from perfkit.paging.keys import SortKey, keyed
 
 WALK: Final = "walk"
 

@@ -9,12 +9,12 @@ from typing import Any, Final, Generic, TypeVar
 from django.db import connections
 from django.db.models import Model, QuerySet, aprefetch_related_objects, prefetch_related_objects
 
-from perfkit.api.keysets.cursors import Place, cursor_of, fingerprint_of, place_of
-from perfkit.api.keysets.keys import ANNOTATION, SortKey, keyed, value_of
-from perfkit.api.keysets.segments import after
 from perfkit.api.pages import DEFAULT_PAGE_SIZE, check_page
 from perfkit.caching.values import UnstorableError
 from perfkit.errors import KeysetOrderError
+from perfkit.paging.cursors import Place, cursor_of, fingerprint_of, place_of
+from perfkit.paging.keys import ANNOTATION, SortKey, keyed, value_of
+from perfkit.paging.segments import after
 
 M = TypeVar("M", bound=Model)
 R = TypeVar("R")

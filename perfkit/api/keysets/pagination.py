@@ -17,10 +17,10 @@ from ninja.utils import is_async_callable
 
 from perfkit.api.compiling.answers import Shown
 from perfkit.api.compiling.operations import CompiledResponse, Envelope, loaded, paged_answer
-from perfkit.api.keysets.cursors import LONGEST_CURSOR
 from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
 from perfkit.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from perfkit.caching.responses.addresses import canonical_query
+from perfkit.paging.cursors import LONGEST_CURSOR
 
 View = TypeVar("View", bound=Callable[..., Any])
 

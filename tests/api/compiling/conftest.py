@@ -11,12 +11,13 @@ from perfkit.api.compiling.statements import forget_statements
 from perfkit.postgres.prepared import PREPARE_WHEN_ASKED
 
 
-@pytest.fixture(params=[PREPARE_WHEN_ASKED, None], ids=["prepared", "not prepared"])
+THRESHOLDS = [PREPARE_WHEN_ASKED, None] if connection.vendor == "postgresql" else [0]
+
+
+@pytest.fixture(params=THRESHOLDS)
 def _connection(db: None, request: pytest.FixtureRequest) -> Iterator[None]:
     forget_statements()
     if connection.vendor != "postgresql":
-        if request.param is None:
-            pytest.skip("SQLite has no such statements")
         yield
         return
     connection.ensure_connection()

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from django.core import signing
 
-from perfkit.api.keysets.keys import SortKey
 from perfkit.caching.named.packing import packed_value, unpacked_value
 from perfkit.errors import CursorError
+from perfkit.paging.keys import SortKey
 
 VERSION: Final = 1
 LONGEST_CURSOR: Final = 4_000

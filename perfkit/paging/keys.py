@@ -11,9 +11,9 @@ from django.db.models import F, Field, Model, QuerySet
 from django.db.models.expressions import Expression, OrderBy
 from django.db.models.functions import Random
 
-from perfkit.api.ordering import current_ordering, total_order
-from perfkit.api.sorting import is_nullable
 from perfkit.errors import KeysetOrderError
+from perfkit.paging.columns import is_nullable
+from perfkit.paging.ordering import current_ordering, total_order
 
 ANNOTATION: Final = "perfkit_keyset_"
 """Begins the names by which the values of keys come along with the rows, where these do not have them."""

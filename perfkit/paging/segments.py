@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from django.db.models import BooleanField, F, Func, Q, Value
 from django.db.models.expressions import Combinable
 
-from perfkit.api.keysets.keys import SortKey
+from perfkit.paging.keys import SortKey
 
 COMPARES_ROWS: Final = frozenset({"postgresql", "sqlite"})
 """Databases that find the rows after `(a, b) > (1, 2)` by an index."""
