@@ -10,7 +10,6 @@ from django.db import connection
 from perfkit.api.compiling.statements import forget_statements
 from perfkit.postgres.prepared import PREPARE_WHEN_ASKED
 
-
 THRESHOLDS = [PREPARE_WHEN_ASKED, None] if connection.vendor == "postgresql" else [0]
 
 
