@@ -14,7 +14,8 @@ from ninja import Field, Schema
 from ninja.pagination import AsyncPaginationBase
 
 from perfkit.api.compiling.answers import Shown
-from perfkit.api.compiling.operations import CompiledResponse, Envelope, loaded, paged_answer
+from perfkit.api.compiling.contracts import Envelope, contract_of
+from perfkit.api.compiling.responses import CompiledResponse, loaded, paged_answer
 from perfkit.api.counts import EXACT, Counting, checked_counting
 from perfkit.api.pages import (
     DEFAULT_PAGE_SIZE,
@@ -107,7 +108,8 @@ class PagePagination(AsyncPaginationBase):
         compiled = self._compiled(queryset, pagination, request)
         if compiled is not None:
             return compiled
-        queryset = loaded(request, queryset)
+        if isinstance(queryset, QuerySet):
+            queryset = loaded(contract_of(request), queryset)
         place = pagination.page, pagination.page_size
         if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
             return _envelope(paginate(queryset, *place, count=self._count))
@@ -124,7 +126,8 @@ class PagePagination(AsyncPaginationBase):
         compiled = await sync_to_async(self._compiled)(queryset, pagination, request)
         if compiled is not None:
             return compiled
-        queryset = loaded(request, queryset)
+        if isinstance(queryset, QuerySet):
+            queryset = loaded(contract_of(request), queryset)
         place = pagination.page, pagination.page_size
         if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
             return _envelope(await apaginate(queryset, *place, count=self._count))

@@ -183,7 +183,8 @@ def _children(many: Many, keys: set[Any], alias: str, dialect: Dialect) -> Mappi
     queryset: Any = many.model._default_manager.using(alias).all()
     if many.chosen is not None:
         queryset = many.chosen.chosen(queryset, relations_of(many.parent)[many.chosen.name])
-    queryset = _of_keys(queryset, many.lookup, sorted(keys))
+    # Without an order the database shows them as it finds them, which depends on what is joined.
+    queryset = _of_keys(queryset if queryset.ordered else queryset.order_by("pk"), many.lookup, sorted(keys))
     _refuse_queryset(queryset, may_be_cached=True)
     shown = Shown(many.node, dialect)
     rows = shown.rows(queryset, (many.lookup,))

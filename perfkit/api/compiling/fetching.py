@@ -42,6 +42,8 @@ def _is_fit(asked: Asked, connection: BaseDatabaseWrapper) -> bool:
     """Tell whether a statement may be prepared, and answers the same if it is."""
     if not asked.statement.may_be_prepared or not may_prepare(connection):
         return False
+    if connection.queries_logged:  # people want to see the values, and to ask for the plan of the text
+        return False
     # Django gives a cursor a loader of its own for moments where the connection's is of another time zone.
     return connection.timezone_name == "UTC" or not asked.statement.has_moments
 

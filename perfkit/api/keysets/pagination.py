@@ -16,7 +16,8 @@ from ninja.pagination import AsyncPaginationBase
 from ninja.utils import is_async_callable
 
 from perfkit.api.compiling.answers import Shown
-from perfkit.api.compiling.operations import CompiledResponse, Envelope, loaded, paged_answer
+from perfkit.api.compiling.contracts import Envelope, contract_of
+from perfkit.api.compiling.responses import CompiledResponse, loaded, paged_answer
 from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
 from perfkit.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from perfkit.caching.responses.addresses import canonical_query
@@ -83,7 +84,8 @@ class KeysetPagination(AsyncPaginationBase):
         compiled = self._compiled(queryset, pagination, request)
         if compiled is not None:
             return compiled
-        queryset = loaded(request, queryset)
+        if isinstance(queryset, QuerySet):
+            queryset = loaded(contract_of(request), queryset)
         page = keyset(queryset, pagination.cursor, pagination.page_size, scope=_scope(request))
         return _envelope(page, request)
 
@@ -94,7 +96,8 @@ class KeysetPagination(AsyncPaginationBase):
         compiled = await sync_to_async(self._compiled)(queryset, pagination, request)
         if compiled is not None:
             return compiled
-        queryset = loaded(request, queryset)
+        if isinstance(queryset, QuerySet):
+            queryset = loaded(contract_of(request), queryset)
         page = await akeyset(queryset, pagination.cursor, pagination.page_size, scope=_scope(request))
         return _envelope(page, request)
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from perfkit.api import total_order
-from perfkit.api.compiling.operations import Verdict, verdicts
+from perfkit.api.compiling.responses import Verdict, verdicts
 from tests.api.compiling.views import BOOKS, PAGINATIONS, SORTS
 from tests.hydration.test_every_kind import rows_of, save
 from tests.testapp.hydration import EveryKind

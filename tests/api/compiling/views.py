@@ -17,9 +17,10 @@ from ninja import Field, FilterLookup, FilterSchema, NinjaAPI, Query, Schema, St
 from ninja.pagination import paginate
 from ninja.renderers import BaseRenderer
 from ninja.responses import NinjaJSONEncoder
+from ninja.security import django_auth
 from pydantic import computed_field, field_validator
 
-from perfkit.api import KeysetPagination, PagePagination, add_error_handlers
+from perfkit.api import KeysetPagination, PagePagination, add_error_handlers, compiled, partial_response
 from perfkit.loading import RelatedRows, needs
 from tests.testapp.hydration import EveryKind
 from tests.testapp.loading import Book, Guest, Person
@@ -254,8 +255,8 @@ PAGINATIONS: dict[str, tuple[type, dict[str, Any]]] = {
 
 def mount(target: NinjaAPI) -> None:
     for name, (pagination, options) in PAGINATIONS.items():
-        for end, compiled in (("", True), ("-plain", False)):
-            paged = paginate(pagination, compiled=compiled, **options)
+        for end, is_compiled in (("", True), ("-plain", False)):
+            paged = paginate(pagination, compiled=is_compiled, **options)
             target.get(f"kinds/{name}{end}", response=list[KindOut])(paged(list_kinds))
             target.get(f"async-kinds/{name}{end}", response=list[KindOut], by_alias=True)(
                 paged(list_kinds_async)
@@ -282,6 +283,77 @@ def with_status(request: HttpRequest) -> Any:
 def with_response(request: HttpRequest, response: HttpResponse) -> Any:
     response["X-Own"] = "1"
     return Person.objects.all()
+
+
+class LoudOut(Schema):
+    title: str
+    publisher: PublisherOut
+    stars: list[int]
+
+    @staticmethod
+    @needs("title")
+    def resolve_title(book: Book) -> str:
+        return book.title.upper()
+
+    @staticmethod
+    @needs("review_set__stars")
+    def resolve_stars(book: Book) -> list[int]:
+        return sorted(review.stars for review in book.review_set.all())
+
+
+class ComputedBookOut(BookOut):
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def loud(self) -> str:
+        return self.title.upper()
+
+
+def one_book(request: HttpRequest, pk: int) -> Any:
+    return Book.objects.filter(pk=pk)
+
+
+async def one_book_async(request: HttpRequest, pk: int) -> Any:
+    return Book.objects.filter(pk=pk)
+
+
+def all_books(request: HttpRequest) -> Any:
+    return Book.objects.order_by("pk")
+
+
+async def all_books_async(request: HttpRequest) -> Any:
+    return Book.objects.order_by("pk")
+
+
+def several(request: HttpRequest) -> Any:
+    return Book.objects.all()
+
+
+for each in (api, tagged):
+    each.get("one/{pk}", response=BookOut)(compiled(one_book))
+    each.get("async-one/{pk}", response=BookOut)(compiled(one_book_async))
+    each.get("plain-one/{pk}", response=BookOut)(lambda request, pk: Book.objects.get(pk=pk))
+    each.get("all", response=list[BookOut])(compiled(all_books))
+    each.get("async-all", response=list[BookOut])(compiled(all_books_async))
+    each.get("plain-all", response=list[BookOut])(all_books)
+    each.get("resolved-one/{pk}", response=LoudOut)(compiled(one_book))
+    each.get("async-resolved-one/{pk}", response=LoudOut)(compiled(one_book_async))
+    each.get("several", response=BookOut)(compiled(several))
+    each.get("resolved-several", response=LoudOut)(compiled(several))
+    each.get("other", response=PersonOut)(compiled(lambda request: {"id": 7, "name": "no queryset"}))
+    each.get("partial-one/{pk}", response=BookOut)(partial_response(compiled(one_book)))
+    each.get("partial-resolved/{pk}", response=ComputedBookOut)(partial_response(compiled(one_book)))
+    each.get("partial-books", response=list[BookOut])(partial_response(paginate(PagePagination)(all_books)))
+    each.get("partial-all", response=list[BookOut])(partial_response(all_books))
+
+
+@api.get("writes", response=PersonOut)
+def writes(request: HttpRequest) -> Any:
+    return Person.objects.create(name="written")
+
+
+@api.get("who", auth=django_auth)
+def who(request: HttpRequest) -> str:
+    return str(request.user)
 
 
 urlpatterns = [path("api/", api.urls), path("tagged/", tagged.urls)]
