@@ -226,6 +226,13 @@ class Options:
         "",
         "File to which the N+1 guard appends what it finds, for `manage.py perfkit_n_plus_one`; none where empty.",
     )
+    IDEMPOTENCY_TTL = Option(
+        86_400,
+        "How long the answer to a request with an idempotency key is given again; after that the request would "
+        "run anew.",
+        unit="seconds",
+        least=60,
+    )
     RATE_LIMIT_ENABLED = Option(True, "Whether perfkit's API throttles limit anything.")
     RATE_LIMIT_PER_MINUTE = Option(
         100, "Requests a minute that perfkit's default API throttle allows.", least=1

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import secrets
 
 from django.db import models
+from django.utils import timezone
+
+from perfkit.conf import options
 
 
 class PendingInvalidation(models.Model):
@@ -42,6 +46,34 @@ class PendingImport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file_name} into {self.model_label}"
+
+
+class IdempotentAnswer(models.Model):
+    """The answer to a request with an idempotency key, written in the transaction of what that request wrote.
+
+    See Note [Why a request runs once] in `perfkit.api.writing.answers`.
+    """
+
+    scope = models.CharField(max_length=64, help_text="SHA-256 of who sent it, and to which route.")
+    key = models.CharField(max_length=255)
+    request_digest = models.CharField(max_length=64, help_text="SHA-256 of its address and its body.")
+    status = models.SmallIntegerField()
+    headers = models.JSONField(default=dict)
+    content = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["scope", "key"], name="perfkit_idempotent_answer_key"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.created_at:%Y-%m-%d %H:%M:%S} {self.status} {self.key[:60]}"
+
+    @staticmethod
+    def oldest() -> dt.datetime:
+        """Return when the oldest answer was kept that still holds."""
+        return timezone.now() - dt.timedelta(seconds=options.IDEMPOTENCY_TTL)
 
 
 class Cache(PendingInvalidation):

@@ -52,6 +52,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "perfkit.api.after_response_middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "perfkit.loading.n_plus_one_guard",
@@ -179,7 +180,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PERFKIT = {
     "CACHE_ENABLED": flag("CACHE_ENABLED", default=True),
     "CACHE_DEFAULT_TTL": number("CACHE_DEFAULT_TTL", default=1800),
-    "CACHE_MODELS": ["flights.Flight"],  # its lists are not cached; what is counted of it is
+    # Lists of flights are not cached; what is counted of them is. The activity log names users.
+    "CACHE_MODELS": ["flights.Flight", "auth.User"],
     "BULK_INSERT_CHUNK_SIZE": number("BULK_INSERT_CHUNK_SIZE", default=1000),
     "QUERY_SLOW_THRESHOLD": number("QUERY_SLOW_THRESHOLD", default=0.1),
     "N_PLUS_ONE_MODE": choice(

@@ -1,6 +1,7 @@
-"""Lists over HTTP with django-ninja: pages, sorting, limits, and the status of tasks."""
+"""Lists and writes over HTTP with django-ninja: pages, sorting, limits, idempotency, and the status of tasks."""
 
 from perfkit.api.compiling.views import compiled
+from perfkit.api.events import StreamTimes
 from perfkit.api.handlers import add_error_handlers
 from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
 from perfkit.api.keysets.pagination import KeysetPagination, link_headers
@@ -12,6 +13,9 @@ from perfkit.api.partial import partial_response
 from perfkit.api.renderers import FastJSONRenderer
 from perfkit.api.sorting import Sorting
 from perfkit.api.status import task_status_router
+from perfkit.api.writing.after import after_response, after_response_middleware
+from perfkit.api.writing.bulk import bulk_body, bulk_create
+from perfkit.api.writing.idempotent import idempotent
 from perfkit.paging.ordering import total_order
 
 __all__ = [
@@ -23,12 +27,18 @@ __all__ = [
     "PagePagination",
     "PerMinuteThrottle",
     "Sorting",
+    "StreamTimes",
     "add_error_handlers",
+    "after_response",
+    "after_response_middleware",
     "akeyset",
     "apaginate",
     "apaginate_open",
+    "bulk_body",
+    "bulk_create",
     "compiled",
     "default_throttles",
+    "idempotent",
     "keyset",
     "link_headers",
     "paginate",

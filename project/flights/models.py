@@ -215,6 +215,22 @@ class StatusReport(models.Model):
         return f"{self.get_kind_display()}: {self.flight_id}"
 
 
+class ApiToken(models.Model):
+    """What a program writes to the API with, as the user it belongs to.
+
+    Only its digest is kept: a token is 256 random bits, so SHA-256 hides it as well as a slow hash would.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=64, help_text="What it is for.")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Never, where empty.")
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user_id}"
+
+
 class ActivityLog(models.Model):
     """One thing that somebody did on the site."""
 
@@ -229,6 +245,8 @@ class ActivityLog(models.Model):
     action = models.CharField(max_length=32)
     detail = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = CachedManager(ttl=30)
 
     class Meta:
         verbose_name_plural = "activity log"

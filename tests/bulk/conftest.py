@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugins.pgbouncer import pgbouncer  # noqa: F401  # a fixture
 from tests.testapp.bulk import Country
 
 

@@ -375,11 +375,14 @@ class TestSchema:
             ("get", "/api/flights"): False,
             ("get", "/api/flights/{flight_id}"): False,
             ("post", "/api/flights/{flight_id}/reports"): True,
+            ("post", "/api/flights/reports/bulk"): True,
+            ("get", "/api/activity"): True,
             ("get", "/api/airports"): False,
             ("get", "/api/airports/{code}"): False,
             ("get", "/api/airports/{code}/stats"): False,
             ("get", "/api/airlines/{code}/stats"): False,
             ("get", "/api/task-status/{task_id}"): True,
+            ("get", "/api/task-status/{task_id}/events"): True,
         }
 
 

@@ -1,0 +1,1 @@
+"""Writes over HTTP: many rows at once, each request once, and work after the answer."""
