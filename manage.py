@@ -4,14 +4,15 @@
 import os
 import sys
 
-# These serve many requests at once; any other command ends soon and needs one connection, not a pool of them.
-LONG_RUNNING = {"runserver", "testserver"}
+# These serve many requests at once, or show the settings of what does.
+# Any other command ends soon and needs one connection, not a pool of them.
+WITH_POOL = {"check", "perfkit_pool", "runserver", "testserver"}
 
 
 def main() -> None:
     """Run the command that the arguments name; what the reader can mend is one line, not a traceback."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-    if not LONG_RUNNING.intersection(sys.argv[1:2]):
+    if not WITH_POOL.intersection(sys.argv[1:2]):
         os.environ.setdefault("DATABASE_POOL_SIZE", "0")
 
     from django.core.exceptions import ImproperlyConfigured

@@ -24,6 +24,7 @@ from perfkit.caching.triggers import faulty_tables
 from perfkit.conf import SETTING, configured, options, table
 from perfkit.errors import SettingsError, nearest
 from perfkit.loading.presets import faults
+from perfkit.postgres.dangers import Danger, dangers_in, dangers_of
 
 TAG: Final = "perfkit"
 
@@ -44,6 +45,7 @@ FINDINGS: Final = {
     "perfkit.E202": "An admin imports by a key that no unique constraint has.",
     "perfkit.E203": "An admin imports a relation by a field that does not name one row of the other model.",
     "perfkit.E301": "A preset names what its model does not have.",
+    "perfkit.E501": "A database has a pool and CONN_MAX_AGE.",
     "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
     "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
     "perfkit.W003": "With --database: rows of a cached model are written under names that perfkit does not watch.",
@@ -53,6 +55,10 @@ FINDINGS: Final = {
     "perfkit.W101": "A CachedManager is on a model whose rows cannot be cached by their keys.",
     "perfkit.W201": "An admin offers no import, though it has the mixin.",
     "perfkit.W301": "With --deploy: the N+1 guard shows what it finds to everybody, or refuses queries.",
+    "perfkit.W501": "A database has a pool whose connections are not checked before they are used.",
+    "perfkit.W502": "A database declares a pooler in transaction mode, and prepares statements.",
+    "perfkit.W503": "With --database: a database is behind a pooler, and what it uses fails in transaction mode.",
+    "perfkit.W504": "With --database: one process may open more connections than the server takes.",
 }
 
 REDIS_BACKEND: Final = "django_redis.cache.RedisCache"
@@ -84,10 +90,11 @@ def register() -> None:
         check_models,
         check_responses,
         check_databases,
+        check_connections,
         check_presets,
     ):
         checks.register(check, TAG)
-    for check in (check_relations, check_triggers):
+    for check in (check_relations, check_triggers, check_poolers):
         checks.register(
             check, checks.Tags.database
         )  # not ours: from Django 6.1 on a tag may mean all databases
@@ -243,6 +250,32 @@ def check_databases(
     ]
 
 
+def check_connections(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Find settings of PostgreSQL databases that do not go together; nothing is connected to."""
+    return [
+        _danger(alias, danger)
+        for alias in connections
+        if connections[alias].vendor == "postgresql"
+        for danger in dangers_in(connections.settings[alias])
+    ]
+
+
+def check_poolers(
+    app_configs: Sequence[AppConfig] | None = None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[checks.CheckMessage]:
+    """Find settings that do not go together with the server, or the pooler, that they lead to."""
+    return [
+        _danger(alias, danger)
+        for alias in databases or ()
+        if connections[alias].vendor == "postgresql"
+        for danger in dangers_of(connections[alias])
+    ]
+
+
 def check_relations(
     app_configs: Sequence[AppConfig] | None = None,
     databases: Sequence[str] | None = None,
@@ -307,6 +340,10 @@ def _finding(number: str, text: str, hint: str) -> checks.CheckMessage:
     if identity not in FINDINGS:
         raise LookupError(f"{identity} is missing in FINDINGS.")
     return kind(text, hint=hint, id=identity)
+
+
+def _danger(alias: str, danger: Danger) -> checks.CheckMessage:
+    return _finding(danger.number, f"DATABASES[{alias!r}] {danger.text}.", danger.hint)
 
 
 def _lineage(path: str) -> set[str]:

@@ -9,6 +9,7 @@ from perfkit.api import add_error_handlers, default_throttles, task_status_route
 from perfkit.tasks.status import read_status
 from project.flights.api import router as flights_router
 from project.flights.reports_api import router as reports_router
+from project.pool_api import router as pool_router
 
 api = NinjaAPI(
     title="Flights out of New York",
@@ -21,4 +22,5 @@ api = NinjaAPI(
 add_error_handlers(api)
 api.add_router("", flights_router)
 api.add_router("", reports_router)
+api.add_router("", pool_router)
 api.add_router("", task_status_router(read_status))

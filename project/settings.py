@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import environ
 from django.core.management.utils import get_random_secret_key
 
+from perfkit.postgres.databases import SIZES, Mode, database_settings
 from project import services
 from project.environment import choice, flag, number
 
@@ -121,23 +122,21 @@ if IS_SQLITE:
         }
     }
 else:
-    POOL_SIZE = number("DATABASE_POOL_SIZE", default=2 if DEBUG else 20, least=0)
-    POOL_OVERFLOW = number("DATABASE_POOL_OVERFLOW", default=8 if DEBUG else 30, least=0)
-    DATABASES = {"default": env.db_url_config(services.database_url())}
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-    DATABASES["default"].setdefault("OPTIONS", {}).update(
-        {
-            "application_name": env.str("DATABASE_APPLICATION_NAME", default="perfkit-demo"),
-            "pool": {
-                "min_size": 1,
-                "max_size": POOL_SIZE + POOL_OVERFLOW,
-                "max_lifetime": number("DATABASE_POOL_RECYCLE", default=3600.0, least=1.0),
-                "timeout": 10,
-            },
-        }
+    MODE = choice(
+        "DATABASE_MODE",
+        default="development" if DEBUG else "production",
+        among=("development", "production", "pgbouncer"),
     )
-    if POOL_SIZE == 0:
-        del DATABASES["default"]["OPTIONS"]["pool"]
+    DATABASES = {
+        "default": database_settings(
+            env.db_url_config(services.database_url()),
+            mode=cast("Mode", MODE),
+            pool_size=number("DATABASE_POOL_SIZE", default=SIZES[MODE].size, least=0),
+            pool_overflow=number("DATABASE_POOL_OVERFLOW", default=SIZES[MODE].overflow, least=0),
+            recycle_seconds=number("DATABASE_POOL_RECYCLE", default=3600.0, least=1.0),
+            application_name=env.str("DATABASE_APPLICATION_NAME", default="perfkit-demo"),
+        )
+    }
 
 if IS_SQLITE and not os.environ.get("REDIS_URL"):
     REDIS_URL = ""

@@ -16,13 +16,21 @@ from django.core import checks
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.test import override_settings
 
 from perfkit.admin import ImportExportMixin
 from perfkit.caching.triggers import install_triggers
-from perfkit.checks import FINDINGS, SUPPORTED_BACKENDS, TAG, check_triggers
+from perfkit.checks import (
+    FINDINGS,
+    SUPPORTED_BACKENDS,
+    TAG,
+    check_connections,
+    check_poolers,
+    check_triggers,
+)
 from perfkit.conf import table
+from perfkit.postgres import database_settings
 from tests.testapp.admin import BoxedAdmin
 from tests.testapp.caching import Item
 from tests.testapp.imported import Boxed, Parcel, Ware
@@ -656,3 +664,79 @@ def test_it_warns_of_a_response_cache_that_is_asked_too_early() -> None:
         message = only(found())
         assert message.id == "perfkit.W006"
         assert session in message.msg
+
+
+class TestConnections:
+    def found_in(self, **entry: Any) -> list[checks.CheckMessage]:
+        handler = type(connections)({"default": {"ENGINE": "django.db.backends.postgresql", **entry}})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("perfkit.checks.connections", handler)
+            return check_connections()
+
+    @pytest.mark.parametrize("mode", ["development", "production", "pgbouncer"])
+    def test_what_the_preset_makes_is_fine(self, mode: Any) -> None:
+        assert self.found_in(**database_settings("postgres://a@b/c", mode=mode)) == []
+
+    @pytest.mark.parametrize("seconds", [60, None])
+    def test_a_pool_with_lasting_connections_is_an_error(self, seconds: int | None) -> None:
+        message = only(self.found_in(CONN_MAX_AGE=seconds, CONN_HEALTH_CHECKS=True, OPTIONS={"pool": True}))
+        assert message.id == "perfkit.E501"
+        assert "'default'" in message.msg
+
+    def test_a_pool_that_is_not_checked_is_warned_of(self) -> None:
+        assert only(self.found_in(OPTIONS={"pool": {"max_size": 2}})).id == "perfkit.W501"
+
+    @pytest.mark.parametrize("threshold", [0, 5])
+    def test_prepared_statements_behind_a_declared_pooler_are_warned_of(self, threshold: int) -> None:
+        declared = {"DISABLE_SERVER_SIDE_CURSORS": True}
+        found = self.found_in(**declared, OPTIONS={"prepare_threshold": threshold})
+        assert only(found).id == "perfkit.W502"
+        assert self.found_in(**declared, OPTIONS={"prepare_threshold": None}) == []
+
+    def test_without_a_pool_there_is_nothing_to_say(self) -> None:
+        assert self.found_in(CONN_MAX_AGE=600, OPTIONS={"prepare_threshold": 5}) == []
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestPoolers:
+    @pytest.fixture
+    def set_options(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """A function that changes the OPTIONS of the database, whose connection stays open."""
+        connection.ensure_connection()
+        settings = connection.settings_dict
+
+        def set_options(**changed: Any) -> None:
+            monkeypatch.setitem(settings, "OPTIONS", {**settings["OPTIONS"], **changed})
+
+        return set_options
+
+    def found(self) -> list[checks.CheckMessage]:
+        return check_poolers(databases=["default"])
+
+    def test_straight_to_the_server_all_is_fine(self) -> None:
+        assert self.found() == []
+        assert check_poolers(databases=None) == []
+
+    @pytest.mark.pgbouncer
+    def test_a_pooler_that_is_not_declared_is_found(
+        self, pgbouncer: int, set_options: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        set_options(prepare_threshold=5)
+        message = only(self.found())
+        assert message.id == "perfkit.W503"
+        assert "server-side cursors and prepared statements" in message.msg
+        monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
+        assert "uses prepared statements" in only(self.found()).msg
+        set_options(prepare_threshold=None)
+        assert self.found() == []
+
+    def test_a_pool_larger_than_the_server_is_found(
+        self, set_options: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        set_options(pool={"max_size": 10})
+        assert self.found() == []
+        set_options(pool={"max_size": 100_000})
+        assert only(self.found()).id == "perfkit.W504"
+        monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
+        assert self.found() == [], "the pooler's limit is another one"

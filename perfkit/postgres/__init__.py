@@ -1,1 +1,31 @@
-"""What PostgreSQL says: its catalogue, its estimates, what its version can do, and how to connect to it."""
+"""What PostgreSQL says: its catalogue, its estimates, what its version can do, and how to connect to it.
+
+`database_settings` and `pool_options` are for settings.py, which calls them before Django is up.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from perfkit.postgres.databases import database_settings, pool_options
+
+if TYPE_CHECKING:
+    from perfkit.postgres.pools import PoolFigures, pool_figures
+    from perfkit.postgres.prepared import may_prepare
+
+__all__ = ["PoolFigures", "database_settings", "may_prepare", "pool_figures", "pool_options"]
+
+_MODULES: Final = {
+    "PoolFigures": "perfkit.postgres.pools",
+    "may_prepare": "perfkit.postgres.prepared",
+    "pool_figures": "perfkit.postgres.pools",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'perfkit.postgres' has no attribute {name!r}")
+    return getattr(import_module(module), name)

@@ -377,6 +377,7 @@ class TestSchema:
             ("post", "/api/flights/{flight_id}/reports"): True,
             ("post", "/api/flights/reports/bulk"): True,
             ("get", "/api/activity"): True,
+            ("get", "/api/pool"): True,
             ("get", "/api/airports"): False,
             ("get", "/api/airports/{code}"): False,
             ("get", "/api/airports/{code}/stats"): False,

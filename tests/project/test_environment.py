@@ -51,6 +51,7 @@ def run(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
         ("CACHE_DEFAULT_TTL", "abc"),
         ("QUERY_SLOW_THRESHOLD", "nan"),
         ("CACHE_ENABLED", "ture"),
+        ("DATABASE_MODE", "prod"),
         ("DATABASE_POOL_SIZE", "-5"),
         ("DATABASE_POOL_RECYCLE", "0"),
         ("REDIS_MAX_CONNECTIONS", "0"),
