@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -12,11 +12,13 @@ from ninja.errors import ValidationError
 from ninja.operation import Operation
 from ninja.utils import contribute_operation_callback, is_async_callable
 
+from perfkit.errors import nearest
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 def strict_query(view: View) -> View:
-    """Answer a request that has an unknown query parameter with a 422 that lists the allowed ones.
+    """Answer a request that has an unknown query parameter with a 422: the nearest name, and all that are allowed.
 
     A misspelt filter would else be ignored, and the answer be a list that nobody asked for.
     The allowed names are read off the operation, those that `@paginate` adds included,
@@ -65,15 +67,20 @@ def refuse_unknown(request: HttpRequest, allowed: set[str]) -> None:
     unknown = [name for name in request.GET if name not in allowed]
     if unknown:
         names = sorted(allowed)
-        known = f"Allowed: {', '.join(names)}." if names else "There are none here."
+        listed = f"Allowed: {', '.join(names)}." if names else "There are none here."
         raise ValidationError(
             [
                 {
                     "type": "unknown_parameter",
                     "loc": ("query", name),
-                    "msg": f"Unknown query parameter. {known}",
+                    "msg": f"Unknown query parameter.{_suggestion(name, names)} {listed}",
                     "ctx": {"allowed": names},
                 }
                 for name in unknown
             ]
         )
+
+
+def _suggestion(wrong: str, names: Sequence[str]) -> str:
+    hint = nearest(wrong, names)
+    return hint if "Did you mean" in hint else ""
