@@ -15,6 +15,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.db import connections
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from perfkit.caching.databases import is_watchable
@@ -23,6 +24,7 @@ from perfkit.caching.relations import hidden_writes
 from perfkit.caching.triggers import faulty_tables
 from perfkit.conf import SETTING, configured, options, table
 from perfkit.errors import SettingsError, nearest
+from perfkit.indexing.offers import unserved
 from perfkit.loading.presets import faults
 from perfkit.postgres.dangers import Danger, dangers_in, dangers_of
 
@@ -55,6 +57,8 @@ FINDINGS: Final = {
     "perfkit.W101": "A CachedManager is on a model whose rows cannot be cached by their keys.",
     "perfkit.W201": "An admin offers no import, though it has the mixin.",
     "perfkit.W301": "With --deploy: the N+1 guard shows what it finds to everybody, or refuses queries.",
+    "perfkit.W401": "A list is sorted by what no declared index sorts.",
+    "perfkit.W402": "A list is filtered by what no declared index finds.",
     "perfkit.W501": "A database has a pool whose connections are not checked before they are used.",
     "perfkit.W502": "A database declares a pooler in transaction mode, and prepares statements.",
     "perfkit.W503": "With --database: a database is behind a pooler, and what it uses fails in transaction mode.",
@@ -92,6 +96,7 @@ def register() -> None:
         check_databases,
         check_connections,
         check_presets,
+        check_lists,
     ):
         checks.register(check, TAG)
     for check in (check_relations, check_triggers, check_poolers):
@@ -332,6 +337,22 @@ def check_triggers(
 def check_presets(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Find presets, of the classes that are imported by now, which their models cannot serve; no query."""
     return [_finding("E301", f"{where}: {problem}", "") for where, problem in dict.fromkeys(faults())]
+
+
+def check_lists(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Find what lists let anybody sort or filter by without an index, once the routes are loaded; no query."""
+    if getattr(settings, "ROOT_URLCONF", None):
+        _ = get_resolver().url_patterns  # imports the views, and the classes that say it with them
+    found = []
+    for where, each in unserved():
+        number = {"sort": "W401", "filter": "W402"}[each.kind]
+        does = {"sort": "sorts by", "filter": "finds rows by"}[each.kind]
+        text = f"{where} offers {each.name!r}, and no declared index {does} {each.what}."
+        hint = (
+            f'{each.advice} Where the table stays small, or has an index by other means: unindexed="allow".'
+        )
+        found.append(_finding(number, text, hint.strip()))
+    return found
 
 
 def _finding(number: str, text: str, hint: str) -> checks.CheckMessage:

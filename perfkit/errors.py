@@ -21,6 +21,7 @@ PerfkitError
 │   ├── AtomicMigrationError  an index operation that must not run inside a transaction
 │   ├── IndexConflictError   another index has that name
 │   ├── KeysetOrderError     an order in which no row has a place that can be found again
+│   ├── ListDeclarationError  filters or a sorting that are declared in a way that cannot be
 │   ├── PreparedTransactionError  PREPARE TRANSACTION stood in one text with other statements
 │   ├── PartitionedTableError  an index on a partitioned table cannot be built concurrently
 │   ├── TriggersUnsupportedError  outside writes to a model cannot be told by triggers
@@ -356,6 +357,19 @@ class KeysetOrderError(UsageError):
             f"No keyset pages of {self.model}: {self.problem}. "
             "Order a queryset of instances by columns, or by annotations of one value a row."
         )
+
+
+class ListDeclarationError(UsageError, TypeError):
+    """A subclass of `Filters` or `Sorting` says what cannot be; raised where the class is made."""
+
+    def __init__(self, schema: str, parameter: str, problem: str) -> None:
+        super().__init__(schema, parameter, problem)
+        self.schema = schema
+        self.parameter = parameter
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.schema}{'.' if self.parameter else ''}{self.parameter}: {self.problem}."
 
 
 class PartitionedTableError(UsageError):

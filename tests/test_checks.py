@@ -527,6 +527,73 @@ class TestPresets:
         )
 
 
+ROUTES = """
+from typing import Annotated, Literal
+from perfkit.api import Filters, Search, Sorting
+urlpatterns = []
+class NoteSorting(Sorting, model=Note):
+    sort_by: Literal["title", "made"] = "made"
+class NoteFilters(Filters, model=Note):
+    pk: int | None = None
+    search: Annotated[str | None, Search("title")] = None
+class SmallFilters(NoteFilters, unindexed="allow"):
+    pass
+Made = Filters.for_model(Note, {"titled": "title"}, name="Made")
+def made():
+    class Local(NoteFilters):
+        pass
+    return Local, Filters.for_model(Note, {"other": "title"})
+local = made()
+"""
+
+
+class TestLists:
+    def test_it_names_what_is_sorted_or_filtered_by_without_an_index(self) -> None:
+        out = python(
+            f"""
+            import sys, types
+            import django
+            from django.conf import settings
+            settings.configure(
+                INSTALLED_APPS=["perfkit"],
+                ROOT_URLCONF="routes",
+                DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+            )
+            django.setup()
+            from django.core import checks
+            from django.db import models
+            class Note(models.Model):
+                title = models.CharField(max_length=80)
+                made = models.DateTimeField(db_index=True)
+                class Meta:
+                    app_label = "perfkit"
+            routes = sys.modules["routes"] = types.ModuleType("routes")
+            routes.Note = Note
+            exec({ROUTES!r}, vars(routes))
+            for message in checks.run_checks(tags=["perfkit"]):
+                print(message.id)
+                print(message.msg, message.hint)
+            """
+        )
+        elsewhere = 'Where the table stays small, or has an index by other means: unindexed="allow".'
+        made_id, made, filter_id, filtered, sort_id, sorted_by = out.splitlines()
+        assert made_id == "perfkit.W402"
+        assert made.startswith("Made offers 'titled', and no declared index finds rows by title. ")
+        assert filter_id == "perfkit.W402"
+        assert sort_id == "perfkit.W401"
+        assert filtered == (
+            "NoteFilters offers 'search', and no declared index finds rows by title__ilike_contains. "
+            f'Declare GinIndex(fields=["title"], opclasses=["gin_trgm_ops"], name=…). {elsewhere}'
+        )
+        assert sorted_by == (
+            "NoteSorting offers 'title', and no declared index sorts by title. "
+            f'Declare models.Index(fields=["title"], name=…). {elsewhere}'
+        )
+
+    def test_it_finds_nothing_in_the_demo(self) -> None:
+        assert [each for each in found() if each.id.startswith("perfkit.W4")] == []
+
+
 class TestStart:
     def test_it_starts_and_passes_in_a_project_that_has_only_perfkit(self) -> None:
         out = python(

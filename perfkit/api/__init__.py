@@ -1,7 +1,9 @@
-"""Lists and writes over HTTP with django-ninja: pages, sorting, limits, idempotency, and the status of tasks."""
+"""Lists and writes over HTTP with django-ninja: pages, filters, sorting, limits, idempotency, and task status."""
 
 from perfkit.api.compiling.views import compiled
 from perfkit.api.events import StreamTimes
+from perfkit.api.filtering.filters import Filters
+from perfkit.api.filtering.lookups import FromDay, In, Search, ToDay
 from perfkit.api.handlers import add_error_handlers
 from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
 from perfkit.api.keysets.pagination import KeysetPagination, link_headers
@@ -20,14 +22,19 @@ from perfkit.paging.ordering import total_order
 
 __all__ = [
     "FastJSONRenderer",
+    "Filters",
+    "FromDay",
+    "In",
     "KeysetPage",
     "KeysetPagination",
     "OpenPage",
     "Page",
     "PagePagination",
     "PerMinuteThrottle",
+    "Search",
     "Sorting",
     "StreamTimes",
+    "ToDay",
     "add_error_handlers",
     "after_response",
     "after_response_middleware",

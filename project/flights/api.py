@@ -6,15 +6,15 @@ from datetime import date, datetime
 from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Field, FilterLookup, FilterSchema, Path, Query, Router, Schema
+from ninja import Field, FilterLookup, Path, Query, Router, Schema
 from ninja.decorators import decorate_view
 from ninja.pagination import paginate
 from pydantic import model_validator
 
-from perfkit.api import PagePagination, Sorting, strict_query
+from perfkit.api import Filters, FromDay, In, PagePagination, Search, Sorting, ToDay, strict_query
 from perfkit.caching import cache_response
 from perfkit.loading import eager, needs
 from project.flights.models import Airline, Airport, Flight, StatusReport
@@ -28,7 +28,6 @@ RELATIONS = ("airline", "plane", "origin", "destination")
 AirlineCode = Annotated[str, Field(pattern=r"^[A-Z0-9]{2}$", description="Two-letter code, such as `UA`.")]
 AirportCode = Annotated[str, Field(pattern=r"^[A-Z0-9]{3}$", description="FAA code, such as `JFK`.")]
 Day = Annotated[date, Field(ge=date(1900, 1, 1), le=date(2100, 12, 31))]
-Minutes = Annotated[int, Field(ge=-32768, le=32767)]
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 
 
@@ -134,53 +133,39 @@ class ErrorOut(Schema):
     detail: str
 
 
-class FlightFilters(FilterSchema):
+class FlightFilters(Filters, model=Flight):
     """Which flights; all that are given must hold."""
 
-    airline: Annotated[AirlineCode | None, FilterLookup("airline_id")] = None
+    airline: Annotated[
+        list[AirlineCode] | None, In("airline_id"), Field(description="Two-letter codes, comma-separated.")
+    ] = None
     origin: Annotated[AirportCode | None, FilterLookup("origin_id")] = None
     destination: Annotated[AirportCode | None, FilterLookup("dest_code")] = None
-    date_from: Annotated[Day | None, Field(description="First day, New York time.")] = None
-    date_to: Annotated[Day | None, Field(description="Last day, New York time.")] = None
-    min_delay: Annotated[Minutes | None, FilterLookup("dep_delay__gte"), Field(description="Minutes.")] = None
+    date_from: Annotated[
+        Day | None, FromDay("time_hour", NEW_YORK), Field(description="First day, New York time.")
+    ] = None
+    date_to: Annotated[
+        Day | None, ToDay("time_hour", NEW_YORK), Field(description="Last day, New York time.")
+    ] = None
+    min_delay: Annotated[int | None, FilterLookup("dep_delay__gte"), Field(description="Minutes.")] = None
+    max_delay: Annotated[int | None, FilterLookup("dep_delay__lte"), Field(description="Minutes.")] = None
     cancelled: Annotated[bool | None, FilterLookup("dep_time__isnull")] = None
 
-    @model_validator(mode="after")
-    def check_dates(self) -> FlightFilters:
-        """Refuse a range that ends before it begins."""
-        if self.date_from and self.date_to and self.date_from > self.date_to:
-            raise ValueError("date_from is after date_to.")
-        return self
 
-    def filter_date_from(self, day: date | None) -> Q:
-        """Scheduled on the day or later."""
-        return (
-            Q() if day is None else Q(time_hour__gte=datetime(day.year, day.month, day.day, tzinfo=NEW_YORK))
-        )
-
-    def filter_date_to(self, day: date | None) -> Q:
-        """Scheduled on the day or earlier."""
-        return (
-            Q()
-            if day is None
-            else Q(time_hour__lte=datetime(day.year, day.month, day.day, 23, tzinfo=NEW_YORK))
-        )
-
-
-class FlightSorting(Sorting):
+class FlightSorting(Sorting, model=Flight, unindexed="refuse"):
     """How flights can be sorted: by what an index serves, since anybody may ask."""
 
-    sort_by: Literal["time_hour", "dep_delay", "airline", "number"] = Field(
-        "time_hour", description="`dep_delay` only with `desc`."
+    sort_by: list[Literal["time_hour", "dep_delay", "airline", "number"]] = Field(
+        ["time_hour"],
+        description="Comma-separated, with `-` for descending; of one without it `sort_order` says the direction.",
     )
     paths: ClassVar = {"airline": "airline_id"}
 
-    @model_validator(mode="after")
-    def check_direction(self) -> FlightSorting:
-        """Refuse the direction that no index serves: read backwards, its index has missing delays first."""
-        if self.sort_by == "dep_delay" and self.sort_order == "asc":
-            raise ValueError("dep_delay is sorted with desc only.")
-        return self
+
+class AirportFilters(Filters, model=Airport):
+    """Which airports."""
+
+    search: Annotated[str | None, Search("name"), Field(description="A part of the name.")] = None
 
 
 class ReportIn(Schema):
@@ -228,9 +213,9 @@ def get_flight(request: HttpRequest, flight_id: int) -> Flight:
 @decorate_view(cache_response(ignores=["REMOTE_ADDR", "X-Forwarded-For"]))  # what the throttle looks at
 @strict_query
 @paginate(PagePagination)
-def list_airports(request: HttpRequest) -> QuerySet[Airport]:
+def list_airports(request: HttpRequest, filters: Query[AirportFilters]) -> QuerySet[Airport]:
     """List airports by page, by code."""
-    return Airport.objects.order_by("code")
+    return filters.filter(Airport.objects.order_by("code"))
 
 
 @router.get(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q
 
@@ -53,6 +54,9 @@ class Airport(models.Model):
 
     class Meta:
         ordering: ClassVar = ["code"]
+        indexes: ClassVar = [  # on SQLite an index as any other
+            GinIndex(fields=["name"], opclasses=["gin_trgm_ops"], name="airport_name_trigrams")
+        ]
 
     def __str__(self) -> str:
         return f"{self.code} {self.name}"

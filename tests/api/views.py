@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+import datetime as dt
+from typing import Annotated, Any, ClassVar, Literal
 
 from django.contrib.auth.models import Group, Permission
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import path
-from ninja import NinjaAPI, Query, Schema
+from ninja import Field, FilterLookup, NinjaAPI, Query, Schema
 from ninja.decorators import decorate_view
 from ninja.pagination import paginate as paginated
 from ninja.security import APIKeyHeader
 
 from perfkit.api import (
+    Filters,
+    FromDay,
+    In,
     KeysetPagination,
     PagePagination,
+    Search,
     Sorting,
     add_error_handlers,
     default_throttles,
@@ -24,6 +29,7 @@ from perfkit.api import (
     strict_query,
 )
 from perfkit.errors import PageError, TaskStatusUnavailableError
+from project.flights.models import Flight, StatusReport
 
 api = NinjaAPI(urls_namespace="tests-api")
 add_error_handlers(api)
@@ -93,6 +99,59 @@ async def async_keyset_groups(request: HttpRequest, name: str = "", order: str =
 @paginated(PagePagination)
 def sorted_groups(request: HttpRequest, sorting: Query[GroupSorting]) -> QuerySet[Group]:
     return sorting.apply(Group.objects.annotate(member_count=Count("user")))
+
+
+class FlightOut(Schema):
+    number: int
+
+
+class FoundFlights(Filters, model=Flight, unindexed="allow"):
+    airline: Annotated[list[str] | None, In("airline_id")] = None
+    number: Annotated[list[int] | None, In("number", most=5)] = None
+    cancelled: Annotated[bool | None, FilterLookup("dep_time__isnull")] = None
+    min_delay: Annotated[int | None, FilterLookup("dep_delay__gte"), Field(ge=0, description="Minutes.")] = (
+        None
+    )
+    max_delay: Annotated[int | None, FilterLookup("dep_delay__lte")] = None
+    date_from: Annotated[dt.date | None, FromDay("time_hour")] = None
+    to: Annotated[str | None, Search("destination__name")] = None
+    kind: StatusReport.Kind | None = None
+
+    def filter_kind(self, kind: StatusReport.Kind | None) -> Q:
+        return Q(pk__in=StatusReport.objects.filter(kind=kind).values("flight"))
+
+
+class SeveralKeys(Sorting, model=Flight, unindexed="refuse"):
+    sort_by: list[Literal["scheduled", "airline", "delay", "number"]] = ["scheduled"]
+    paths: ClassVar = {"scheduled": "time_hour", "airline": "airline_id", "delay": "dep_delay"}
+
+
+@api.get("found-flights", response=list[FlightOut])
+@strict_query
+@paginated(PagePagination)
+def found_flights(request: HttpRequest, filters: Query[FoundFlights]) -> QuerySet[Flight]:
+    return filters.filter(Flight.objects.all())
+
+
+@api.get("async-found-flights", response=list[FlightOut])
+@strict_query
+@paginated(PagePagination)
+async def async_found_flights(request: HttpRequest, filters: Query[FoundFlights]) -> QuerySet[Flight]:
+    return filters.filter(Flight.objects.all())
+
+
+@api.get("sorted-flights", response=list[FlightOut])
+@strict_query
+@paginated(PagePagination)
+def sorted_flights(request: HttpRequest, sorting: Query[SeveralKeys]) -> QuerySet[Flight]:
+    return sorting.apply(Flight.objects.all())
+
+
+@api.get("async-sorted-flights", response=list[FlightOut])
+@strict_query
+@paginated(KeysetPagination)
+async def async_sorted_flights(request: HttpRequest, sorting: Query[SeveralKeys]) -> QuerySet[Flight]:
+    return sorting.apply(Flight.objects.all())
 
 
 @api.get("numbers", response=list[int])

@@ -26,7 +26,7 @@ def indexes() -> list[tuple[type[models.Model], models.Index]]:
 
 def test_it_names_them_for_every_database() -> None:
     names = [index.name for _, index in indexes()]
-    assert len(names) == len(set(names)) == 16
+    assert len(names) == len(set(names)) == 17
     assert max(map(len, names)) <= 30
 
 
