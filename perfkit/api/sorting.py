@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, Self, TypeVar, get_args, get_origin
 
 from django.conf import settings
@@ -200,8 +201,19 @@ class Sorting(Schema):
         if cls._takes_several and "sort_by" in properties:
             names = [*cls._allowed, *(f"-{name}" for name in cls._allowed)]
             items = {"type": "string", "enum": names}
-            properties["sort_by"] |= {"items": items, "minItems": 1, "maxItems": len(cls._allowed)}
+            properties["sort_by"] |= {
+                "items": items,
+                "minItems": 1,
+                "maxItems": len(cls._allowed),
+                "uniqueItems": True,
+            }
         return shown
+
+    @classmethod
+    @lru_cache(maxsize=1024)
+    def _index(cls, model: type[Model], keys: SortKeys) -> bool:
+        """Whether a declared index serves an order."""
+        return order_index(model, cls._order(model, keys)) is not None
 
     @classmethod
     def _order(cls, model: type[Model], keys: SortKeys) -> list[OrderKey]:
@@ -210,11 +222,6 @@ class Sorting(Schema):
             path = cls.paths.get(name, name)
             order.append(OrderKey(path, descending, nulls_first=False if is_nullable(model, path) else None))
         return order
-
-    @classmethod
-    def _index(cls, model: type[Model], keys: SortKeys) -> bool:
-        """Whether a declared index serves an order."""
-        return order_index(model, cls._order(model, keys)) is not None
 
     @classmethod
     def _advice(cls, model: type[Model], keys: SortKeys) -> str:

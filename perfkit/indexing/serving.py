@@ -74,7 +74,7 @@ def lookup_index(model: type[Model], path: str, lookup: str, value: object = Non
     name, _, rest = path.partition("__")
     field = table_column(model, name)
     if field is None:
-        return None
+        return _index_beyond(model, name, rest or "pk", lookup, value)
     if rest:
         related = field.related_model
         if related is None or isinstance(related, str):
@@ -86,6 +86,16 @@ def lookup_index(model: type[Model], path: str, lookup: str, value: object = Non
         return beyond if beyond and lookup_index(model, name, "exact") else None
     indexes = declared_indexes(field.model)
     return next((each for each in indexes if _finds(each, field, lookup, value)), None)
+
+
+def _index_beyond(
+    model: type[Model], name: str, rest: str, lookup: str, value: object
+) -> DeclaredIndex | None:
+    """Return an index of the model that refers to this one by a unique column, which so has an index itself."""
+    for relation in model._meta.related_objects:
+        if relation.one_to_one and relation.name == name:
+            return lookup_index(relation.related_model, rest, lookup, value)
+    return None
 
 
 def table_column(model: type[Model], path: str) -> Field[Any, Any] | None:

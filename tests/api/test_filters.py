@@ -23,7 +23,7 @@ from perfkit.api import Filters, FromDay, In, Search, ToDay
 from perfkit.errors import ListDeclarationError
 from project.flights.models import Airport, Flight
 from tests.flights.factories import make_flights, make_reference_rows
-from tests.testapp.models import Badge, Country, Everything, Indexed, Member
+from tests.testapp.models import Badge, Country, Everything, Indexed, Label, Member
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MOMENT = dt.datetime(2013, 3, 31, 0, 30, tzinfo=dt.UTC)  # the night in which clocks go forward
@@ -495,6 +495,38 @@ class TestDeclaration:
             More(slug="x" * 51)
         with pytest.raises(ValidationError):
             More(whole=2**40)
+
+    @pytest.mark.django_db
+    def test_it_goes_over_relations_to_one_row(self) -> None:
+        badges = [
+            Badge.objects.create(number=number, owner=Member.objects.create(surname=surname))
+            for number, surname in [(1, "Ann"), (2, "Bob"), (None, "Cid")]
+        ]
+        lone = Member.objects.create(surname="Dora")
+        made = Filters.for_model(
+            Member,
+            {"number": "badge__number", "badge": "badge", "has_badge": "badge__isnull"},
+            unindexed="refuse",
+        )
+        for values, found in [
+            ({"number": 2}, ["Bob"]),
+            ({"badge": badges[0].pk}, ["Ann"]),
+            ({"has_badge": False}, ["Ann", "Bob", "Cid"]),
+            ({"has_badge": True}, [lone.surname]),
+        ]:
+            assert [each.surname for each in made(**values).filter(Member.objects.all())] == found
+        with pytest.raises(ValidationError, match="2147483647"):
+            made(number=2**31)
+
+    def test_what_is_no_column_is_refused(self) -> None:
+        with pytest.raises(ListDeclarationError, match="no column at 'target'"):
+            Filters.for_model(Label, {"it": "target"})
+
+    def test_what_is_compared_with_a_whole_list_is_no_value_of_it(self) -> None:
+        class Listed(Filters, model=Everything, unindexed="allow"):
+            document: Annotated[list[str] | None, FilterLookup("document")] = None
+
+        assert Listed(document="a,{").condition() == Q(document=["a", "{"])
 
     def test_it_goes_by_aliases(self) -> None:
         class Aliased(Filters, model=Flight, unindexed="refuse"):

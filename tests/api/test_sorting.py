@@ -349,6 +349,7 @@ def test_openapi_shows_one_key_and_several() -> None:
         },
         "minItems": 1,
         "maxItems": 4,
+        "uniqueItems": True,
         "default": ["scheduled"],
     }
     assert shown["sorted-flights"]["sort_order"]["enum"] == ["asc", "desc"]

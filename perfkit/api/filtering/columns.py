@@ -14,7 +14,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.core.exceptions import ValidationError as FieldError
 from django.core.validators import DecimalValidator
 from django.db.backends.base.operations import BaseDatabaseOperations
-from django.db.models import DecimalField, Field, Model
+from django.db.models import DecimalField, Field, GeneratedField, Model
 from django.utils import timezone
 from pydantic_core import PydanticCustomError
 
@@ -70,6 +70,8 @@ def column_at(model: type[Model], path: str) -> tuple[Field[Any, Any] | None, st
             field: Any = current._meta.pk if part == "pk" else current._meta.get_field(part)
         except FieldDoesNotExist:
             return found, "__".join(parts[place:])
+        if not field.concrete and field.related_model is None:  # a generic relation's two columns
+            return found, "__".join(parts[place:])
         if field.one_to_many or field.many_to_many:
             raise LookupError(
                 f"{path!r} leads over many rows by {part!r}, each of which would repeat a row: "
@@ -83,7 +85,8 @@ def compared(field: Field[Any, Any]) -> Field[Any, Any]:
     """Return the column whose values those of a field are: of a relation, the one it refers to."""
     while field.is_relation:
         field = field.target_field  # type: ignore[attr-defined]  # of relations to one row
-    return field
+    output: Field[Any, Any] | None = field.output_field if isinstance(field, GeneratedField) else None
+    return output or field
 
 
 def kind_of(field: Field[Any, Any]) -> type | None:

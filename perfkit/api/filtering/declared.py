@@ -157,13 +157,13 @@ def _require_lookup(column: Field[Any, Any], path: str, rest: str) -> None:
     *transforms, last = rest.split("__")
     kind: Any = column
     for part in transforms:
-        transform = kind.get_transform(part)
+        transform = None if kind.is_relation else kind.get_transform(part)
         if transform is None:
             raise LookupError(f"{part!r} in {path!r} is neither a column nor a transform")
         kind = getattr(transform, "output_field", None) or kind
     if last == ILikeContains.lookup_name and kind_of(column) is not str:
         raise LookupError(f"{path.removesuffix(f'__{last}')!r} is no column of text")
-    if kind.get_lookup(last) is None and kind.get_transform(last) is None:
+    if kind.get_lookup(last) is None and (kind.is_relation or kind.get_transform(last) is None):
         raise LookupError(f"{last!r} in {path!r} is neither a column nor a lookup")
     if last in {"regex", "iregex"}:
         raise LookupError(f"{path!r} lets anybody send an expression that takes the database's time")

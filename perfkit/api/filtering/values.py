@@ -39,7 +39,8 @@ def checked_value(each: Filter, value: Any) -> Any:
     if not each.conditions:
         return checked(value, None, "")
     for one in each.conditions:
-        value = checked(value, one.column, one.lookup)
+        is_of_column = not each.is_list or one.lookup.endswith("in")
+        value = checked(value, one.column if is_of_column else None, one.lookup)
     return value
 
 
