@@ -24,8 +24,9 @@ from perfkit.caching.relations import hidden_writes
 from perfkit.caching.triggers import faulty_tables
 from perfkit.conf import SETTING, configured, options, table
 from perfkit.errors import SettingsError, nearest
-from perfkit.indexing.offers import unserved
+from perfkit.indexing.offers import relied_on, unserved
 from perfkit.loading.presets import faults
+from perfkit.postgres.catalogue import find_index, find_table
 from perfkit.postgres.dangers import Danger, dangers_in, dangers_of
 
 TAG: Final = "perfkit"
@@ -59,6 +60,7 @@ FINDINGS: Final = {
     "perfkit.W301": "With --deploy: the N+1 guard shows what it finds to everybody, or refuses queries.",
     "perfkit.W401": "A list is sorted by what no declared index sorts.",
     "perfkit.W402": "A list is filtered by what no declared index finds.",
+    "perfkit.W403": "With --database: an index by which a list is sorted or filtered is not there, or not valid.",
     "perfkit.W501": "A database has a pool whose connections are not checked before they are used.",
     "perfkit.W502": "A database declares a pooler in transaction mode, and prepares statements.",
     "perfkit.W503": "With --database: a database is behind a pooler, and what it uses fails in transaction mode.",
@@ -99,7 +101,7 @@ def register() -> None:
         check_lists,
     ):
         checks.register(check, TAG)
-    for check in (check_relations, check_triggers, check_poolers):
+    for check in (check_relations, check_triggers, check_poolers, check_list_indexes):
         checks.register(
             check, checks.Tags.database
         )  # not ours: from Django 6.1 on a tag may mean all databases
@@ -341,8 +343,7 @@ def check_presets(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any)
 
 def check_lists(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Find what lists let anybody sort or filter by without an index, once the routes are loaded; no query."""
-    if getattr(settings, "ROOT_URLCONF", None):
-        _ = get_resolver().url_patterns  # imports the views, and the classes that say it with them
+    _load_routes()
     found = []
     for where, each in unserved():
         number = {"sort": "W401", "filter": "W402"}[each.kind]
@@ -353,6 +354,38 @@ def check_lists(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -
         )
         found.append(_finding(number, text, hint.strip()))
     return found
+
+
+def check_list_indexes(
+    app_configs: Sequence[AppConfig] | None = None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[checks.CheckMessage]:
+    """Find declared indexes of lists that PostgreSQL does not have, or that a build left invalid."""
+    _load_routes()
+    asked = [alias for alias in databases or () if connections[alias].vendor == "postgresql"]
+    try:
+        states = [
+            (alias, where, index, find_index(connections[alias], index.table, index.name))
+            for alias in asked
+            for where, index in relied_on()
+        ]
+    except SettingsError:
+        return []  # check_settings says it
+    found = []
+    for alias, where, index, state in states:
+        if state.is_valid if state else find_table(connections[alias], index.table) is None:
+            continue
+        what = "is not valid, so no query uses it" if state else "is not there"
+        text = f"{where} relies on the index {index.name} of {index.table} on {alias!r}, which {what}."
+        found.append(_finding("W403", text, "Run its migration; AddIndexSafely builds an invalid one anew."))
+    return found
+
+
+def _load_routes() -> None:
+    """Import the views, and with them the classes that say what lists are sorted and filtered by."""
+    if getattr(settings, "ROOT_URLCONF", None):
+        _ = get_resolver().url_patterns
 
 
 def _finding(number: str, text: str, hint: str) -> checks.CheckMessage:

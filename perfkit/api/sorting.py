@@ -19,6 +19,7 @@ from pydantic_core.core_schema import CoreSchema
 from perfkit.api.refusing import laid_on_list, refuse
 from perfkit.api.sort_keys import SortKeys, listed, query_of, split_sign
 from perfkit.errors import ListDeclarationError
+from perfkit.indexing.declared import DeclaredIndex
 from perfkit.indexing.offers import Unindexed, Unserved, offer
 from perfkit.indexing.serving import OrderKey, order_index, served_orders, suggested_order
 from perfkit.paging.columns import is_nullable
@@ -146,11 +147,18 @@ class Sorting(Schema):
         if cls._unindexed == "allow" or cls._model is None:
             return
         for name in cls._allowed:
-            missing = [way for way in (False, True) if not cls._index(cls._model, ((name, way),))]
+            missing = [way for way in (False, True) if cls._index(cls._model, ((name, way),)) is None]
             if len(missing) == 2 or (missing and cls._unindexed == "warn"):  # noqa: PLR2004  # directions
                 way = "" if len(missing) == 2 else "descending" if missing[0] else "ascending"  # noqa: PLR2004
                 advice = cls._advice(cls._model, ((name, missing[0]),))
                 yield Unserved("sort", name, f"{cls.paths.get(name, name)} {way}".strip(), advice)
+
+    @classmethod
+    def relied_on(cls) -> Iterator[DeclaredIndex]:
+        """Yield the declared indexes by which one name each sorts."""
+        if cls._model is not None:
+            orders = [((name, way),) for name in cls._allowed for way in (False, True)]
+            yield from filter(None, [cls._index(cls._model, keys) for keys in orders])
 
     @field_validator("sort_by", mode="wrap")
     @classmethod
@@ -211,9 +219,9 @@ class Sorting(Schema):
 
     @classmethod
     @lru_cache(maxsize=1024)
-    def _index(cls, model: type[Model], keys: SortKeys) -> bool:
-        """Whether a declared index serves an order."""
-        return order_index(model, cls._order(model, keys)) is not None
+    def _index(cls, model: type[Model], keys: SortKeys) -> DeclaredIndex | None:
+        """Return a declared index that serves an order."""
+        return order_index(model, cls._order(model, keys))
 
     @classmethod
     def _order(cls, model: type[Model], keys: SortKeys) -> list[OrderKey]:

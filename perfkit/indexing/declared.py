@@ -40,13 +40,17 @@ class DeclaredIndex:
 
     Attributes:
         name: Of the index, or what makes it: `primary key`, `unique`, `db_index`.
+        table: The `db_table` of the model.
+        is_named: Whether `name` is that of the index in the database.
         method: `btree`, `gin`, `gist`, …
         condition: Of a partial index.
         has_patterns: Whether Django gives PostgreSQL a second index of the column, for `LIKE 'a%'`.
     """
 
     name: str
+    table: str
     keys: tuple[IndexKey, ...]
+    is_named: bool = False
     method: str = BTREE
     condition: Q | None = None
     has_patterns: bool = False
@@ -70,14 +74,20 @@ def _of_fields(model: type[Model]) -> Iterator[DeclaredIndex]:
         if field.primary_key or field.unique or field.db_index:  # type: ignore[attr-defined]  # missing in the stubs
             name = "primary key" if field.primary_key else "unique" if field.unique else "db_index"
             key = IndexKey(field.attname)
-            yield DeclaredIndex(f"{name} of {field.name}", (key,), has_patterns=is_text(field))
+            yield DeclaredIndex(
+                f"{name} of {field.name}", model._meta.db_table, (key,), has_patterns=is_text(field)
+            )
     if len(model._meta.pk_fields) > 1:
-        yield DeclaredIndex("primary key", tuple(IndexKey(field.attname) for field in model._meta.pk_fields))
+        yield DeclaredIndex(
+            "primary key",
+            model._meta.db_table,
+            tuple(IndexKey(field.attname) for field in model._meta.pk_fields),
+        )
 
 
 def _of_constraints(model: type[Model]) -> Iterator[DeclaredIndex]:
     for names in model._meta.unique_together:
-        yield DeclaredIndex("unique_together", tuple(_of_names(model, names, ())))
+        yield DeclaredIndex("unique_together", model._meta.db_table, tuple(_of_names(model, names, ())))
     for constraint in model._meta.constraints:
         if isinstance(constraint, UniqueConstraint):
             keys = (
@@ -85,7 +95,9 @@ def _of_constraints(model: type[Model]) -> Iterator[DeclaredIndex]:
                 if constraint.expressions
                 else tuple(_of_names(model, constraint.fields, constraint.opclasses))  # type: ignore[attr-defined]  # missing in the stubs
             )
-            yield DeclaredIndex(constraint.name, keys, condition=constraint.condition)
+            yield DeclaredIndex(
+                constraint.name, model._meta.db_table, keys, is_named=True, condition=constraint.condition
+            )
 
 
 def _of_index(model: type[Model], index: Index) -> DeclaredIndex:
@@ -95,7 +107,12 @@ def _of_index(model: type[Model], index: Index) -> DeclaredIndex:
         names = [f"-{name}" if order else name for name, order in index.fields_orders]
         keys = tuple(_of_names(model, names, index.opclasses))
     return DeclaredIndex(
-        index.name, keys, method=SUFFIXES.get(index.suffix, index.suffix), condition=index.condition
+        index.name,
+        model._meta.db_table,
+        keys,
+        is_named=True,
+        method=SUFFIXES.get(index.suffix, index.suffix),
+        condition=index.condition,
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import reduce
 from typing import Literal, NamedTuple, Protocol
 
+from perfkit.indexing.declared import DeclaredIndex
+
 Unindexed = Literal["warn", "refuse", "allow"]
 """What is done about choices that no index serves."""
 
@@ -38,6 +40,9 @@ class Offer(Protocol):
     def unserved(self) -> Iterator[Unserved]:
         """Yield what of it no declared index serves; nothing where that is as it should be."""
 
+    def relied_on(self) -> Iterator[DeclaredIndex]:
+        """Yield the declared indexes that serve the others, some perhaps more than once."""
+
 
 _offers: weakref.WeakSet[Offer] = weakref.WeakSet()
 
@@ -52,8 +57,17 @@ def unserved() -> list[tuple[str, Unserved]]:
 
     One that its module does not have, as one that a function defines, is not the project's to check.
     """
-    known = sorted(filter(_is_in_module, _offers), key=lambda kind: (kind.__module__, kind.__qualname__))
-    return [(kind.__qualname__, each) for kind in known for each in kind.unserved()]
+    return [(kind.__qualname__, each) for kind in _known() for each in kind.unserved()]
+
+
+def relied_on() -> list[tuple[str, DeclaredIndex]]:
+    """Return the declared indexes by which lists are sorted or filtered, each with the name of one such class."""
+    found = {index: kind.__qualname__ for kind in _known() for index in kind.relied_on()}
+    return [(where, index) for index, where in found.items() if index.is_named]
+
+
+def _known() -> list[Offer]:
+    return sorted(filter(_is_in_module, _offers), key=lambda kind: (kind.__module__, kind.__qualname__))
 
 
 def _is_in_module(kind: Offer) -> bool:

@@ -31,6 +31,7 @@ from perfkit.api.filtering.types import annotation_of
 from perfkit.api.filtering.values import checked_value, require_range, split
 from perfkit.api.refusing import laid_on_list, refuse
 from perfkit.errors import ListDeclarationError
+from perfkit.indexing.declared import DeclaredIndex
 from perfkit.indexing.offers import Unindexed, Unserved, offer
 from perfkit.indexing.serving import lookup_index, suggested_lookup
 
@@ -174,6 +175,13 @@ class Filters(FilterSchema):
                     advice = suggested_lookup(cls._model, one.base, one.lookup)
                     yield Unserved("filter", each.parameter, one.path, f"Declare {advice}." if advice else "")
                     break
+
+    @classmethod
+    def relied_on(cls) -> Iterator[DeclaredIndex]:
+        """Yield the declared indexes that serve the parameters."""
+        if cls._model is not None:
+            lookups = [(one.base, one.lookup) for each in cls._declared.values() for one in each.conditions]
+            yield from filter(None, [lookup_index(cls._model, *lookup) for lookup in lookups])
 
     @field_validator("*", mode="wrap")
     @classmethod
