@@ -41,7 +41,7 @@ FINDINGS: Final = {
     "perfkit.E006": "The cache back end needs django-redis, which is not installed.",
     "perfkit.E007": "CACHE_MODELS names a model that does not exist.",
     "perfkit.E008": "The cache alias leads to servers in a way that perfkit cannot keep coherent.",
-    "perfkit.E009": "CACHE_RESPONSES_ALLOW or CACHE_RESPONSES_DENY holds what is no regular expression.",
+    "perfkit.E009": "An option that holds regular expressions of paths holds what is none.",
     "perfkit.E101": "A CachedManager is the base manager of its model.",
     "perfkit.E102": "A CachedManager divides its lists by a column that it cannot.",
     "perfkit.E201": "An admin imports or exports what is no field.",
@@ -65,6 +65,8 @@ FINDINGS: Final = {
     "perfkit.W502": "A database declares a pooler in transaction mode, and prepares statements.",
     "perfkit.W503": "With --database: a database is behind a pooler, and what it uses fails in transaction mode.",
     "perfkit.W504": "With --database: one process may open more connections than the server takes.",
+    "perfkit.W404": "With --deploy: RateLimitMiddleware counts in each process alone while DEBUG is off.",
+    "perfkit.W405": "RateLimitMiddleware is to tell users apart, and stands where nobody is known yet.",
 }
 
 REDIS_BACKEND: Final = "django_redis.cache.RedisCache"
@@ -74,9 +76,15 @@ SUPPORTED_BACKENDS: Final = {
     "django.core.cache.backends.dummy.DummyCache": "no caching",
 }
 IN_PROCESS_BACKEND: Final = "django.core.cache.backends.locmem.LocMemCache"
+NO_CACHE_BACKEND: Final = "django.core.cache.backends.dummy.DummyCache"
 RESPONSE_CACHE: Final = "perfkit.caching.responses.middleware.ResponseCacheMiddleware"
+RATE_LIMITS: Final = (
+    "perfkit.api.RateLimitMiddleware",
+    "perfkit.api.limiting.middleware.RateLimitMiddleware",
+)
+AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 BEFORE_RESPONSE_CACHE: Final = (
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    AUTHENTICATION,
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.gzip.GZipMiddleware",
@@ -95,6 +103,7 @@ def register() -> None:
         check_cache,
         check_models,
         check_responses,
+        check_limits,
         check_databases,
         check_connections,
         check_presets,
@@ -105,7 +114,7 @@ def register() -> None:
         checks.register(
             check, checks.Tags.database
         )  # not ours: from Django 6.1 on a tag may mean all databases
-    for check in (check_deployed_cache, check_deployed_guard):
+    for check in (check_deployed_cache, check_deployed_guard, check_deployed_limits):
         checks.register(check, TAG, deploy=True)
 
 
@@ -134,7 +143,7 @@ def check_settings(
 def check_cache(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Find a cache alias or back end that perfkit cannot use, unless `CACHE_ENABLED` is off.
 
-    The back end matters only to a project that caches something with perfkit.
+    The back end matters only to a project that caches or limits something with perfkit.
     """
     alias = _alias_in_use()
     if alias is None:
@@ -142,7 +151,7 @@ def check_cache(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -
     if alias not in settings.CACHES:
         text = f"{SETTING}['CACHE_ALIAS'] is {alias!r}, which CACHES does not have."
         return [_finding("E004", text, nearest(alias, list(settings.CACHES)).strip())]
-    if not _cached_models():
+    if not _cached_models() and _limits_place() is None:
         return []
     path = settings.CACHES[alias].get("BACKEND", "")
     try:
@@ -178,7 +187,7 @@ def check_responses(
 ) -> list[checks.CheckMessage]:
     """Find patterns of paths that are none, and a response cache that is asked before it is known who asks."""
     found = []
-    for name in ("CACHE_RESPONSES_ALLOW", "CACHE_RESPONSES_DENY"):
+    for name in ("CACHE_RESPONSES_ALLOW", "CACHE_RESPONSES_DENY", "RATE_LIMIT_EXEMPT"):
         try:
             patterns = getattr(options, name)
         except SettingsError:
@@ -201,6 +210,34 @@ def check_responses(
             if name in BEFORE_RESPONSE_CACHE
         ]
     return found
+
+
+def check_limits(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Find a rate limit of users in a place where it is not known yet who asks."""
+    place = _limits_place()
+    try:
+        by = options.RATE_LIMIT_BY
+    except SettingsError:
+        return []  # check_settings says it
+    if place is None or by != "user" or AUTHENTICATION in settings.MIDDLEWARE[:place]:
+        return []
+    text = f"{SETTING}['RATE_LIMIT_BY'] is 'user', but RateLimitMiddleware sees none and takes the address."
+    return [_finding("W405", text, "Put it behind Django's AuthenticationMiddleware.")]
+
+
+def check_deployed_limits(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Find a rate limit that each process counts for itself, in a project that is about to be deployed."""
+    try:
+        is_limited = _limits_place() is not None and options.RATE_LIMIT_ENABLED
+        lineage = _lineage(settings.CACHES[options.CACHE_ALIAS]["BACKEND"])
+    except (KeyError, ImportError, SettingsError):
+        return []  # check_settings and check_cache say it
+    if settings.DEBUG or not is_limited or lineage.isdisjoint((IN_PROCESS_BACKEND, NO_CACHE_BACKEND)):
+        return []
+    text = "RateLimitMiddleware counts in each process alone: with several, a client gets the rate several times."
+    return [_finding("W404", text, "Use django_redis.cache.RedisCache for the alias in CACHE_ALIAS.")]
 
 
 def check_deployed_cache(
@@ -441,6 +478,11 @@ def _unimportable(alias: str, path: str, error: ImportError) -> checks.CheckMess
     return _finding(
         "E005", f"CACHES[{alias!r}] uses {path!r}, which cannot be imported: {error}", _use_instead()
     )
+
+
+def _limits_place() -> int | None:
+    """Return where RateLimitMiddleware stands in `MIDDLEWARE`, None where it is not in use."""
+    return next((place for place, name in enumerate(settings.MIDDLEWARE) if name in RATE_LIMITS), None)
 
 
 def _cached_models() -> list[str]:

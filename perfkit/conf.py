@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar, overload
 from django.conf import settings as django_settings
 
 from perfkit.errors import SettingsError
+from perfkit.rates import rate_of
 
 T = TypeVar("T", bound="bool | int | float | str | tuple[str, ...]")
 
@@ -32,6 +33,7 @@ class Option(Generic[T]):
         least: Smallest valid number.
         most: Largest valid number.
         choices: The valid strings, where they are few.
+        read: Reads each of a tuple's strings, and raises ValueError where it means nothing.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Option(Generic[T]):
         least: float | None = None,
         most: float | None = None,
         choices: Sequence[str] = (),
+        read: Callable[[str], object] | None = None,
     ) -> None:
         self.default: T = default
         self.kind: type[T] = type(default)
@@ -53,6 +56,7 @@ class Option(Generic[T]):
         self.least = least
         self.most = most
         self.choices = choices
+        self.read = read
         self._seen: tuple[object, T] = (self, default)  # the last setting that was found valid, and its value
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -84,8 +88,8 @@ class Option(Generic[T]):
         accepted: tuple[type, ...] = {float: (int, float), tuple: (list, tuple)}.get(self.kind, (self.kind,))
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
             return f"must be {self.kind.__name__}, not {type(value).__name__}."
-        if isinstance(value, list | tuple) and not all(isinstance(each, str) for each in value):
-            return "must hold strings only."
+        if isinstance(value, list | tuple):
+            return self._problem_within(value)
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(map(repr, self.choices))}, not {value!r}."
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -93,6 +97,18 @@ class Option(Generic[T]):
                 return f"must be at least {self.least}, not {value}."
             if self.most is not None and not value <= self.most:
                 return f"must be at most {self.most}, not {value}."
+        return None
+
+    def _problem_within(self, values: Sequence[object]) -> str | None:
+        """Say what is wrong with one of several strings, or None where all are valid."""
+        for value in values:
+            if not isinstance(value, str):
+                return "must hold strings only."
+            try:
+                if self.read is not None:
+                    self.read(value)
+            except ValueError as error:
+                return f"cannot be read: {error}"
         return None
 
 
@@ -233,9 +249,46 @@ class Options:
         unit="seconds",
         least=60,
     )
-    RATE_LIMIT_ENABLED = Option(True, "Whether perfkit's API throttles limit anything.")
+    RATE_LIMIT_ENABLED = Option(True, "Whether perfkit's rate limits limit anything.")
     RATE_LIMIT_PER_MINUTE = Option(
-        100, "Requests a minute that perfkit's default API throttle allows.", least=1
+        100,
+        "Requests a minute that the default throttle of an API and RateLimitMiddleware admit.",
+        unit="requests",
+        least=1,
+        most=1_000_000_000,
+    )
+    RATE_LIMIT_RATES: Option[tuple[str, ...]] = Option(
+        (),
+        "Rates in the place of RATE_LIMIT_PER_MINUTE, all of which hold, such as '10/second' and '1000/hour'.",
+        read=rate_of,
+    )
+    RATE_LIMIT_BY = Option(
+        "address",
+        "What RateLimitMiddleware tells clients apart by: 'address', or 'user' where somebody is logged in.",
+        choices=("address", "user"),
+    )
+    RATE_LIMIT_EXEMPT: Option[tuple[str, ...]] = Option(
+        (), "Regular expressions of the paths that RateLimitMiddleware leaves alone, from their beginning."
+    )
+    RATE_LIMIT_OUTAGE = Option(
+        "open",
+        "What becomes of limited requests while the cache server does not answer: 'open' admits them, "
+        "'closed' answers with a 503.",
+        choices=("open", "closed"),
+    )
+    RATE_LIMIT_PROXIES = Option(
+        0,
+        "Proxies of the project's that each add an entry to X-Forwarded-For; with 0 that is not looked at.",
+        unit="proxies",
+        least=0,
+        most=20,
+    )
+    RATE_LIMIT_IPV6_PREFIX = Option(
+        64,
+        "Bits of an IPv6 address by which clients are told apart: who has one has a network full of them.",
+        unit="bits",
+        least=16,
+        most=128,
     )
 
 

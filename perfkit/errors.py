@@ -25,6 +25,7 @@ PerfkitError
 │   ├── PreparedTransactionError  PREPARE TRANSACTION stood in one text with other statements
 │   ├── PartitionedTableError  an index on a partitioned table cannot be built concurrently
 │   ├── TriggersUnsupportedError  outside writes to a model cannot be told by triggers
+│   ├── RateError            a rate of requests that is none
 │   ├── TriggerRightsError   the database role lacks a right that triggers need
 │   └── VisibilityTimeoutError  tasks would be delivered twice
 ├── UnavailableError         the world failed; retry or go without
@@ -32,6 +33,7 @@ PerfkitError
 │   ├── WarmingError         some cache warmers failed
 │   ├── CacheUnavailableError  the cache server did not take an invalidation
 │   ├── CacheUnreachableError  the cache server does not answer somebody who looks into it
+│   ├── LimiterUnavailableError  a rate limit cannot be counted, and the request is refused
 │   ├── IndexLockedError     an index could not be built or dropped for a lock that others hold
 │   └── TriggersLockedError  triggers could not be made or dropped for a lock that others hold
 └── RequestError             a request was bad; becomes a 4xx
@@ -372,6 +374,18 @@ class ListDeclarationError(UsageError, TypeError):
         return f"{self.schema}{'.' if self.parameter else ''}{self.parameter}: {self.problem}."
 
 
+class RateError(UsageError, ValueError):
+    """A rate of requests is none, or has a number out of range."""
+
+    def __init__(self, rate: str, problem: str) -> None:
+        super().__init__(rate, problem)
+        self.rate = rate
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.rate!r} is no rate: {self.problem}."
+
+
 class PartitionedTableError(UsageError):
     """PostgreSQL builds no index CONCURRENTLY on a partitioned table; nothing was changed."""
 
@@ -498,6 +512,20 @@ class CacheUnreachableError(UnavailableError):
 
     def __str__(self) -> str:
         return f"The cache cannot be reached: {self.problem}"
+
+
+class LimiterUnavailableError(UnavailableError):
+    """The server that counts requests does not answer, and the request is refused.
+
+    Raised only under `PERFKIT["RATE_LIMIT_OUTAGE"] = "closed"`.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The rate limit cannot be counted, so the request is refused: {self.problem}"
 
 
 class IndexLockedError(UnavailableError):

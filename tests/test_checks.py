@@ -730,7 +730,7 @@ def test_it_finds_triggers_that_are_not_as_they_should_be(django_assert_num_quer
     assert message.id == "perfkit.W005"
 
 
-@pytest.mark.parametrize("name", ["CACHE_RESPONSES_ALLOW", "CACHE_RESPONSES_DENY"])
+@pytest.mark.parametrize("name", ["CACHE_RESPONSES_ALLOW", "CACHE_RESPONSES_DENY", "RATE_LIMIT_EXEMPT"])
 def test_it_finds_paths_that_are_no_regular_expressions(name: str) -> None:
     with override_settings(PERFKIT={name: ["/api/", "/(", 5]}):
         assert only(found()).id == "perfkit.E003"
@@ -826,3 +826,56 @@ class TestPoolers:
         assert only(self.found()).id == "perfkit.W504"
         monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
         assert self.found() == [], "the pooler's limit is another one"
+
+
+LIMITS = "perfkit.api.RateLimitMiddleware"
+LOGIN = "django.contrib.auth.middleware.AuthenticationMiddleware"
+
+
+@override_settings(MIDDLEWARE=[LIMITS])
+def test_it_finds_a_rate_that_is_none() -> None:
+    with override_settings(PERFKIT={"RATE_LIMIT_RATES": ["5/hour", "often"]}):
+        message = only(found())
+        assert message.id == "perfkit.E003"
+        assert "PERFKIT['RATE_LIMIT_RATES'] cannot be read: 'often' is no rate" in message.msg
+
+
+def test_it_warns_of_limits_that_each_process_counts_alone() -> None:
+    dummy = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+    for caches, middleware, debug, enabled, is_found in (
+        (LOCMEM, [LIMITS], False, True, True),
+        (dummy, [LIMITS], False, True, True),
+        (LOCMEM, ["perfkit.api.limiting.middleware.RateLimitMiddleware"], False, True, True),
+        (LOCMEM, [], False, True, False),
+        (LOCMEM, [LIMITS], True, True, False),
+        (LOCMEM, [LIMITS], False, False, False),
+    ):
+        options = {"CACHE_ENABLED": False, "RATE_LIMIT_ENABLED": enabled}
+        with override_settings(CACHES=caches, MIDDLEWARE=middleware, DEBUG=debug, PERFKIT=options):
+            assert found() == []
+            messages = found(deploy=True)
+            assert bool(messages) == is_found
+            if is_found:
+                assert only(messages).id == "perfkit.W404"
+
+
+def test_it_warns_of_a_limit_of_users_where_nobody_is_known_yet() -> None:
+    for middleware, by, is_found in (
+        ([LIMITS, LOGIN], "user", True),
+        ([LOGIN, LIMITS], "user", False),
+        ([LIMITS, LOGIN], "address", False),
+        ([LOGIN], "user", False),
+    ):
+        with override_settings(MIDDLEWARE=middleware, PERFKIT={"RATE_LIMIT_BY": by}):
+            messages = found()
+            assert bool(messages) == is_found
+            if is_found:
+                assert only(messages).id == "perfkit.W405"
+
+
+def test_a_limit_needs_a_back_end_that_perfkit_speaks_to() -> None:
+    file = {
+        "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": "/nowhere"}
+    }
+    with override_settings(CACHES=file, MIDDLEWARE=[LIMITS], PERFKIT={}):
+        assert only(found()).id == "perfkit.E005"

@@ -7,9 +7,10 @@ from typing import Final
 
 from benchmarks.figures import Report
 from benchmarks.loads.depth import ORDERS, counts, pages
+from benchmarks.loads.limiting import checks
 from benchmarks.timetable.tables import fill_tables
 
-PEERS: Final = ()
+PEERS: Final = ("limits",)
 FLIGHTS: Final = 336_776
 
 
@@ -20,7 +21,8 @@ def measure(*, is_quick: bool) -> Report:
     rounds, seconds = (15, 6.0) if is_quick else (60, 40.0)
     sections = [pages(name, rounds=rounds, seconds=seconds) for name in ORDERS]
     sections.append(counts(rounds=rounds, seconds=seconds))
-    lines: list[tuple[str, ...]] = [("what is read", "ms", "times page 1 or the exact count")]
+    sections.append(checks(rounds=10 * rounds, seconds=seconds))
+    lines: list[tuple[str, ...]] = [("what is read", "ms", "times page 1, the exact count or a PING")]
     return Report(
         "api",
         f"{'A quick run: ' if is_quick else ''}{FLIGHTS:,} flights, pages of 20 with their airlines; "

@@ -7,7 +7,11 @@ from perfkit.api.filtering.lookups import FromDay, In, Search, ToDay
 from perfkit.api.handlers import add_error_handlers
 from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
 from perfkit.api.keysets.pagination import KeysetPagination, link_headers
-from perfkit.api.limits import PerMinuteThrottle, default_throttles
+from perfkit.api.limiting.decorator import rate_limit
+from perfkit.api.limiting.limiter import Limiter, Verdict
+from perfkit.api.limiting.middleware import RateLimitMiddleware
+from perfkit.api.limiting.rules import Standing
+from perfkit.api.limiting.throttles import PerMinuteThrottle, RateLimitThrottle, default_throttles
 from perfkit.api.pages import OpenPage, Page, apaginate, apaginate_open, paginate, paginate_open
 from perfkit.api.pagination import PagePagination
 from perfkit.api.parameters import strict_query
@@ -19,6 +23,7 @@ from perfkit.api.writing.after import after_response, after_response_middleware
 from perfkit.api.writing.bulk import bulk_body, bulk_create
 from perfkit.api.writing.idempotent import idempotent
 from perfkit.paging.ordering import total_order
+from perfkit.rates import Rate
 
 __all__ = [
     "FastJSONRenderer",
@@ -27,14 +32,20 @@ __all__ = [
     "In",
     "KeysetPage",
     "KeysetPagination",
+    "Limiter",
     "OpenPage",
     "Page",
     "PagePagination",
     "PerMinuteThrottle",
+    "Rate",
+    "RateLimitMiddleware",
+    "RateLimitThrottle",
     "Search",
     "Sorting",
+    "Standing",
     "StreamTimes",
     "ToDay",
+    "Verdict",
     "add_error_handlers",
     "after_response",
     "after_response_middleware",
@@ -51,6 +62,7 @@ __all__ = [
     "paginate",
     "paginate_open",
     "partial_response",
+    "rate_limit",
     "strict_query",
     "task_status_router",
     "total_order",

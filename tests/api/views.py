@@ -12,7 +12,6 @@ from django.urls import path
 from ninja import Field, FilterLookup, NinjaAPI, Query, Schema
 from ninja.decorators import decorate_view
 from ninja.pagination import paginate as paginated
-from ninja.security import APIKeyHeader
 
 from perfkit.api import (
     Filters,
@@ -23,7 +22,6 @@ from perfkit.api import (
     Search,
     Sorting,
     add_error_handlers,
-    default_throttles,
     link_headers,
     paginate,
     strict_query,
@@ -43,13 +41,6 @@ class GroupOut(Schema):
 class GroupSorting(Sorting):
     sort_by: Literal["name", "members"] = "name"
     paths: ClassVar = {"members": "member_count"}
-
-
-class Key(APIKeyHeader):
-    param_name = "X-Key"
-
-    def authenticate(self, request: HttpRequest, key: str | None) -> str | None:
-        return key
 
 
 @api.get("groups", response=list[GroupOut])
@@ -180,21 +171,6 @@ def unavailable(request: HttpRequest) -> Any:
 @api.get("page-error")
 def page_error(request: HttpRequest) -> Any:
     raise PageError("page", 0, "is not between 1 and 2.")
-
-
-@api.get("limited", throttle=default_throttles())
-def limited(request: HttpRequest) -> str:
-    return "allowed"
-
-
-@api.get("limited-async", throttle=default_throttles())
-async def limited_async(request: HttpRequest) -> str:
-    return "allowed"
-
-
-@api.get("limited-by-key", auth=Key(), throttle=default_throttles())
-def limited_by_key(request: HttpRequest) -> str:
-    return "allowed"
 
 
 urlpatterns = [path("api/", api.urls)]

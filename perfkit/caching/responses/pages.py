@@ -30,7 +30,12 @@ from perfkit.caching.values import UnstorableError
 HEADERS_BYTES: Final = 4_000
 """That the headers of a page take in memory, about."""
 
-_MADE_ANEW: Final = frozenset({"age", "cache-control", "content-length", "etag", "vary"})
+_MADE_ANEW: Final = frozenset(
+    {
+        *("age", "cache-control", "content-length", "etag", "vary"),
+        *("ratelimit", "ratelimit-limit", "ratelimit-policy", "ratelimit-remaining", "ratelimit-reset"),
+    }
+)
 """Headers that stand in the page's own fields, or depend on who asks."""
 
 

@@ -38,16 +38,16 @@ from perfkit.caching.store.contract import (
     Batch,
     Put,
     Recalled,
-    Store,
+    ScriptedStore,
     StoredRead,
     StoreError,
     StoreFigures,
 )
 from perfkit.caching.store.figures import WINDOW, added_up, count_arguments, figures_in, figures_of_all
 from perfkit.caching.store.redis import SCANNED_KEYS, glob_escaped
-from perfkit.caching.store.scripts import FENCED, Script
+from perfkit.caching.store.scripts import FENCED, Script, ScriptForms
 from perfkit.caching.store.server import Call, ServerChangedError, heard
-from perfkit.caching.store.topology import Node, Topology, slot_of
+from perfkit.caching.store.topology import Node, Topology, slot_of, slot_of_whole
 from perfkit.caching.tags import ENTRY_KINDS
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ MOST_TRIES: Final = 3
 """Of one call, while slots move and nodes change."""
 
 
-class ClusterStore(Store):
+class ClusterStore(ScriptedStore):
     """Entries and tokens on all primaries of a cluster.
 
     Every method is one round trip to each node that it needs; a `read` without an entry may need a second one.
@@ -255,6 +255,18 @@ class ClusterStore(Store):
                     )  # each may be of another slot
 
         self._call(clear)
+
+    def run_script(self, script: ScriptForms, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+        whole = [f"{self._topology.prefix}:{key}" for key in keys]
+        call = Call(script.fenced, whole, *arguments, are_whole=True)
+
+        def run() -> Any:
+            node = self._topology.node_of(slot_of_whole(whole[0]))
+            node.meet()
+            [answer] = heard(node.calls([call]))
+            return answer
+
+        return self._call(run)
 
     def close(self) -> None:
         self._topology.leave()

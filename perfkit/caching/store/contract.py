@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
+
+from perfkit.caching.store.scripts import ScriptForms
 
 PROBE: Final = "p:probe"
 """A tag that nothing depends on: a full server, or a replica, answers reads and yet can be told nothing."""
@@ -227,3 +229,18 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the connections that nobody uses at this moment; a later call opens others."""
+
+
+class ScriptedStore(Store):
+    """A store on a server, which runs scripts of other rooms too."""
+
+    @abstractmethod
+    def run_script(self, script: ScriptForms, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+        """Run a script on keys that outlive the run of the server, and return its answer; one round trip.
+
+        They begin with the prefix alone, so `clear` leaves them, and so does a restart that keeps the data.
+        Where the connection breaks before the answer comes, the script may run twice.
+
+        Args:
+            keys: All in one slot of a cluster, so with the same text in braces.
+        """

@@ -14,10 +14,18 @@ from redis.sentinel import SentinelConnectionPool
 from perfkit.caching import tokens
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.store.connecting import hasty, hasty_sentinels
-from perfkit.caching.store.contract import Batch, Put, Recalled, Store, StoredRead, StoreError, StoreFigures
+from perfkit.caching.store.contract import (
+    Batch,
+    Put,
+    Recalled,
+    ScriptedStore,
+    StoredRead,
+    StoreError,
+    StoreFigures,
+)
 from perfkit.caching.store.figures import WINDOW, added_up, count_arguments, figures_in
 from perfkit.caching.store.reigns import REPLICATED, STANDING
-from perfkit.caching.store.scripts import FENCED, PLAIN
+from perfkit.caching.store.scripts import FENCED, PLAIN, ScriptForms
 from perfkit.caching.store.server import Call, Server, ServerChangedError, heard
 from perfkit.caching.tags import ENTRY_KINDS
 
@@ -30,7 +38,7 @@ MOST_SCANS: Final = 20
 """To count keys; beyond, their number is estimated."""
 
 
-class RedisStore(Store):
+class RedisStore(ScriptedStore):
     """Entries and tokens on one server, or on the one that Sentinel says is in charge.
 
     Keys begin with the prefix and the server's run id.
@@ -233,6 +241,12 @@ class RedisStore(Store):
                     server.ask("UNLINK", *keys)
 
         self._call(clear)
+
+    def run_script(self, script: ScriptForms, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+        form = script.fenced if self._is_replicated else script.plain
+        call = Call(form, [f"{self._prefix}:{key}" for key in keys], *arguments, are_whole=True)
+        [answer] = self._call(lambda server: heard(server.calls([call])))
+        return answer
 
     def close(self) -> None:
         self._server.leave()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 FENCE: Final = "#!lua\n"
 """A first line by which a server refuses a script at once, its reads too, where it may write nothing.
@@ -16,18 +16,35 @@ Source: https://redis.io/docs/latest/develop/programmability/lua-api/#script_fla
 
 
 class Script:
-    """A Lua script, known to the server by its digest once it has run there."""
+    """A Lua script, known to the server by its digest once it has run there.
+
+    Args:
+        name: Of its file, in the folder `lua` of a package.
+        fence: A line to put first.
+    """
 
     __slots__ = ("digest", "text")
 
-    def __init__(self, name: str, *, fence: str = "") -> None:
-        self.text = fence + (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    def __init__(self, name: str, *, fence: str = "", package: str = __package__) -> None:
+        self.text = fence + (files(package) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+class ScriptForms(NamedTuple):
+    """A script of another room, in both forms."""
+
+    plain: Script
+    fenced: Script
+
+    @classmethod
+    def loaded(cls, name: str, *, package: str) -> Self:
+        """Return the script of that name in the folder `lua` of a package."""
+        return cls(Script(name, package=package), Script(name, fence=FENCE, package=package))
 
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """All of them."""
+    """All of this room."""
 
     count: Script
     mark: Script

@@ -57,9 +57,10 @@ class Call:
         arguments: Follow them.
         generation: Makes an argument before these, anew each time the command is sent.
             See Note [No generation is sent twice].
+        are_whole: Whether the keys are sent as they are: they outlive this run of the server.
     """
 
-    __slots__ = ("arguments", "generation", "keys", "what")
+    __slots__ = ("are_whole", "arguments", "generation", "keys", "what")
 
     def __init__(
         self,
@@ -67,15 +68,17 @@ class Call:
         keys: Sequence[str],
         *arguments: Any,
         generation: Callable[[], Any] | None = None,
+        are_whole: bool = False,
     ) -> None:
         self.what = what
         self.keys = keys
         self.arguments = arguments
         self.generation = generation
+        self.are_whole = are_whole
 
     def packed(self, key_of: Callable[[str], str], *, by_text: bool = False) -> bytes:
         """Return what is sent; of a script its digest alone, unless the server does not know that yet."""
-        keys = [key_of(key) for key in self.keys]
+        keys = self.keys if self.are_whole else [key_of(key) for key in self.keys]
         first = () if self.generation is None else (self.generation(),)
         if isinstance(self.what, Script):
             script = ("EVAL", self.what.text) if by_text else ("EVALSHA", self.what.digest)

@@ -42,6 +42,11 @@ def slot_of(name: str) -> int:
     return key_slot(b"{%b}" % name.encode())
 
 
+def slot_of_whole(key: str) -> int:
+    """Return the slot of a key that is sent as it is: that of its text in braces, where it has one."""
+    return key_slot(key.encode())
+
+
 class Topology:
     """The primaries of a cluster, found out when they are first needed, and again after a doubt.
 
@@ -64,7 +69,7 @@ class Topology:
         self._connection_class = connection_class
         self._settings = {name: value for name, value in settings.items() if name not in OURS}
         self._retry = settings["retry"]
-        self._prefix = prefix.replace("{", "(")  # else the slot of a key would not be that of its name
+        self.prefix = prefix.replace("{", "(")  # else the slot of a key would not be that of its name
         self._lock = fork_safe_lock()
         self._found: NodesManager | None = None
         self._pid = os.getpid()
@@ -133,6 +138,6 @@ class Topology:
         node = self._nodes.get(primary.name)
         if node is None:
             settings = {**self._settings, "host": primary.host, "port": primary.port, "retry": self._retry}
-            node = Node(self._connection_class, settings, prefix=self._prefix, reign=CLUSTERED)
+            node = Node(self._connection_class, settings, prefix=self.prefix, reign=CLUSTERED)
             node = self._nodes.setdefault(primary.name, node)
         return node

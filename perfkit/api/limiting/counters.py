@@ -1,0 +1,141 @@
+"""Where requests are counted: on the cache server for all processes together, or inside this one."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
+
+from perfkit.api.limiting.gcra import Gcra
+from perfkit.api.limiting.rules import MICROSECONDS, Rule, Standing, taken
+from perfkit.api.limiting.windows import Window
+from perfkit.caching.locks import fork_safe_lock
+from perfkit.caching.store import ScriptedStore, Store, current_store
+from perfkit.caching.store.scripts import ScriptForms
+from perfkit.rates import Rate
+
+MOST_KNOWN: Final = 100_000
+"""Clients and rates of which one process remembers something; those not seen for longest go first."""
+
+ADMIT: Final = ScriptForms.loaded("admit", package=__package__)
+TOLD: Final = 4
+"""Numbers that the script returns for each rate: those of a `Standing`."""
+
+
+class Counter(ABC):
+    """Counts the requests of clients against rates."""
+
+    is_shared: ClassVar[bool]
+    """Whether other processes count there too, over something that can fail."""
+
+    @abstractmethod
+    def take(self, client: str, rates: tuple[Rate, ...], *, cost: int = 1) -> list[Standing]:
+        """Count a request against all rates, or against none where one of them does not admit it.
+
+        One round trip, in which nobody else comes between.
+
+        Args:
+            client: Who asks, and for what; any text without braces.
+            cost: At least 1.
+
+        Raises:
+            StoreError: The server did not answer in time; it may have counted the request.
+        """
+
+
+class LocalCounter(Counter):
+    """Counts what comes to this process.
+
+    Args:
+        most_known: Bound on the clients and rates of which something is remembered.
+        clock: Seconds that only grow.
+    """
+
+    is_shared: ClassVar[bool] = False
+
+    def __init__(self, *, most_known: int = MOST_KNOWN, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lock = fork_safe_lock()
+        self._known: OrderedDict[tuple[str, Rate], tuple[Any, int]] = OrderedDict()
+        self._most_known = most_known
+        self._clock = clock
+
+    def take(self, client: str, rates: tuple[Rate, ...], *, cost: int = 1) -> list[Standing]:
+        """Count as the contract says; the lock is held meanwhile."""
+        keys = [(client, rate) for rate in rates]
+        with self._lock:
+            now_us = int(self._clock() * MICROSECONDS)
+            states = [self._known.get(key, (None, 0))[0] for key in keys]
+            known, standings = taken(_rules(rates), states, cost, now_us)
+            for key, each in zip(keys, known, strict=True):
+                self._known[key] = each
+                self._known.move_to_end(key)
+            while len(self._known) > self._most_known or self._is_over(now_us):
+                self._known.popitem(last=False)
+        return standings
+
+    def _is_over(self, now_us: int) -> bool:
+        """Say whether nothing counts any more of what was not asked for longest."""
+        return bool(self._known) and next(iter(self._known.values()))[1] <= now_us
+
+
+class ServerCounter(Counter):
+    """Counts on the server, by the server's clock.
+
+    The keys outlive a restart of a server that keeps its data, and clearing the cache leaves them alone.
+    A command whose connection breaks before its answer is sent once more: a request may then count twice,
+    but never not at all.
+    """
+
+    is_shared: ClassVar[bool] = True
+
+    def __init__(self, store: ScriptedStore) -> None:
+        self._store = store
+
+    def take(self, client: str, rates: tuple[Rate, ...], *, cost: int = 1) -> list[Standing]:
+        """Count as the contract says."""
+        ends, numbers = _written(rates)
+        # The braces put all keys of a client into one slot of a cluster.
+        keys = [f"limit:{{{client}}}:{end}" for end in ends]
+        told = self._store.run_script(ADMIT, keys, cost, *numbers)
+        return [
+            Standing(bool(told[at]), told[at + 1], told[at + 2], told[at + 3])
+            for at in range(0, len(told), TOLD)
+        ]
+
+
+@lru_cache(maxsize=1000)
+def _rules(rates: tuple[Rate, ...]) -> tuple[Rule[Any], ...]:
+    return tuple(Window(rate) if rate.burst is None else Gcra(rate) for rate in rates)
+
+
+@lru_cache(maxsize=1000)
+def _written(rates: tuple[Rate, ...]) -> tuple[tuple[str, ...], tuple[str | int, ...]]:
+    """Return how the keys of rates end, and what the script is told of them."""
+    rules = _rules(rates)
+    ends = tuple(":".join(map(str, (rule.letter, *rule.numbers))) for rule in rules)
+    numbers = tuple(part for rule in rules for part in (rule.letter, *rule.numbers))
+    return ends, numbers
+
+
+_nowhere: Final = LocalCounter()
+_local: Final[WeakKeyDictionary[Store, LocalCounter]] = WeakKeyDictionary()
+_lock: Final = fork_safe_lock()
+
+
+def current_counter() -> Counter:
+    """Return where this process counts: on the server of the cache alias, or else by itself.
+
+    Raises:
+        SettingsError: The alias does not exist, or its back end is none that perfkit speaks to.
+    """
+    store = current_store()
+    if isinstance(store, ScriptedStore):
+        return ServerCounter(store)
+    if store is None:  # Django's dummy cache
+        return _nowhere
+    with _lock:
+        return _local.setdefault(store, LocalCounter())
