@@ -63,7 +63,7 @@ def checks(*, rounds: int, seconds: float) -> Section:
     ping = contenders[0]
     own = next(each for each in contenders if each.name == OWN)
     peer = next(each for each in contenders if each.name == PEER)
-    lines = [
+    lines: list[tuple[str, ...]] = [
         (f"limits: {each.name}", f"{1e3 / each.rate:,.3f}", f"{_times(each, ping):.2f}")
         for each in contenders
     ]
