@@ -209,8 +209,9 @@ class TestMeaning:
             Q(whole=1) | Q(positive__lte=None) | (Q(whole=0) & Q(small=0)) | Q(short__isnull=True)
         )
 
-        class Custom(Filters):
+        class Custom(Filters, model=Everything):
             whole: int | None = None
+            anything: list[str] | None = None
 
             def custom_expression(self) -> Q:
                 return Q(whole__gt=self.whole)
@@ -370,7 +371,7 @@ class TestRefusals:
         endings = {"flag": ["", "__isnull"], "size": ["", "__in"], "rank": ["", "__in"]}
         ending = data.draw(st.sampled_from(endings.get(name, ["", "__in", "__gte", "__lt", "__isnull"])))
         if name in {"moment", "day"}:
-            ending = data.draw(st.sampled_from([ending, "__year", "__year__gte", "__month"]))
+            ending = data.draw(st.sampled_from([ending, "__year", "__year__gte", "__month", *DATES[name]]))
         filters = Filters.for_model(Everything, {"q": f"{name}{ending}"}, unindexed="allow")
         value = data.draw(odd_values)
         problems = []
@@ -396,6 +397,7 @@ class TestRefusals:
             assert EverythingFilters(before="2013-07-04T12:00Z").before.isoformat() == "2013-07-04T21:00:00"
 
 
+DATES = {"moment": ["__date", "__date__gte", "__time__lt"], "day": []}
 numbers = st.one_of(
     st.integers(), st.integers(-(2**70), 2**70), st.sampled_from([2**15, 2**31, 2**63, -(2**63), 10**30])
 ).map(str)
@@ -420,6 +422,8 @@ class TestDeclaration:
             (Annotated[int | None, FilterLookup("whole__gtt")], "'gtt' in 'whole__gtt' is neither"),
             (Annotated[str | None, FilterLookup("country__nmae")], "'nmae' in 'country__nmae' is neither"),
             (Annotated[str | None, FilterLookup("whole")], "are str, those of 'whole' are int"),
+            (Annotated[str | None, FilterLookup("moment__year")], "are str, those of 'moment__year' are int"),
+            (Annotated[str | None, FilterLookup("moment__date__gte")], "those of 'moment__date' are date"),
             (Annotated[str | None, FilterLookup("key")], "are str, those of 'key' are UUID"),
             (
                 Annotated[dt.date | None, FilterLookup("moment__gte")],

@@ -49,6 +49,13 @@ KINDS: Final[dict[str, type]] = {
     "UUIDField": UUID,
 }
 """What the values of a column are in Python, by Django's name of its type."""
+TRANSFORMED: Final[dict[str, type]] = {
+    **dict.fromkeys(("year", "iso_year", "quarter", "month", "week", "week_day", "iso_week_day", "day"), int),
+    **dict.fromkeys(("hour", "minute", "second"), int),
+    "date": date,
+    "time": time,
+}
+"""What values are that Django makes of a date or a moment."""
 EXAMPLES: Final = {date: "2013-07-04", datetime: "2013-07-04T12:00:00Z", time: "12:00"}
 
 

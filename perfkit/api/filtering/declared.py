@@ -17,7 +17,7 @@ from ninja import FilterLookup
 from ninja.filter_schema import FilterSchema
 from pydantic.fields import FieldInfo
 
-from perfkit.api.filtering.columns import column_at, kind_of
+from perfkit.api.filtering.columns import COMPARISONS, TRANSFORMED, column_at, kind_of
 from perfkit.api.filtering.lookups import FromDay, ILikeContains
 from perfkit.errors import ListDeclarationError
 
@@ -118,6 +118,8 @@ def _filter(schema: type[FilterSchema], model: type[Model] | None, name: str, in
     if isinstance(info.json_schema_extra, dict) and "q" in info.json_schema_extra:
         raise ListDeclarationError(schema.__name__, name, "it has Field(q=…): write FilterLookup(…)")
     lookup = lookups[0] if lookups else FilterLookup(None)
+    if schema.custom_expression is not FilterSchema.custom_expression:
+        return Filter(name, info.alias or name, _type(kind), is_list, lookup, ())
     if callable(getattr(schema, method, None)):
         return Filter(name, info.alias or name, _type(kind), is_list, lookup, (), method=method)
     paths = [lookup.q] if isinstance(lookup.q, str) else lookup.q or [name]
@@ -183,18 +185,20 @@ def _require_comparable(condition: Condition, kind: Any, *, is_list: bool, looku
         return
     if condition.column is None:
         return
-    wanted = kind_of(condition.column)
+    wanted, compares = kind_of(condition.column), condition.lookup in COMPARISONS
+    transform = condition.lookup.removesuffix(f"__{last}")
+    if transform in TRANSFORMED:
+        wanted, compares = TRANSFORMED[transform], last in COMPARISONS or last == transform
     if isinstance(lookup, FromDay):
         if wanted is not datetime or kind is not date:
             raise LookupError("it is for a date, and a column of moments")
         return
     given = _type(kind)
-    if given is None or wanted is None or condition.lookup not in {"exact", "in", "gt", "gte", "lt", "lte"}:
+    if given is None or wanted is None or not compares:
         return
     if not issubclass(given, Enum) and given is not wanted and (given, wanted) not in WIDER:
-        raise LookupError(
-            f"its values are {given.__name__}, those of {condition.base!r} are {wanted.__name__}"
-        )
+        whose = condition.path.removesuffix(f"__{last}") if last in COMPARISONS else condition.path
+        raise LookupError(f"its values are {given.__name__}, those of {whose!r} are {wanted.__name__}")
 
 
 def _with_lower(upper: Filter, others: list[Filter]) -> Filter:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, time
-from typing import Any, Final, Literal
+from datetime import date
+from typing import Any, Literal
 
 from django.db.models import Field, Model
 from ninja import FilterLookup
 
-from perfkit.api.filtering.columns import column_at, compared, kind_of
+from perfkit.api.filtering.columns import TRANSFORMED, column_at, compared, kind_of
 from perfkit.api.filtering.lookups import FromDay, Search
-
-TRANSFORMED: Final[dict[str, Any]] = {
-    **dict.fromkeys(("year", "iso_year", "quarter", "month", "week", "week_day", "iso_week_day", "day"), int),
-    **dict.fromkeys(("hour", "minute", "second"), int),
-    "date": date,
-    "time": time,
-}
-"""What values are that Django makes of a date or a moment."""
 
 
 def annotation_of(model: type[Model], lookup: FilterLookup) -> Any:
