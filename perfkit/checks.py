@@ -61,12 +61,12 @@ FINDINGS: Final = {
     "perfkit.W401": "A list is sorted by what no declared index sorts.",
     "perfkit.W402": "A list is filtered by what no declared index finds.",
     "perfkit.W403": "With --database: an index by which a list is sorted or filtered is not there, or not valid.",
+    "perfkit.W404": "With --deploy: RateLimitMiddleware counts in each process alone while DEBUG is off.",
+    "perfkit.W405": "RateLimitMiddleware is to tell users apart, and stands where nobody is known yet.",
     "perfkit.W501": "A database has a pool whose connections are not checked before they are used.",
     "perfkit.W502": "A database declares a pooler in transaction mode, and prepares statements.",
     "perfkit.W503": "With --database: a database is behind a pooler, and what it uses fails in transaction mode.",
     "perfkit.W504": "With --database: one process may open more connections than the server takes.",
-    "perfkit.W404": "With --deploy: RateLimitMiddleware counts in each process alone while DEBUG is off.",
-    "perfkit.W405": "RateLimitMiddleware is to tell users apart, and stands where nobody is known yet.",
 }
 
 REDIS_BACKEND: Final = "django_redis.cache.RedisCache"
