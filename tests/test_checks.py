@@ -19,7 +19,7 @@ from django.core.management.base import SystemCheckError
 from django.db import connection, connections, models
 from django.test import override_settings
 
-from perfkit.admin import ImportExportMixin
+from perfkit.admin import ImportExportMixin, LargeTableAdmin
 from perfkit.caching.triggers import install_triggers
 from perfkit.checks import (
     FINDINGS,
@@ -30,10 +30,12 @@ from perfkit.checks import (
     check_triggers,
 )
 from perfkit.conf import table
+from perfkit.loading import needs
 from perfkit.postgres import database_settings
 from tests.testapp.admin import BoxedAdmin
 from tests.testapp.caching import Item
 from tests.testapp.imported import Boxed, Parcel, Ware
+from tests.testapp.large import Tome
 
 LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 HERE = "tests.test_checks"
@@ -879,3 +881,33 @@ def test_a_limit_needs_a_back_end_that_perfkit_speaks_to() -> None:
     }
     with override_settings(CACHES=file, MIDDLEWARE=[LIMITS], PERFKIT={}):
         assert only(found()).id == "perfkit.E005"
+
+
+def problems_of_list(**members: Any) -> list[checks.CheckMessage]:
+    kind = type("LongTomeAdmin", (LargeTableAdmin, admin.ModelAdmin), members)
+    return kind(Tome, admin.site).check()
+
+
+def test_it_names_a_column_that_needs_what_is_not_there() -> None:
+    def hall(self: Any, tome: Tome) -> str:
+        return ""
+
+    (problem,) = problems_of_list(list_display=["hall"], hall=needs("rack__hal")(hall))
+    assert problem.id == "perfkit.E204"
+    assert "Did you mean 'hall'?" in problem.msg
+    assert problems_of_list(list_display=["hall"], hall=needs("rack__hall")(hall)) == []
+
+
+@pytest.mark.postgres
+def test_it_warns_of_a_search_without_an_index() -> None:
+    (problem,) = problems_of_list(search_fields=["title", "code__startswith", "@title"])
+    assert problem.id == "perfkit.W202"
+    assert problem.msg == "LongTomeAdmin searches by what no declared index serves: title (containing)."
+    assert problem.hint.startswith("Add GinIndex(")
+    assert problems_of_list(search_fields=["=nickname", "code__startswith"]) == []
+    assert problems_of_list(search_fields=["title"], get_search_results=lambda *args: None) == []
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's")
+def test_it_does_not_warn_of_a_search_elsewhere() -> None:
+    assert problems_of_list(search_fields=["title"]) == []

@@ -1,8 +1,9 @@
-"""What perfkit adds to Django's admin: import and export of a model's rows as CSV, and a page of the cache."""
+"""What perfkit adds to Django's admin: lists of large tables, import and export, and a page of the cache."""
 
 from perfkit.admin.cache_page import CacheAdmin
 from perfkit.admin.exports import ExportMixin
 from perfkit.admin.imports import ImportMixin
+from perfkit.admin.large_tables import LargeTableAdmin
 
 
 class ImportExportMixin(ImportMixin, ExportMixin):
@@ -15,4 +16,4 @@ class ImportExportMixin(ImportMixin, ExportMixin):
     """
 
 
-__all__ = ["CacheAdmin", "ExportMixin", "ImportExportMixin", "ImportMixin"]
+__all__ = ["CacheAdmin", "ExportMixin", "ImportExportMixin", "ImportMixin", "LargeTableAdmin"]

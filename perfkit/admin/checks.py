@@ -1,11 +1,12 @@
-"""What is wrong with the names that an admin gives for its import and export."""
+"""What is wrong with what an admin says of its import and export, and of its list of a large table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from django.core.checks import Error, Warning  # noqa: A004  # Django's own name
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's own name
+from django.db import connections, router
 
 from perfkit.admin.columns import (
     importable_fields,
@@ -14,9 +15,13 @@ from perfkit.admin.columns import (
     may_be_linked,
     unique_names,
 )
+from perfkit.admin.declared_indexes import declared_indexes
 from perfkit.admin.rules import has_model_rules, has_own_rules
+from perfkit.admin.search_advice import unserved
+from perfkit.admin.searched_columns import Access, compared_columns
+from perfkit.admin.shown_relations import shown_relations
 from perfkit.bulk.plan import is_over_several_tables
-from perfkit.errors import nearest
+from perfkit.errors import UsageError, nearest
 
 
 def field_problems(
@@ -88,3 +93,24 @@ def relation_key_problems(model_admin: Any, keys: Mapping[str, Sequence[str]]) -
             names = ", ".join(allowed) or "none"
             hint = f"Name, in a list, unique fields of the other model that are never NULL: {names}."
             yield Error(problem, hint=hint, obj=model_admin.model, id="perfkit.E203")
+
+
+def large_table_problems(model_admin: Any) -> Iterator[CheckMessage]:
+    """Yield what is wrong with the list of an admin of a large table, as far as classes tell."""
+    label, model = type(model_admin).__name__, model_admin.model
+    try:
+        shown_relations(model_admin, model_admin.list_display)
+    except UsageError as error:
+        problem = f"{label}.list_display has a column that needs what is not there: {error}"
+        yield Error(problem, hint="Correct the names in its @needs(…).", obj=model, id="perfkit.E204")
+    if connections[router.db_for_read(model)].vendor != "postgresql":
+        return
+    columns = [
+        each
+        for each in compared_columns(model_admin, model_admin.search_fields)
+        if each.access is not Access.WORDS  # of whose indexes only the database knows what is in them
+    ]
+    indexes = {each.model: declared_indexes(each.model) for each in columns}
+    for found in unserved(columns, indexes):
+        problem = f"{label} searches by what no declared index serves: {found.problem}."
+        yield Warning(problem, hint=found.advice, obj=model, id="perfkit.W202")

@@ -14,9 +14,8 @@ from django.db.models import F, Q, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 
-from perfkit.admin import ExportMixin, ImportExportMixin
+from perfkit.admin import ExportMixin, ImportExportMixin, LargeTableAdmin
 from project.flights.models import ActivityLog, Airline, Airport, Flight, Plane, StatusReport, Weather
-from project.flights.paginators import EstimatingPaginator
 from project.flights.search import HELP, NEW_YORK, flight_condition
 
 if TYPE_CHECKING:
@@ -125,17 +124,13 @@ class ReportInline(ReadOnly, TabularInline):
 
 
 @admin.register(Flight)
-class FlightAdmin(ExportMixin, ModelAdmin):
+class FlightAdmin(LargeTableAdmin, ExportMixin, ModelAdmin):
     """Flights, latest first."""
 
-    paginator = EstimatingPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     actions = None
     list_display = ("__str__", "time_hour", "airline", "route", "tailnum", "delay", "outcome")
-    list_select_related = ("airline",)
-    list_filter = (MonthFilter, OriginFilter, OutcomeFilter, "airline")
+    list_filter = (MonthFilter, OriginFilter, OutcomeFilter, "airline", "plane")
     sortable_by = ("time_hour", "delay")
     ordering = ("-time_hour", "-id")
     search_fields = ("tailnum__startswith",)
@@ -196,13 +191,10 @@ class PlaneAdmin(ImportExportMixin, ModelAdmin):
 
 
 @admin.register(Weather)
-class WeatherAdmin(ModelAdmin):
+class WeatherAdmin(LargeTableAdmin, ModelAdmin):
     """Hours of weather, latest first."""
 
-    paginator = EstimatingPaginator
-    show_full_result_count = False
     list_display = ("time_hour", "origin", "temp", "humid", "wind_speed", "precip", "visib")
-    list_select_related = ("origin",)
     list_filter = (MonthFilter, OriginFilter)
     sortable_by = ("time_hour",)
     ordering = ("-time_hour",)
@@ -210,13 +202,10 @@ class WeatherAdmin(ModelAdmin):
 
 
 @admin.register(StatusReport)
-class StatusReportAdmin(ModelAdmin):
+class StatusReportAdmin(LargeTableAdmin, ModelAdmin):
     """What people report, latest first."""
 
-    paginator = EstimatingPaginator
-    show_full_result_count = False
     list_display = ("__str__", "flight", "kind", "delay_minutes", "gate", "author", "created_at")
-    list_select_related = ("flight", "author")
     list_filter = ("kind",)
     sortable_by = ("created_at",)
     ordering = ("-created_at",)
@@ -227,13 +216,10 @@ class StatusReportAdmin(ModelAdmin):
 
 
 @admin.register(ActivityLog)
-class ActivityLogAdmin(ReadOnly, ModelAdmin):
+class ActivityLogAdmin(ReadOnly, LargeTableAdmin, ModelAdmin):
     """What happened on the site, latest first, to read."""
 
-    paginator = EstimatingPaginator
-    show_full_result_count = False
     list_display = ("created_at", "user", "action")
-    list_select_related = ("user",)
     sortable_by = ("created_at",)
     ordering = ("-created_at",)
     search_fields = ("user__username__startswith",)

@@ -94,7 +94,7 @@ class TestFlightList:
         make_flights(51 if list_url == "?p=2" else 1)
         few = len(queries_of(staff, FLIGHTS + list_url))
         make_flights(49, number=100, airline_id="AA", dep_time=None, dep_delay=None)
-        assert len(queries_of(staff, FLIGHTS + list_url)) == few <= 6
+        assert len(queries_of(staff, FLIGHTS + list_url)) == few <= 7
 
     @pytest.mark.parametrize("list_url", LISTS)
     def test_it_counts_no_more_than_it_says(self, staff: Client, list_url: str) -> None:
@@ -112,17 +112,18 @@ class TestFlightList:
             for sql in queries_of(staff, FLIGHTS + list_url)
             if 'FROM "flights_flight"' in sql and "COUNT(*)" not in sql
         ]
-        assert len(lists) == 1
-        with connection.cursor() as cursor:
-            cursor.execute("EXPLAIN " + lists[0].replace("%", "%%"), [])
-            plan = "\n".join(row[0] for row in cursor.fetchall())
-        assert "Seq Scan on flights_flight" not in plan
+        assert len(lists) in {1, 2}  # the keys of a long list, and its rows
+        for each in lists:
+            with connection.cursor() as cursor:
+                cursor.execute("EXPLAIN " + each.replace("%", "%%"), [])
+                plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert "Seq Scan on flights_flight" not in plan
 
     @pytest.mark.postgres
     def test_it_says_about_how_many_there_are(self, staff: Client) -> None:
         make_many_flights()
         assert "about 20,000 flights" in shown(staff, FLIGHTS)
-        assert "more than 10,000 flights" in shown(staff, FLIGHTS + "?airline__code__exact=UA")
+        assert "10,000+ flights" in shown(staff, FLIGHTS + "?airline__code__exact=UA")
         assert shown(staff, FLIGHTS + "?p=400").count(" UA United Air Lines Inc. ") > 40
 
     def test_it_filters(self, staff: Client) -> None:

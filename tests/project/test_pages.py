@@ -11,10 +11,13 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
+from perfkit.admin import open_lists
 from project.flights.models import Airline, Flight
+from tests.admin.tomes import estimate_tomes, make_tomes
 from tests.flights.factories import make_flights, make_reference_rows
 from tests.plugins.browser import NAMES, chromium
 from tests.testapp.imported import Crate, Maker, Parcel, Sticker
+from tests.testapp.large import Tome
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -122,6 +125,35 @@ def test_the_admin_finds_an_airport_as_one_types(page: Page) -> None:
         "JFK John F Kennedy Intl"
     )
     assert page.locator("#id_origin").input_value() == "JFK"
+
+
+def test_the_admin_leads_through_a_large_list(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_lists, "SHALLOW_ROWS", 10)
+    make_tomes(100)
+    estimate_tomes(-1)
+    whole = [tome.title for tome in Tome.objects.order_by("-added", "-pk")]
+    log_in(page)
+    page.goto("/admin/testapp/tome/?_facets")
+    shown, bottom = page.locator("#result_list .field-__str__"), page.locator(".paginator")
+    expect(page.locator(".messagelist .warning")).to_contain_text("counts beside the filters are left out")
+    for number in (4, 7, 10, 9):
+        bottom.get_by_role("link", name=str(number), exact=True).or_(
+            bottom.get_by_role("button", name=str(number), exact=True)
+        ).click()
+        expect(shown).to_have_text(whole[(number - 1) * 5 : number * 5])
+    expect(bottom).to_contain_text("20+ tomes")
+    assert "p=9~0~" in page.url
+    page.locator("#action-toggle").check()
+    page.get_by_text("Select all 20+ tomes").click()
+    expect(page.locator(".actions .all")).to_have_text("All 20+ selected")
+    bottom.get_by_text("last", exact=True).click()
+    expect(shown).to_have_text(whole[-5:])
+    page.get_by_role("textbox", name="kind").fill("K1")
+    page.get_by_role("button", name="Filter").click()
+    page.wait_for_url("**kind=K1**")
+    expect(bottom).to_contain_text("20+ tomes")
+    expect(page.locator("#changelist-filter li.selected").get_by_text("K1")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_the_admin_imports_what_was_looked_at(page: Page) -> None:

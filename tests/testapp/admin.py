@@ -1,4 +1,4 @@
-"""Admins with import and export."""
+"""Admins with import and export, and of large tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
 
-from perfkit.admin import ImportExportMixin
+from perfkit.admin import ImportExportMixin, LargeTableAdmin
 from tests.testapp.imported import (
     Bin,
     Boxed,
@@ -28,6 +28,7 @@ from tests.testapp.imported import (
     Token,
     Ware,
 )
+from tests.testapp.large import Rack, Tome
 
 
 @admin.register(Ware)
@@ -69,3 +70,20 @@ class OtherAdmin(ImportExportMixin, admin.ModelAdmin):
 @admin.register(Boxed)
 class BoxedAdmin(ImportExportMixin, admin.ModelAdmin):
     pass
+
+
+@admin.register(Tome)
+class TomeAdmin(LargeTableAdmin, admin.ModelAdmin):
+    """A list of few rows is large to it already."""
+
+    count_cap = 20
+    list_per_page = 5
+    list_display = ("__str__", "code", "rank", "rack", "previous__rack__label", "added")
+    list_filter = ("rack", "kind")
+    search_fields = ("title", "=nickname", "code__startswith")
+    ordering = ("-added",)
+
+
+@admin.register(Rack)
+class RackAdmin(LargeTableAdmin, admin.ModelAdmin):
+    search_fields = ("label__startswith",)

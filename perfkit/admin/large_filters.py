@@ -1,0 +1,168 @@
+"""Filters of an admin's list that do not load thousands of choices to show them.
+
+A filter by a relation with many rows, and one by the values of a column of a large table, asks for the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib.admin.filters import AllValuesFieldListFilter, FieldListFilter, RelatedFieldListFilter
+from django.contrib.admin.utils import get_fields_from_path, get_model_from_relation
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.http import HttpRequest
+
+if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+
+MOST_CHOICES: Final = 100
+TEMPLATE: Final = "perfkit/admin/value_filter.html"
+
+
+class AskedValue:
+    """A filter that can show a field for the value, in the place of choices.
+
+    Attributes:
+        is_asked: Whether it does.
+        asked: What the template shows of the field, by name.
+    """
+
+    template = TEMPLATE
+    is_asked = False
+    asked: Mapping[str, Any] = {}
+
+    def _ask(
+        self,
+        changelist: ChangeList,
+        name: str,
+        null_name: str,
+        *,
+        value: str,
+        is_null: bool,
+        may_be_null: bool,
+    ) -> dict[str, Any]:
+        """Show the field; return what it is shown with."""
+        self.is_asked = True
+        given = [
+            (key, values) for key, values in changelist.filter_params.items() if key not in {name, null_name}
+        ]
+        null_link = changelist.get_query_string({null_name: "True"}, [name]) if may_be_null else ""
+        return {
+            "name": name,
+            "value": value,
+            "text": value,
+            "is_null": is_null,
+            "all_link": changelist.get_query_string(remove=[name, null_name]),
+            "null_link": null_link,
+            "kept": [(key, value) for key, values in given for value in _listed(values)],
+        }
+
+
+class LargeRelationFilter(AskedValue, RelatedFieldListFilter):
+    """Shows the rows that a relation leads to as choices, where there are no more than 100.
+
+    Queries: 1, which reads 101 rows; another for the chosen one where there are more.
+    """
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        """Return the choices, or the chosen one alone where there are too many."""
+        model = get_model_from_relation(field)
+        limits = field.get_limit_choices_to() if field.concrete else field.limit_choices_to
+        rows = model._default_manager.complex_filter(limits)
+        if ordering := self.field_admin_ordering(field, request, model_admin):
+            rows = rows.order_by(*ordering)
+        key = field.target_field.attname if field.concrete else "pk"
+        found = list(rows[: MOST_CHOICES + 1])
+        if len(found) > MOST_CHOICES:
+            self.is_asked = True
+            found = self._chosen(model, field.target_field.name)
+        return [(getattr(row, key), str(row)) for row in found]
+
+    def has_output(self) -> bool:
+        """Say whether there is something to choose."""
+        return self.is_asked or super().has_output()
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Yield the choices, or prepare the field."""
+        if not self.is_asked:
+            yield from super().choices(changelist)
+            return
+        asked = self._ask(
+            changelist,
+            self.lookup_kwarg,
+            self.lookup_kwarg_isnull,
+            value=_last(self.lookup_val),
+            is_null=bool(self.lookup_val_isnull),
+            may_be_null=self.include_empty_choice,
+        )
+        chosen = ", ".join(str(text) for _, text in self.lookup_choices)
+        self.asked = {
+            **asked,
+            "text": chosen or asked["value"],
+            "label": self.field.target_field.verbose_name,  # type: ignore[attr-defined]  # a relation's
+        }
+
+    def _chosen(self, model: type[Model], name: str) -> list[Any]:
+        values = self.used_parameters.get(self.lookup_kwarg)
+        if not values:
+            return []
+        try:
+            return list(model._default_manager.filter(**{f"{name}__in": values})[:MOST_CHOICES])
+        except (
+            ValueError,
+            ValidationError,
+        ):  # none that the key could have; the list refuses it as it does any wrong address
+            return []
+
+
+class LargeValueFilter(AskedValue, AllValuesFieldListFilter):
+    """Shows the values that a column has as choices, where its table is not large: finding them reads it all."""
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Yield the choices, or prepare the field."""
+        if not getattr(changelist, "is_large", False):
+            yield from super().choices(changelist)
+            return
+        asked = self._ask(
+            changelist,
+            self.lookup_kwarg,
+            self.lookup_kwarg_isnull,
+            value=_last(self.lookup_val),
+            is_null=bool(self.lookup_val_isnull),
+            may_be_null=self.field.null,
+        )
+        self.asked = {**asked, "label": self.title}
+
+
+LARGE: Final = {RelatedFieldListFilter: LargeRelationFilter, AllValuesFieldListFilter: LargeValueFilter}
+
+
+def large_filters(model: type[Model], list_filter: Sequence[Any]) -> list[Any]:
+    """Return the filters of a list, those in their place that would show any number of choices."""
+    return [_large(model, each) for each in list_filter]
+
+
+def _large(model: type[Model], given: Any) -> Any:
+    if isinstance(given, tuple | list):
+        path, kind = given
+    elif isinstance(given, str):
+        path, kind = given, _default_filter(get_fields_from_path(model, given)[-1])
+    else:
+        return given
+    return (path, LARGE[kind]) if kind in LARGE else given
+
+
+def _default_filter(field: Any) -> Any:
+    """Return the class of filters that Django, or the project, has for such fields."""
+    known: list[Any] = FieldListFilter._field_list_filters  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
+    return next((kind for is_for, kind in known if is_for(field)), None)
+
+
+def _listed(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def _last(values: Any) -> str:
+    return str(_listed(values)[-1]) if values else ""
