@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -11,7 +10,6 @@ from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import InvalidPage
 from django.db.models import F, OrderBy, QuerySet
-from django.db.models.query import ModelIterable
 from django.http import HttpRequest
 
 from perfkit.admin.date_steps import with_date_steps
@@ -19,10 +17,7 @@ from perfkit.admin.large_filters import large_filters
 from perfkit.admin.page_numbers import PageLink, asked_of
 from perfkit.admin.paginators import LargeTablePaginator
 from perfkit.admin.rough_counts import RoughCount, is_whole_table, rows_of
-from perfkit.admin.shown_relations import shown_relations
-from perfkit.loading.autoloading import autoload
-from perfkit.loading.eager_loading import apply
-from perfkit.loading.plan import plan_for
+from perfkit.admin.shown_relations import loaded, shown_relations
 
 
 class LargeTableChangeList(ChangeList):
@@ -98,15 +93,9 @@ class LargeTableChangeList(ChangeList):
 
     def _with_relations(self) -> QuerySet[Any]:
         """Return the rows with the relations that the columns read."""
-        plan = plan_for(self.model, tuple(shown_relations(self.model_admin, self.list_display)))
-        if (
-            self.queryset.query.select_related is True
-        ):  # joined are others already, which a name would replace
-            plan = replace(plan, joins=())
-        rows = apply(self.queryset, plan)
-        is_plain = rows._iterable_class is ModelIterable  # noqa: SLF001  # no public name
         wants_autoload: bool = self.model_admin.list_autoload  # type: ignore[attr-defined]  # the mixin has it
-        return autoload(rows) if wants_autoload and is_plain else rows
+        paths = shown_relations(self.model_admin, self.list_display)
+        return loaded(self.queryset, paths, is_autoloaded=wants_autoload)
 
     def _full_count(self, count: int) -> int:
         if is_whole_table(self.queryset):

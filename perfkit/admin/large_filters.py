@@ -14,6 +14,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.http import HttpRequest
 
+from perfkit.admin.shown_relations import with_texts
+
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
 
@@ -74,7 +76,7 @@ class LargeRelationFilter(AskedValue, RelatedFieldListFilter):
         if ordering := self.field_admin_ordering(field, request, model_admin):
             rows = rows.order_by(*ordering)
         key = field.target_field.attname if field.concrete else "pk"
-        found = list(rows[: MOST_CHOICES + 1])
+        found = list(with_texts(rows)[: MOST_CHOICES + 1])
         if len(found) > MOST_CHOICES:
             self.is_asked = True
             found = self._chosen(model, field.target_field.name)

@@ -20,6 +20,7 @@ from perfkit.admin.paginators import LargeTablePaginator, ReadAheadPaginator
 from perfkit.admin.rough_counts import COUNT_CAP, table_estimate
 from perfkit.admin.search_advice import Unserved, unserved
 from perfkit.admin.searched_columns import compared_columns
+from perfkit.admin.shown_relations import with_texts
 from perfkit.postgres.table_indexes import table_indexes
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class LargeTableAdmin(ModelAdmin):
         if not issubclass(self.paginator, LargeTablePaginator):
             return self.paginator(*given)
         if request.resolver_match is not None and request.resolver_match.url_name == "autocomplete":
-            return ReadAheadPaginator(*given)
+            return ReadAheadPaginator(with_texts(queryset), per_page, orphans, allow_empty_first_page)
         paginator = self.paginator(*given)
         paginator.count_cap = self.count_cap
         return paginator

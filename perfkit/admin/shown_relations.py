@@ -1,16 +1,21 @@
-"""Which relations an admin's list reads of its rows. Pure: it reads models and admins, never a database."""
+"""Which relations an admin's list reads of its rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Model
+from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
 
 from perfkit.errors import RelationPathError
 from perfkit.loading.attributes import attribute_of, attributes_of
+from perfkit.loading.autoloading import autoload
 from perfkit.loading.declared_needs import Needs, needs_of
+from perfkit.loading.eager_loading import apply
+from perfkit.loading.plan import plan_for
 from perfkit.loading.related_rows import RelatedRows
 from perfkit.loading.relations import relations_of
 
@@ -33,6 +38,26 @@ def shown_relations(model_admin: Any, list_display: Iterable[Any]) -> list[Path]
     for column in list_display:
         paths.update(dict.fromkeys(_of_column(model_admin, column)))
     return list(paths)
+
+
+def loaded(queryset: QuerySet[Any], paths: Iterable[Path], *, is_autoloaded: bool) -> QuerySet[Any]:
+    """Return the same rows with these relations.
+
+    Args:
+        is_autoloaded: Whether the rows load for each other what is read of them besides. Rows that a project makes
+            in a way of its own do not.
+    """
+    plan = plan_for(queryset.model, tuple(paths))
+    if queryset.query.select_related is True:  # others are joined already, which a name would replace
+        plan = replace(plan, joins=())
+    rows = apply(queryset, plan)
+    is_plain = rows._iterable_class is ModelIterable  # noqa: SLF001  # no public name
+    return autoload(rows) if is_autoloaded and is_plain else rows
+
+
+def with_texts(queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """Return the same rows with what their texts read, so that all can be printed."""
+    return loaded(queryset, dict.fromkeys(_of_text(queryset.model, ())), is_autoloaded=True)
 
 
 def _of_column(model_admin: Any, column: Any) -> Iterator[Path]:

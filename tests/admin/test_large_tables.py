@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models import Count, F, Index, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from perfkit.admin import open_lists
@@ -294,6 +295,12 @@ class TestFilters:
         assert page.count("?rack__id__exact=") == 4
         assert 'name="rack__id__exact"' not in page
 
+    def test_it_asks_as_often_for_many_choices_as_for_one(self, staff: Client) -> None:
+        make_tomes(1)
+        many = len(statements(staff, TOMES))
+        Rack.objects.exclude(label="R0").delete()
+        assert len(statements(staff, TOMES)) == many
+
     def test_it_asks_for_the_key_where_there_are_many(self, staff: Client) -> None:
         tomes = make_tomes(4)
         hall = tomes[1].rack.hall
@@ -475,11 +482,13 @@ class TestDoing:
 class TestAutocomplete:
     def ask(self, staff: Client, **data: str) -> tuple[dict[str, Any], list[str]]:
         given = {"app_label": "testapp", "model_name": "tome", "field_name": "rack", **data}
-        from django.test.utils import CaptureQueriesContext
-
         with CaptureQueriesContext(connection) as queries:
             answer = staff.get(reverse("admin:autocomplete"), given)
-        return answer.json(), [query["sql"] for query in queries if "testapp_rack" in query["sql"]]
+        return answer.json(), [
+            query["sql"]
+            for query in queries
+            if "testapp_rack" in query["sql"] or "testapp_hall" in query["sql"]
+        ]
 
     def test_it_counts_nothing(self, staff: Client) -> None:
         hall = make_tomes(1)[0].pk and Rack.objects.first().hall
@@ -490,6 +499,12 @@ class TestAutocomplete:
         found, _ = self.ask(staff, term="S", page="3")
         assert (len(found["results"]), found["pagination"]) == (1, {"more": False})
         assert self.ask(staff, term="nothing")[0]["results"] == []
+
+    def test_it_asks_as_often_for_many_rows_as_for_one(self, staff: Client) -> None:
+        make_tomes(1)
+        few = self.ask(staff, term="R")[1]
+        Rack.objects.exclude(label="R0").delete()
+        assert len(self.ask(staff, term="R")[1]) == len(few) == 1
 
 
 class TestProjects:
