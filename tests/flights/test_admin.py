@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from project.flights.models import ActivityLog, Flight, StatusReport
+from tests.admin.tomes import links
 from tests.flights.factories import FIRST_HOUR, make_flights, make_reports
 from tests.flights.many import forget_estimate, make_many_flights
 
@@ -57,6 +58,23 @@ def queries_of(client: Client, url: str) -> list[str]:
     with CaptureQueriesContext(connection) as queries:
         assert client.get(url).status_code == 200
     return [query["sql"] for query in queries]
+
+
+def rows_read(client: Client, url: str) -> int:
+    """Return how many flights the page reads, in their table or in one of its indexes."""
+
+    def read() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_stat_get_xact_tuples_returned('flights_flight'::regclass)"
+                " + sum(pg_stat_get_xact_tuples_returned(indexrelid))"
+                " FROM pg_index WHERE indrelid = 'flights_flight'::regclass"
+            )
+            return int(cursor.fetchone()[0])
+
+    before = read()
+    assert client.get(url).status_code == 200
+    return read() - before
 
 
 def shown(client: Client, url: str) -> str:
@@ -125,6 +143,22 @@ class TestFlightList:
         assert "about 20,000 flights" in shown(staff, FLIGHTS)
         assert "10,000+ flights" in shown(staff, FLIGHTS + "?airline__code__exact=UA")
         assert shown(staff, FLIGHTS + "?p=400").count(" UA United Air Lines Inc. ") > 40
+
+    @pytest.mark.postgres
+    def test_it_reads_as_many_rows_at_any_depth(self, staff: Client) -> None:
+        make_many_flights()
+        connection.check_constraints()
+        with connection.cursor() as cursor:
+            cursor.execute("REINDEX TABLE flights_flight")  # without the rows of tests that were taken back
+        few = 20 * 50  # the keys of up to ten pages, the rows of one, and what the planner looks at
+        assert 50 <= rows_read(staff, FLIGHTS) <= few
+        assert rows_read(staff, f"{FLIGHTS}?p=380") > 379 * 50
+        for text in ("377", "379", "381", "383", "last"):
+            assert 50 <= rows_read(staff, FLIGHTS + links(staff.get(f"{FLIGHTS}?p=380"))[text]) <= few
+        deep = staff.get(FLIGHTS + links(staff.get(f"{FLIGHTS}?p=380"))["383"])
+        assert list(deep.context["cl"].result_list) == list(
+            Flight.objects.order_by("-time_hour", "-id")[382 * 50 : 383 * 50]
+        )
 
     def test_it_filters(self, staff: Client) -> None:
         make_flights(1, number=11)
