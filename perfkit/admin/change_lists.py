@@ -11,6 +11,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import InvalidPage
 from django.db.models import F, OrderBy, QuerySet
 from django.http import HttpRequest
+from django.utils.functional import cached_property
 
 from perfkit.admin.date_steps import with_date_steps
 from perfkit.admin.large_filters import large_filters
@@ -25,6 +26,7 @@ class LargeTableChangeList(ChangeList):
 
     Attributes:
         is_large: Whether there are more rows than are counted.
+        is_of_large_table: Whether there would be without filters and search.
         has_left_out_facets: Whether somebody asked for counts beside the filters that would have taken too long.
     """
 
@@ -69,6 +71,7 @@ class LargeTableChangeList(ChangeList):
         shown = self._with_relations()
         paginator = self.model_admin.get_paginator(request, shown, self.list_per_page)
         if not isinstance(paginator, LargeTablePaginator):
+            self.queryset = shown
             super().get_results(request)
             return
         count = paginator.count
@@ -85,9 +88,9 @@ class LargeTableChangeList(ChangeList):
             self.page_num, self.result_list = int(page.number), page.object_list
         self.result_count, self.paginator = count, paginator
         self.show_full_result_count = self.model_admin.show_full_result_count
-        self.full_result_count = self._full_count(count) if self.show_full_result_count else None
+        self.full_result_count = self._full_count if self.show_full_result_count else None
         self.show_admin_actions = not self.show_full_result_count or bool(self.full_result_count)
-        self._leave_out_facets(count)
+        self._leave_out_facets()
         if self.is_large and self.date_hierarchy:
             self.queryset = with_date_steps(self.queryset)
 
@@ -97,19 +100,24 @@ class LargeTableChangeList(ChangeList):
         paths = shown_relations(self.model_admin, self.list_display)
         return loaded(self.queryset, paths, is_autoloaded=wants_autoload)
 
-    def _full_count(self, count: int) -> int:
+    @cached_property
+    def is_of_large_table(self) -> bool:  # noqa: D102  # told above
+        return self.is_large or isinstance(self._full_count, RoughCount)
+
+    @cached_property
+    def _full_count(self) -> int:
         if is_whole_table(self.queryset):
-            return count
+            return self.result_count
         cap: int = self.model_admin.count_cap  # type: ignore[attr-defined]  # likewise
         return rows_of(self.root_queryset, cap=cap)
 
-    def _leave_out_facets(self, count: int) -> None:
+    def _leave_out_facets(self) -> None:
         """Count nothing beside filters where that would read more rows than are counted.
 
         A filter's counts are of the rows that the list has without this filter, so a short list does not make
         them cheap.
         """
-        if self.is_large or (self.add_facets and isinstance(self._full_count(count), RoughCount)):
+        if self.is_large or (self.add_facets and self.is_of_large_table):
             self.has_left_out_facets = self.add_facets and bool(self.filter_specs)
             self.add_facets = self.is_facets_optional = False
 

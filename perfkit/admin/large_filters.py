@@ -6,14 +6,20 @@ A filter by a relation with many rows, and one by the values of a column of a la
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from django.contrib.admin.filters import AllValuesFieldListFilter, FieldListFilter, RelatedFieldListFilter
-from django.contrib.admin.utils import get_fields_from_path, get_model_from_relation
+from django.contrib.admin.utils import (
+    get_fields_from_path,
+    get_model_from_relation,
+    reverse_field_path,
+)
 from django.core.exceptions import ValidationError
-from django.db.models import Model
+from django.db.models import Model, QuerySet
+from django.db.models.fields.related import RelatedField
 from django.http import HttpRequest
 
+from perfkit.admin.rough_counts import RoughCount, rows_of
 from perfkit.admin.shown_relations import with_texts
 
 if TYPE_CHECKING:
@@ -21,6 +27,15 @@ if TYPE_CHECKING:
 
 MOST_CHOICES: Final = 100
 TEMPLATE: Final = "perfkit/admin/value_filter.html"
+
+
+@runtime_checkable
+class KnowsItsTable(Protocol):
+    """What a `LargeTableChangeList` is to a filter; a list of the project's own need not be one."""
+
+    @property
+    def is_of_large_table(self) -> bool:
+        """Whether the admin has more rows than are counted."""
 
 
 class AskedValue:
@@ -71,15 +86,16 @@ class LargeRelationFilter(AskedValue, RelatedFieldListFilter):
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
         """Return the choices, or the chosen one alone where there are too many."""
         model = get_model_from_relation(field)
-        limits = field.get_limit_choices_to() if field.concrete else field.limit_choices_to
+        is_forward = isinstance(field, RelatedField)
+        limits = field.get_limit_choices_to() if is_forward else field.limit_choices_to
         rows = model._default_manager.complex_filter(limits)
         if ordering := self.field_admin_ordering(field, request, model_admin):
             rows = rows.order_by(*ordering)
-        key = field.target_field.attname if field.concrete else "pk"
+        key = field.target_field.attname if is_forward else "pk"
         found = list(with_texts(rows)[: MOST_CHOICES + 1])
         if len(found) > MOST_CHOICES:
             self.is_asked = True
-            found = self._chosen(model, field.target_field.name)
+            found = self._chosen(rows, field.target_field.name)
         return [(getattr(row, key), str(row)) for row in found]
 
     def has_output(self) -> bool:
@@ -106,27 +122,32 @@ class LargeRelationFilter(AskedValue, RelatedFieldListFilter):
             "label": self.field.target_field.verbose_name,  # type: ignore[attr-defined]  # a relation's
         }
 
-    def _chosen(self, model: type[Model], name: str) -> list[Any]:
+    def _chosen(self, rows: QuerySet[Any], name: str) -> list[Any]:
         values = self.used_parameters.get(self.lookup_kwarg)
         if not values:
             return []
         try:
-            return list(model._default_manager.filter(**{f"{name}__in": values})[:MOST_CHOICES])
-        except (
-            ValueError,
-            ValidationError,
-        ):  # none that the key could have; the list refuses it as it does any wrong address
-            return []
+            return list(rows.filter(**{f"{name}__in": values})[:MOST_CHOICES])
+        except (ValueError, ValidationError):
+            return []  # none that the key could have; the list refuses it as it does any wrong address
 
 
 class LargeValueFilter(AskedValue, AllValuesFieldListFilter):
-    """Shows the values that a column has as choices, where its table is not large: finding them reads it all."""
+    """Shows the values of a column as choices, where there are no more than 100, and the table is not large.
+
+    Finding them reads it all.
+
+    Queries: 1, and those that tell whether the table is large where the list does not.
+    """
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield the choices, or prepare the field."""
-        if not getattr(changelist, "is_large", False):
-            yield from super().choices(changelist)
-            return
+        if not self._is_of_large_table(changelist):
+            found: Any = list(self.lookup_choices[: MOST_CHOICES + 1])
+            self.lookup_choices = found
+            if len(found) <= MOST_CHOICES:
+                yield from super().choices(changelist)
+                return
         asked = self._ask(
             changelist,
             self.lookup_kwarg,
@@ -136,6 +157,12 @@ class LargeValueFilter(AskedValue, AllValuesFieldListFilter):
             may_be_null=self.field.null,
         )
         self.asked = {**asked, "label": self.title}
+
+    def _is_of_large_table(self, changelist: ChangeList) -> bool:
+        owner, _ = reverse_field_path(changelist.model, self.field_path)
+        if owner is changelist.model and isinstance(changelist, KnowsItsTable):
+            return changelist.is_of_large_table
+        return isinstance(rows_of(owner._default_manager.all()), RoughCount)
 
 
 LARGE: Final = {RelatedFieldListFilter: LargeRelationFilter, AllValuesFieldListFilter: LargeValueFilter}

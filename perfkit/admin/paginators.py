@@ -75,7 +75,8 @@ class LargeTablePaginator(AnyPaginator):
         start = (valid - 1) * self.per_page
         if start < DEEP_ROWS:
             return super().page(valid)
-        keys = list(self.object_list.values_list("pk", flat=True)[start : start + self.per_page])
+        plain = self.object_list.select_related(None).prefetch_related(None)
+        keys = list(plain.values_list("pk", flat=True)[start : start + self.per_page])
         return Page(self.object_list.filter(pk__in=keys), valid, self)
 
     def asked(self, asked: Asked) -> AnyPage:

@@ -22,7 +22,7 @@ from perfkit.admin import open_lists
 from perfkit.loading import needs
 from tests.admin.conftest import told
 from tests.admin.tomes import TOMES, bottom, estimate_tomes, links, make_tomes, statements, titles
-from tests.testapp.large import Marginal, Rack, Tome
+from tests.testapp.large import Marginal, Rack, Tome, Topic
 
 pytestmark = pytest.mark.django_db
 
@@ -67,8 +67,9 @@ class TestCount:
         assert bottom(page) == f"1 2 3 4 … last about {estimate:,} tomes"
         assert titles(staff.get(TOMES + links(page)["last"])) == in_order()[-5:]
 
-    def test_it_counts_once_and_no_more_than_it_says(self, staff: Client) -> None:
+    def test_it_counts_once_and_no_more_than_it_says(self, staff: Client, admin_of: ADMIN_OF) -> None:
         make_tomes(60)
+        admin_of(Tome, list_filter=("rack",))
         for address in ("", "?p=3", "?p=-1", "?q=Tome", "?rack__isnull=True", "?kind=K1", "?o=3"):
             counts = [sql for sql in statements(staff, TOMES + address) if "COUNT(" in sql]
             assert len(counts) == 1
@@ -328,6 +329,32 @@ class TestFilters:
         assert not [sql for sql in statements(staff, TOMES) if "DISTINCT" in sql]
         assert '<a href="">K1</a>' in staff.get(f"{TOMES}?kind=K1").content.decode()
 
+    def test_it_asks_for_a_value_though_a_search_finds_little(self, staff: Client) -> None:
+        make_tomes(60)
+        assert not [sql for sql in statements(staff, f"{TOMES}?q=Tome+59") if "DISTINCT" in sql]
+        assert 'name="kind" value=""' in staff.get(f"{TOMES}?q=Tome+59").content.decode()
+
+    def test_it_asks_for_a_value_where_there_are_many(self, staff: Client, admin_of: ADMIN_OF) -> None:
+        admin_of(Tome, count_cap=1_000, list_filter=("title", "rack__label"))
+        make_tomes(120)
+        page = staff.get(f"{TOMES}?title=Tome+7")
+        assert titles(page) == ["Tome 7"]
+        assert page.content.decode().count("?title=") <= 3
+        assert 'name="title" value="Tome 7"' in page.content.decode()
+        assert page.content.decode().count("rack__label=R") == 4
+
+    @pytest.mark.parametrize("many", [3, 150])
+    def test_it_filters_by_relations_to_many(self, staff: Client, admin_of: ADMIN_OF, many: int) -> None:
+        first, second, third = make_tomes(3)
+        admin_of(Tome, list_filter=("topics", "marginals", "previous"))
+        topics = Topic.objects.bulk_create(Topic(name=f"Topic {n}") for n in range(many))
+        marginals = Marginal.objects.bulk_create(Marginal(tome=third, text=f"{n}") for n in range(many))
+        second.topics.add(topics[-1])
+        assert ("Topic 1" in staff.get(TOMES).content.decode()) is (many == 3)
+        assert titles(staff.get(f"{TOMES}?topics__id__exact={topics[-1].pk}")) == [second.title]
+        assert titles(staff.get(f"{TOMES}?marginals__id__exact={marginals[-1].pk}")) == [third.title]
+        assert titles(staff.get(f"{TOMES}?previous__id__exact={first.pk}")) == [second.title]
+
     def test_it_leaves_the_projects_own_filters_alone(self, staff: Client, admin_of: ADMIN_OF) -> None:
         class Own(admin.SimpleListFilter):
             title, parameter_name = "own", "own"
@@ -514,6 +541,10 @@ class TestProjects:
         page = staff.get(f"{TOMES}?p=12")
         assert bottom(page).endswith("11 12 60 tomes")
         assert titles(page) == in_order()[55:]
+        admin_of(Tome, list_autoload=False)
+        assert (
+            len([sql for sql in statements(staff, f"{TOMES}?p=2") if "testapp_rack" in sql]) == 2
+        )  # and the filter
 
     def test_it_works_with_a_list_of_the_projects(self, staff: Client, admin_of: ADMIN_OF) -> None:
         make_tomes(60)

@@ -29,6 +29,13 @@ class Rack(models.Model):
         return f"{self.hall}, {self.label}"
 
 
+class Topic(models.Model):
+    name = models.CharField(max_length=20)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Tome(models.Model):
     title = models.CharField(max_length=60)
     code = models.CharField(max_length=10, unique=True)
@@ -38,6 +45,7 @@ class Tome(models.Model):
     rank = models.IntegerField(null=True, blank=True)
     kind = models.CharField(max_length=10)
     added = models.DateTimeField()
+    topics = models.ManyToManyField(Topic, blank=True)
 
     class Meta:
         ordering: ClassVar = ["-added"]
