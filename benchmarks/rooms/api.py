@@ -8,9 +8,10 @@ from typing import Final
 from benchmarks.figures import Report
 from benchmarks.loads.depth import ORDERS, counts, pages
 from benchmarks.loads.limiting import checks
+from benchmarks.loads.lists import lists
 from benchmarks.timetable.tables import fill_tables
 
-PEERS: Final = ("limits",)
+PEERS: Final = ("limits", "djangorestframework", "orjson")
 FLIGHTS: Final = 336_776
 
 
@@ -19,7 +20,8 @@ def measure(*, is_quick: bool) -> Report:
     logging.getLogger("perfkit.queries").disabled = True
     fill_tables(FLIGHTS)
     rounds, seconds = (15, 6.0) if is_quick else (60, 40.0)
-    sections = [pages(name, rounds=rounds, seconds=seconds) for name in ORDERS]
+    sections = [lists(rounds=10 * rounds, seconds=seconds)]
+    sections += [pages(name, rounds=rounds, seconds=seconds) for name in ORDERS]
     sections.append(counts(rounds=rounds, seconds=seconds))
     sections.append(checks(rounds=10 * rounds, seconds=seconds))
     lines: list[tuple[str, ...]] = [("what is read", "ms", "times page 1, the exact count or a PING")]

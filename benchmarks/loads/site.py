@@ -1,0 +1,137 @@
+"""The lists that room api measures, each as a project would write it, at addresses of one site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from ninja import NinjaAPI
+from ninja.decorators import decorate_view
+from ninja.pagination import PageNumberPagination, paginate
+from ninja.renderers import BaseRenderer
+from rest_framework import generics, serializers
+from rest_framework.pagination import PageNumberPagination as RestPages
+
+from perfkit.api import FastJSONRenderer, KeysetPagination, PagePagination
+from perfkit.caching import cache_response
+from project.flights.api import FlightOut
+from project.flights.models import Airline, Airport, Flight, Plane
+
+RELATIONS = ("airline", "origin", "destination", "plane")
+
+
+def flights() -> QuerySet[Flight]:
+    """Return all flights, the latest first, as each list shows them."""
+    return Flight._base_manager.order_by("-time_hour", "-id")
+
+
+class OrjsonRenderer(BaseRenderer):
+    """As ninja's documentation has it."""
+
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
+        """Return the JSON of `data`."""
+        return orjson.dumps(data)
+
+
+class RestPagination(RestPages):
+    """Django REST framework's own, with a page as large as is asked for."""
+
+    page_size_query_param = "page_size"
+
+
+def _serializer(of: type[Any], *names: str) -> type[serializers.ModelSerializer]:
+    meta = type("Meta", (), {"model": of, "fields": names})
+    return type(f"{of.__name__}Serializer", (serializers.ModelSerializer,), {"Meta": meta})
+
+
+class FlightSerializer(serializers.ModelSerializer):  # type: ignore[type-arg]
+    """What `FlightOut` shows, for Django REST framework."""
+
+    airline = _serializer(Airline, "code", "name")()
+    origin = _serializer(Airport, "code", "name")()
+    destination = _serializer(Airport, "code", "name")()
+    plane = _serializer(Plane, "tailnum", "year", "manufacturer", "model", "seats")()
+
+    class Meta:
+        """Its fields."""
+
+        model = Flight
+        fields = tuple(FlightOut.model_fields)
+
+
+class RestFlights(generics.ListAPIView):  # type: ignore[type-arg]
+    """A list without a count, by Django REST framework."""
+
+    serializer_class = FlightSerializer
+    authentication_classes = ()
+    permission_classes = ()
+    pagination_class = None
+
+    def get_queryset(self) -> Any:
+        """Return the first flights."""
+        return flights().select_related(*RELATIONS)[: int(self.request.GET["page_size"])]
+
+
+plain = NinjaAPI(urls_namespace="plain")
+fast_plain = NinjaAPI(urls_namespace="orjson", renderer=OrjsonRenderer())
+ours = NinjaAPI(urls_namespace="ours")
+fast = NinjaAPI(urls_namespace="fast", renderer=FastJSONRenderer())
+
+for api in (plain, fast_plain):
+
+    @api.get("first", response=list[FlightOut])
+    def first(request: HttpRequest, page_size: int) -> Any:
+        """Return the first flights, with what they refer to joined."""
+        return flights().select_related(*RELATIONS)[:page_size]
+
+    @api.get("pages", response=list[FlightOut])
+    @paginate(PageNumberPagination)
+    def pages(request: HttpRequest) -> Any:
+        """Return a page by ninja's own pagination."""
+        return flights().select_related(*RELATIONS)
+
+
+for api in (ours, fast):
+
+    @api.get("keyset", response=list[FlightOut])
+    @paginate(KeysetPagination)
+    def keyset(request: HttpRequest) -> Any:
+        """Return a page by cursor."""
+        return flights()
+
+    @api.get("pages", response=list[FlightOut])
+    @paginate(PagePagination, count="cached")
+    def counted(request: HttpRequest) -> Any:
+        """Return a page by number."""
+        return flights()
+
+    @api.get("cached", response=list[FlightOut])
+    @decorate_view(cache_response())
+    @paginate(KeysetPagination)
+    def kept(request: HttpRequest) -> Any:
+        """Return a page by cursor, kept until a flight is written."""
+        return flights()
+
+
+CONSTANT: dict[str, bytes] = {}
+"""By the number of flights, the bytes of a list."""
+
+
+def constant(request: HttpRequest) -> HttpResponse:
+    """Return the same bytes each time, which is all that Django can do in less time."""
+    return HttpResponse(CONSTANT[request.GET["page_size"]], content_type="application/json")
+
+
+urlpatterns = [
+    path("plain/", plain.urls),
+    path("orjson/", fast_plain.urls),
+    path("ours/", ours.urls),
+    path("fast/", fast.urls),
+    path("rest/", RestFlights.as_view()),
+    path("constant/", constant),
+]
