@@ -6,7 +6,6 @@ import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
@@ -15,6 +14,7 @@ from perfkit.api.limiting.rules import MICROSECONDS, Rule, Standing, taken
 from perfkit.api.limiting.windows import Window
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.store import ScriptedStore, Store, current_store
+from perfkit.caching.store.packing import Words
 from perfkit.caching.store.scripts import ScriptForms
 from perfkit.rates import Rate
 
@@ -26,6 +26,30 @@ TOLD: Final = 4
 """Numbers that the script returns for each rate: those of a `Standing`."""
 
 
+class Plan:
+    """Rates, and all that can be known of them before anybody is counted.
+
+    Attributes:
+        rules: How each is counted.
+        ends: How each one's keys end on the server.
+    """
+
+    __slots__ = ("_numbers", "_once", "ends", "rates", "rules")
+
+    def __init__(self, rates: tuple[Rate, ...]) -> None:
+        self.rates = rates
+        self.rules: tuple[Rule[Any], ...] = tuple(
+            Window(rate) if rate.burst is None else Gcra(rate) for rate in rates
+        )
+        self.ends = tuple(":".join(map(str, (rule.letter, *rule.numbers))) for rule in self.rules)
+        self._numbers = [part for rule in self.rules for part in (rule.letter, *rule.numbers)]
+        self._once = Words.of(1, *self._numbers)
+
+    def words(self, cost: int) -> Words:
+        """Return what the script is told of a request."""
+        return self._once if cost == 1 else Words.of(cost, *self._numbers)
+
+
 class Counter(ABC):
     """Counts the requests of clients against rates."""
 
@@ -33,13 +57,14 @@ class Counter(ABC):
     """Whether other processes count there too, over something that can fail."""
 
     @abstractmethod
-    def take(self, client: str, rates: tuple[Rate, ...], *, cost: int = 1) -> list[Standing]:
+    def take(self, client: str, plan: Plan, *, cost: int = 1) -> list[Standing]:
         """Count a request against all rates, or against none where one of them does not admit it.
 
         One round trip, in which nobody else comes between.
 
         Args:
             client: Who asks, and for what; any text without braces.
+            plan: The rates.
             cost: At least 1.
 
         Raises:
@@ -63,13 +88,13 @@ class LocalCounter(Counter):
         self._most_known = most_known
         self._clock = clock
 
-    def take(self, client: str, rates: tuple[Rate, ...], *, cost: int = 1) -> list[Standing]:
+    def take(self, client: str, plan: Plan, *, cost: int = 1) -> list[Standing]:
         """Count as the contract says; the lock is held meanwhile."""
-        keys = [(client, rate) for rate in rates]
+        keys = [(client, rate) for rate in plan.rates]
         with self._lock:
             now_us = int(self._clock() * MICROSECONDS)
             states = [self._known.get(key, (None, 0))[0] for key in keys]
-            known, standings = taken(_rules(rates), states, cost, now_us)
+            known, standings = taken(plan.rules, states, cost, now_us)
             for key, each in zip(keys, known, strict=True):
                 self._known[key] = each
                 self._known.move_to_end(key)
@@ -92,33 +117,20 @@ class ServerCounter(Counter):
 
     is_shared: ClassVar[bool] = True
 
+    __slots__ = ("_store",)
+
     def __init__(self, store: ScriptedStore) -> None:
         self._store = store
 
-    def take(self, client: str, rates: tuple[Rate, ...], *, cost: int = 1) -> list[Standing]:
+    def take(self, client: str, plan: Plan, *, cost: int = 1) -> list[Standing]:
         """Count as the contract says."""
-        ends, numbers = _written(rates)
         # The braces put all keys of a client into one slot of a cluster.
-        keys = [f"limit:{{{client}}}:{end}" for end in ends]
-        told = self._store.run_script(ADMIT, keys, cost, *numbers)
+        keys = [f"limit:{{{client}}}:{end}" for end in plan.ends]
+        told = [int(number) for number in self._store.run_script(ADMIT, keys, plan.words(cost)).split()]
         return [
-            Standing(bool(told[at]), told[at + 1], told[at + 2], told[at + 3])
+            Standing(told[at] == 1, told[at + 1], told[at + 2], told[at + 3])
             for at in range(0, len(told), TOLD)
         ]
-
-
-@lru_cache(maxsize=1000)
-def _rules(rates: tuple[Rate, ...]) -> tuple[Rule[Any], ...]:
-    return tuple(Window(rate) if rate.burst is None else Gcra(rate) for rate in rates)
-
-
-@lru_cache(maxsize=1000)
-def _written(rates: tuple[Rate, ...]) -> tuple[tuple[str, ...], tuple[str | int, ...]]:
-    """Return how the keys of rates end, and what the script is told of them."""
-    rules = _rules(rates)
-    ends = tuple(":".join(map(str, (rule.letter, *rule.numbers))) for rule in rules)
-    numbers = tuple(part for rule in rules for part in (rule.letter, *rule.numbers))
-    return ends, numbers
 
 
 _nowhere: Final = LocalCounter()

@@ -109,8 +109,9 @@ def _limited(view: View, limit: RequestLimit) -> View:
 
 
 def _told(answer: Any, request: HttpRequest) -> Any:
-    """Put the fields on what a view of Django's has returned; ninja's are put on the answer made of it."""
-    return with_fields(answer, request) if isinstance(answer, HttpResponseBase) else answer
+    """Put the fields on what a view of Django's has returned; an operation of ninja's gets them at its end."""
+    is_answer = isinstance(answer, HttpResponseBase) and not notes_of(request).is_in_ninja
+    return with_fields(answer, request) if is_answer else answer
 
 
 def _refused(request: HttpRequest, verdict: Verdict | None) -> HttpResponseBase | None:

@@ -19,7 +19,6 @@ class Gcra(Rule[int]):
     """
 
     letter: ClassVar[str] = "g"
-    prunes: ClassVar[bool] = False
 
     def __init__(self, rate: Rate) -> None:
         super().__init__(rate)

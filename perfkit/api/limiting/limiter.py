@@ -6,13 +6,12 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
 
-from perfkit.api.limiting.counters import Counter, current_counter
+from perfkit.api.limiting.counters import Counter, Plan, current_counter
 from perfkit.api.limiting.rules import MICROSECONDS, NEVER, Standing
 from perfkit.caching.breaker import Breaker
 from perfkit.caching.store import StoreError
@@ -35,27 +34,28 @@ breaker: Final = Breaker(retry_after_seconds=lambda: options.CACHE_RETRY_AFTER, 
 """One for all limits of the process, so that an outage is told once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a limit says of one request.
 
     Attributes:
         is_admitted: Whether it may go on.
-        standings: How the client stands with each rate.
+        rates: Those of the limit.
+        standings: How the client stands with each of them.
     """
 
     is_admitted: bool
-    standings: tuple[tuple[Rate, Standing], ...]
+    rates: tuple[Rate, ...]
+    standings: list[Standing]
 
     @property
     def tightest(self) -> tuple[Rate, Standing]:
         """The rate that says most about what the client may do next."""
-        return min(self.standings, key=tightness)
+        return min(zip(self.rates, self.standings, strict=True), key=tightness)
 
     @property
     def retry_after_seconds(self) -> int | None:
         """When the request would be admitted, rounded up; None where it is, or never would be."""
-        waits = [standing.retry_us for _, standing in self.standings if not standing.is_admitted]
+        waits = [standing.retry_us for standing in self.standings if not standing.is_admitted]
         if not waits or NEVER in waits:
             return None
         return max(1, math.ceil(max(waits) / MICROSECONDS))
@@ -94,6 +94,7 @@ class Limiter:
             raise UsageError("A limit needs at least one rate.")
         self.rates = tuple(dict.fromkeys(rate_of(rate) if isinstance(rate, str) else rate for rate in rates))
         self.scope = scope
+        self._plan = Plan(self.rates)
         self._counter = counter
         self._breaker = breaker
 
@@ -121,15 +122,15 @@ class Limiter:
             _require_open("it has not answered lately")
             return None
         try:
-            standings = counter.take(self._name(client), self.rates, cost=cost)
+            standings = counter.take(self._name(client), self._plan, cost=cost)
         except StoreError as error:
             self._breaker.failed(str(error))
             _require_open(str(error))
             return None
         if counter.is_shared:
             self._breaker.succeeded()
-        told = tuple(zip(self.rates, standings, strict=True))
-        return Verdict(all(standing.is_admitted for standing in standings), told)
+        is_admitted = all([standing.is_admitted for standing in standings])  # noqa: C419  # half the time
+        return Verdict(is_admitted, self.rates, standings)
 
     async def atake(self, client: str, *, cost: int = 1) -> Verdict | None:
         """Do what `take` does, off the event loop where the server is asked."""
@@ -138,8 +139,9 @@ class Limiter:
         return await sync_to_async(self.take, thread_sensitive=False)(client, cost=cost)
 
     def _name(self, client: str) -> str:
-        text = f"{self.scope}\n{client}"
-        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+        """Return what the server knows a client by: it may be a secret key, and of any length."""
+        text = f"{self.scope}\n{client}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def _require_open(problem: str) -> None:

@@ -44,7 +44,7 @@ class Notes:
 
     def add(self, verdict: Verdict) -> None:
         """Note a verdict."""
-        self.told += verdict.standings
+        self.told += zip(verdict.rates, verdict.standings, strict=True)
         wait = verdict.retry_after_seconds
         if wait is not None:
             self.retry_after_seconds = max(wait, self.retry_after_seconds or 0)

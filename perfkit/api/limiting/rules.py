@@ -40,9 +40,6 @@ class Rule(ABC, Generic[State]):
     letter: ClassVar[str]
     """Tells rules apart in keys and in the script."""
 
-    prunes: ClassVar[bool]
-    """Whether a refused request leaves what still counts in the place of what was known."""
-
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
 
@@ -103,8 +100,7 @@ def taken(
     for rule, before, (state, now), is_admitted in zip(rules, states, settled, admitted, strict=True):
         after = rule.charged(state, cost, now) if is_counted else state
         retry_us = 0 if is_admitted else rule.retry_us(state, cost, now)
-        kept = after if is_counted or rule.prunes else before
-        known.append((kept, rule.end_us(after, now)))
+        known.append((after if is_counted else before, rule.end_us(after, now)))
         standings.append(
             Standing(is_admitted, rule.remaining(after, now), rule.refill_us(after, now), retry_us)
         )

@@ -25,7 +25,6 @@ class Window(Rule[Log]):
     """Counts what was admitted within the last period. See Note [Steps of a window]."""
 
     letter: ClassVar[str] = "w"
-    prunes: ClassVar[bool] = True
 
     def __init__(self, rate: Rate) -> None:
         super().__init__(rate)

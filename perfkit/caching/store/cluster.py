@@ -44,6 +44,7 @@ from perfkit.caching.store.contract import (
     StoreFigures,
 )
 from perfkit.caching.store.figures import WINDOW, added_up, count_arguments, figures_in, figures_of_all
+from perfkit.caching.store.packing import Words
 from perfkit.caching.store.redis import SCANNED_KEYS, glob_escaped
 from perfkit.caching.store.scripts import FENCED, Script, ScriptForms
 from perfkit.caching.store.server import Call, ServerChangedError, heard
@@ -256,15 +257,13 @@ class ClusterStore(ScriptedStore):
 
         self._call(clear)
 
-    def run_script(self, script: ScriptForms, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+    def run_script(self, script: ScriptForms, keys: Sequence[str], arguments: Words) -> Any:
         whole = [f"{self._topology.prefix}:{key}" for key in keys]
-        call = Call(script.fenced, whole, *arguments, are_whole=True)
 
         def run() -> Any:
             node = self._topology.node_of(slot_of_whole(whole[0]))
             node.meet()
-            [answer] = heard(node.calls([call]))
-            return answer
+            return node.run_whole(script.fenced, whole, arguments)
 
         return self._call(run)
 

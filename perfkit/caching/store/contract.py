@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
+from perfkit.caching.store.packing import Words
 from perfkit.caching.store.scripts import ScriptForms
 
 PROBE: Final = "p:probe"
@@ -235,7 +236,7 @@ class ScriptedStore(Store):
     """A store on a server, which runs scripts of other rooms too."""
 
     @abstractmethod
-    def run_script(self, script: ScriptForms, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+    def run_script(self, script: ScriptForms, keys: Sequence[str], arguments: Words) -> Any:
         """Run a script on keys that outlive the run of the server, and return its answer; one round trip.
 
         They begin with the prefix alone, so `clear` leaves them, and so does a restart that keeps the data.

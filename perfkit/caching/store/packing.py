@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, Self
 
-def packed(*command: str | bytes | int) -> bytes:
+
+class Words(NamedTuple):
+    """Several words of a command, written down once for all commands that have them."""
+
+    number: int
+    text: bytes
+
+    @classmethod
+    def of(cls, *words: str | bytes | int) -> Self:
+        """Return these words."""
+        head, _, text = packed(*words).partition(b"\r\n")
+        return cls(int(head[1:]), text)
+
+
+def packed(*command: str | bytes | int | Words) -> bytes:
     """Return a command as the server reads it: an array of strings.
 
     redis-py does the same in three times the time; answers, which have many forms, are left to it.
     Source: the Redis serialization protocol, https://redis.io/docs/latest/develop/reference/protocol-spec/
     """
-    parts = [b"*%d\r\n" % len(command)]
+    count = len(command)
+    parts = []
     for part in command:
-        text = part if isinstance(part, bytes) else str(part).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
-    return b"".join(parts)
+        if type(part) is Words:
+            count += part.number - 1
+            parts.append(part.text)
+        else:
+            text = part if isinstance(part, bytes) else str(part).encode()
+            parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
+    return b"*%d\r\n%b" % (count, b"".join(parts))

@@ -24,6 +24,7 @@ from perfkit.caching.store.contract import (
     StoreFigures,
 )
 from perfkit.caching.store.figures import WINDOW, added_up, count_arguments, figures_in
+from perfkit.caching.store.packing import Words
 from perfkit.caching.store.reigns import REPLICATED, STANDING
 from perfkit.caching.store.scripts import FENCED, PLAIN, ScriptForms
 from perfkit.caching.store.server import Call, Server, ServerChangedError, heard
@@ -242,11 +243,10 @@ class RedisStore(ScriptedStore):
 
         self._call(clear)
 
-    def run_script(self, script: ScriptForms, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
+    def run_script(self, script: ScriptForms, keys: Sequence[str], arguments: Words) -> Any:
         form = script.fenced if self._is_replicated else script.plain
-        call = Call(form, [f"{self._prefix}:{key}" for key in keys], *arguments, are_whole=True)
-        [answer] = self._call(lambda server: heard(server.calls([call])))
-        return answer
+        whole = [f"{self._prefix}:{key}" for key in keys]
+        return self._call(lambda server: server.run_whole(form, whole, arguments))
 
     def close(self) -> None:
         self._server.leave()

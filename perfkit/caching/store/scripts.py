@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final, NamedTuple, Self
 
+from perfkit.caching.store.packing import Words
+
 FENCE: Final = "#!lua\n"
 """A first line by which a server refuses a script at once, its reads too, where it may write nothing.
 
@@ -23,11 +25,12 @@ class Script:
         fence: A line to put first.
     """
 
-    __slots__ = ("digest", "text")
+    __slots__ = ("by_digest", "digest", "text")
 
     def __init__(self, name: str, *, fence: str = "", package: str = __package__) -> None:
         self.text = fence + (files(package) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        self.by_digest = Words.of("EVALSHA", self.digest)
 
 
 class ScriptForms(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, Final
 import redis
 
 from perfkit.caching.locks import fork_safe_lock
-from perfkit.caching.store.packing import packed
+from perfkit.caching.store.packing import Words, packed
 from perfkit.caching.store.reigns import STANDING, Reign
 from perfkit.caching.store.scripts import Script
 
@@ -57,10 +57,9 @@ class Call:
         arguments: Follow them.
         generation: Makes an argument before these, anew each time the command is sent.
             See Note [No generation is sent twice].
-        are_whole: Whether the keys are sent as they are: they outlive this run of the server.
     """
 
-    __slots__ = ("are_whole", "arguments", "generation", "keys", "what")
+    __slots__ = ("arguments", "generation", "keys", "what")
 
     def __init__(
         self,
@@ -68,20 +67,18 @@ class Call:
         keys: Sequence[str],
         *arguments: Any,
         generation: Callable[[], Any] | None = None,
-        are_whole: bool = False,
     ) -> None:
         self.what = what
         self.keys = keys
         self.arguments = arguments
         self.generation = generation
-        self.are_whole = are_whole
 
     def packed(self, key_of: Callable[[str], str], *, by_text: bool = False) -> bytes:
         """Return what is sent; of a script its digest alone, unless the server does not know that yet."""
-        keys = self.keys if self.are_whole else [key_of(key) for key in self.keys]
+        keys = [key_of(key) for key in self.keys]
         first = () if self.generation is None else (self.generation(),)
         if isinstance(self.what, Script):
-            script = ("EVAL", self.what.text) if by_text else ("EVALSHA", self.what.digest)
+            script = ("EVAL", self.what.text) if by_text else (self.what.by_digest,)
             return packed(*script, len(keys), *keys, *first, *self.arguments)
         return packed(*self.what, *keys, *first, *self.arguments)
 
@@ -144,6 +141,16 @@ class Server:
             generation: As in `Call`.
         """
         [answer] = heard(self.calls([Call(script, keys, *arguments, generation=generation)]))
+        return answer
+
+    def run_whole(self, script: Script, keys: Sequence[str], arguments: Words) -> Any:
+        """Run a script that may run twice on keys that are sent as they are, and return its answer."""
+        text = packed(script.by_digest, len(keys), *keys, arguments)
+        answers = heard(self._exchange(lambda: [text]))
+        if isinstance(answers[0], redis.exceptions.NoScriptError):
+            whole = packed("EVAL", script.text, len(keys), *keys, arguments)
+            answers = heard(self._exchange(lambda: [whole]))
+        [answer] = _accepted(answers)
         return answer
 
     def ask(self, *command: Any, is_repeatable: bool = True) -> Any:

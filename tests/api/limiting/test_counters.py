@@ -11,7 +11,7 @@ import redis
 from django.test import override_settings
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from perfkit.api.limiting.counters import Counter, LocalCounter, ServerCounter, current_counter
+from perfkit.api.limiting.counters import Counter, LocalCounter, Plan, ServerCounter, current_counter
 from perfkit.api.limiting.rules import MICROSECONDS, NEVER
 from perfkit.caching.store.redis import RedisStore
 from perfkit.errors import SettingsError
@@ -28,8 +28,8 @@ THREADS = 8
 
 
 def admitted(counter: Counter, client: str, *rates: str, times: int, cost: int = 1) -> list[bool]:
-    read = tuple(rate_of(rate) for rate in rates)
-    return [all(each.is_admitted for each in counter.take(client, read, cost=cost)) for _ in range(times)]
+    plan = Plan(tuple(rate_of(rate) for rate in rates))
+    return [all(each.is_admitted for each in counter.take(client, plan, cost=cost)) for _ in range(times)]
 
 
 class CounterContract:
@@ -44,7 +44,7 @@ class CounterContract:
 
     def test_it_tells_what_remains_and_when_to_come_again(self, counter: Counter) -> None:
         rate = Rate(2, 3600)
-        first, second, third = (counter.take("a", (rate,))[0] for _ in range(3))
+        first, second, third = (counter.take("a", Plan((rate,)))[0] for _ in range(3))
         assert (first.remaining, second.remaining, third.remaining) == (1, 0, 0)
         assert first.retry_us == second.retry_us == 0
         assert 3599 * MICROSECONDS < third.retry_us <= 3600 * MICROSECONDS
@@ -58,7 +58,7 @@ class CounterContract:
     def test_a_request_may_cost_more(self, counter: Counter) -> None:
         assert admitted(counter, "a", "10/hour", times=4, cost=3) == [True] * 3 + [False]
         assert admitted(counter, "a", "10/hour", times=2) == [True, False]
-        [beyond] = counter.take("b", (Rate(10, 3600),), cost=11)
+        [beyond] = counter.take("b", Plan((Rate(10, 3600),)), cost=11)
         assert (beyond.is_admitted, beyond.retry_us, beyond.remaining) == (False, NEVER, 10)
 
     def test_what_one_rate_refuses_counts_against_none(self, counter: Counter) -> None:
@@ -72,7 +72,7 @@ class CounterContract:
     def test_it_admits_again_when_the_time_is_over(self, counter: Counter) -> None:
         for rate in ("1/s", "1/s burst 1"):
             assert admitted(counter, "a", rate, times=2) == [True, False]
-            [standing] = counter.take("a", (rate_of(rate),))
+            [standing] = counter.take("a", Plan((rate_of(rate),)))
             time.sleep(standing.retry_us / MICROSECONDS)
             assert admitted(counter, "a", rate, times=2) == [True, False]
 
@@ -128,10 +128,10 @@ class TestRedisCounter(CounterContract):
 
     def test_it_is_one_round_trip_for_any_number_of_rates(self, counter: Counter, server_url: str) -> None:
         rates = tuple(Rate(number, 60) for number in range(1, 6))
-        counter.take("a", rates)
+        counter.take("a", Plan(rates))
         with redis.Redis.from_url(server_url) as client:
             client.config_resetstat()
-            counter.take("a", rates)
+            counter.take("a", Plan(rates))
             told = client.info("commandstats")
         assert told["cmdstat_evalsha"]["calls"] == 1
         assert not {"cmdstat_eval", "cmdstat_ping"} & told.keys()
@@ -139,7 +139,7 @@ class TestRedisCounter(CounterContract):
     def test_every_key_has_an_end(self, counter: Counter, server_url: str) -> None:
         rates = (Rate(2, 60), Rate(500, 60), Rate(100, 60, 10))
         for _ in range(4):
-            counter.take("a", rates)
+            counter.take("a", Plan(rates))
         with redis.Redis.from_url(server_url) as client:
             ends = [client.pttl(key) for key in client.scan_iter()]
         assert len(ends) == 3

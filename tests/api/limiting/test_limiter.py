@@ -26,7 +26,7 @@ class TestLimiter:
         assert [limiter.take("ann").is_admitted for _ in range(3)] == [True, True, False]
         verdict = limiter.take("ann")
         assert verdict.retry_after_seconds in {3599, 3600}
-        assert verdict.tightest == (Rate(2, 3600), verdict.standings[0][1])
+        assert verdict.tightest == (Rate(2, 3600), verdict.standings[0])
         assert limiter.take("ben").is_admitted
 
     def test_it_counts_for_async_code(self) -> None:
@@ -68,19 +68,24 @@ def standing(
     return Standing(is_admitted, remaining, refill_us, retry_us)
 
 
+def verdict_of(told: tuple[tuple[Rate, Standing], ...]) -> Verdict:
+    rates, standings = zip(*told, strict=True)
+    return Verdict(all(each.is_admitted for each in standings), rates, list(standings))
+
+
 class TestVerdict:
     def test_the_tightest_is_who_refuses_longest_then_who_has_least_left(self) -> None:
         a, b, c = Rate(1, 60), Rate(2, 60), Rate(3, 60)
         refusing = ((a, standing(remaining=0)), (b, standing(is_admitted=False, remaining=2, retry_us=5)))
-        assert Verdict(False, refusing).tightest[0] == b
+        assert verdict_of(refusing).tightest[0] == b
         longer = (*refusing, (c, standing(is_admitted=False, remaining=3, retry_us=6)))
-        assert Verdict(False, longer).tightest[0] == c
+        assert verdict_of(longer).tightest[0] == c
         admitting = (
             (a, standing(remaining=9, refill_us=1)),
             (b, standing(remaining=2)),
             (c, standing(remaining=3)),
         )
-        assert Verdict(True, admitting).tightest[0] == b
+        assert verdict_of(admitting).tightest[0] == b
 
     @pytest.mark.parametrize(
         ("waits_us", "seconds"),
@@ -94,8 +99,9 @@ class TestVerdict:
         ],
     )
     def test_it_waits_for_all_who_refuse(self, waits_us: list[int], seconds: int | None) -> None:
-        told = [(Rate(1, 60), standing(is_admitted=False, retry_us=wait)) for wait in waits_us]
-        assert Verdict(not told, (*told, (Rate(2, 60), standing(remaining=1)))).retry_after_seconds == seconds
+        refusing = [(Rate(1, 60), standing(is_admitted=False, retry_us=wait)) for wait in waits_us]
+        verdict = verdict_of((*refusing, (Rate(2, 60), standing(remaining=1))))
+        assert verdict.retry_after_seconds == seconds
 
 
 @pytest.mark.redis

@@ -12,9 +12,11 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from perfkit.caching import tokens
 from perfkit.caching.named.heads import head_of, tokens_in
-from perfkit.caching.store import Batch, Put, Store
+from perfkit.caching.store import Batch, Put, ScriptedStore, Store, StoreError
 from perfkit.caching.store.local import LocalStore
+from perfkit.caching.store.packing import Words
 from perfkit.caching.store.redis import RedisStore
+from perfkit.caching.store.scripts import ScriptForms
 from perfkit.caching.tokens import is_in_flight, new_writer
 from project.services.state import LOOPBACK
 from tests.caching.conftest import wait_until
@@ -401,8 +403,29 @@ class TestLocalStore(StoreContract):
         return LocalStore()
 
 
+class ScriptedContract(StoreContract):
+    """What a store on a server must do besides: run the scripts of other rooms."""
+
+    SCRIPT = ScriptForms.loaded("count", package="perfkit.caching.store")
+
+    def counted_again(self, store: ScriptedStore, key: str, number: int) -> int:
+        return store.run_script(self.SCRIPT, [key], Words.of(60_000, "writer", number, "field", 1))
+
+    def test_it_runs_scripts_on_keys_that_outlive_what_is_cached(self, store: ScriptedStore) -> None:
+        assert self.counted_again(store, "{a}:1", 1) == 1
+        store.clear()
+        store.void_all()
+        assert self.counted_again(store, "{a}:1", 1) == 0
+        assert self.counted_again(store, "{a}:1", 2) == 1
+        assert self.counted_again(store, "{b}:1", 1) == 1
+
+    def test_a_script_that_fails_is_told(self, store: ScriptedStore) -> None:
+        with pytest.raises(StoreError):
+            store.run_script(self.SCRIPT, ["{a}:1"], Words.of("no number", "writer", 1))
+
+
 @pytest.mark.redis
-class TestRedisStore(StoreContract):
+class TestRedisStore(ScriptedContract):
     @pytest.fixture
     def store(self, server_url: str) -> Iterator[Store]:
         with redis.Redis.from_url(server_url) as client:
@@ -413,7 +436,7 @@ class TestRedisStore(StoreContract):
 
 
 @pytest.mark.redis
-class TestClusterStore(StoreContract):
+class TestClusterStore(ScriptedContract):
     @pytest.fixture
     def store(self, cluster: DisposableCluster) -> Iterator[Store]:
         for node in cluster.primaries:
@@ -424,7 +447,7 @@ class TestClusterStore(StoreContract):
 
 
 @pytest.mark.redis
-class TestSentinelStore(StoreContract):
+class TestSentinelStore(ScriptedContract):
     @pytest.fixture
     def store(self, watch: Watch) -> Iterator[Store]:
         pool = SentinelConnectionPool(

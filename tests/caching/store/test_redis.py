@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfkit.caching.store import StoreError, current_store
-from perfkit.caching.store.packing import packed
+from perfkit.caching.store.packing import Words, packed
 from perfkit.caching.store.redis import RedisStore
 from perfkit.caching.tokens import is_in_flight, new_writer
 from project.services.state import LOOPBACK
@@ -56,6 +56,9 @@ def test_it_needs_one_command_for_any_number_of_tags(
 def test_it_writes_commands_down_as_redis_py_does(command: list[str | bytes | int]) -> None:
     command = ["EVALSHA", *command]
     assert packed(*command) == b"".join(redis.Connection().pack_command(*command))
+    for place in range(len(command) + 1):
+        before, after = Words.of(*command[:place]), Words.of(*command[place:])
+        assert packed(before, after) == packed(*command[:place], after) == packed(*command)
 
 
 def test_it_needs_one_command_to_fill(store: RedisStore, client: redis.Redis) -> None:

@@ -1,152 +1,92 @@
 -- Counts a request against all rates of a client, or against none where one of them does not admit it.
 -- KEYS: one for each rate. ARGV: what the request costs, then for each rate a letter and three numbers:
 -- 'w', the limit, the period and the step; or 'g', the burst, the interval and the tolerance. See rules.py.
--- A window is a list: what it has used, then its entries 'time:cost' from the newest on.
--- Returns for each rate: whether it admits the request, what remains, when it refills, when to try again.
-local time = redis.call('TIME')
+-- A window is a string of doubles: what it has used, then when each entry ends and what it cost, the oldest first.
+-- Returns for each rate, in one line: whether it admits the request, what remains, when it refills, when to try
+-- again. Functions and tables are left out where they can be: making them takes longer than all else.
+local call, pack, unpack = redis.call, struct.pack, struct.unpack
+local time = call('TIME')
 local clock = time[1] * 1000000 + time[2]
 local cost = tonumber(ARGV[1])
-local number = '%.0f'
-
-local function entry(key, place)
-  local text = redis.call('LINDEX', key, place)
-  if not text then return nil end
-  local colon = string.find(text, ':', 1, true)
-  return tonumber(string.sub(text, 1, colon - 1)), tonumber(string.sub(text, colon + 1))
-end
-
-local window = {}
-
-function window.settle(rate)
-  local key, period = rate.key, rate.second
-  rate.now, rate.used = clock, tonumber(redis.call('LINDEX', key, 0) or 0)
-  if rate.used == 0 then return end
-  rate.newest, rate.newest_cost = entry(key, 1)
-  local began = rate.newest - rate.third + 1
-  if began > clock + period then  -- the clock was put back
-    redis.call('DEL', key)
-    rate.used, rate.newest = 0, nil
-    return
-  end
-  rate.now = math.max(clock, began)
-  local used = rate.used
-  local oldest, oldest_cost = entry(key, -1)
-  while oldest + period <= rate.now do
-    used = used - oldest_cost
-    if used == 0 then
-      redis.call('DEL', key)
-      rate.used, rate.newest = 0, nil
-      return
-    end
-    redis.call('RPOP', key)
-    oldest, oldest_cost = entry(key, -1)
-  end
-  if used < rate.used then
-    redis.call('LSET', key, 0, string.format(number, used))
-    rate.used = used
-  end
-  rate.oldest = oldest
-end
-
-function window.admits(rate)
-  return rate.used + cost <= rate.first
-end
-
-function window.charge(rate)
-  local key, step = rate.key, rate.third
-  local ends = rate.now - rate.now % step + step - 1
-  rate.used = rate.used + cost
-  rate.oldest = rate.oldest or ends
-  local used = string.format(number, rate.used)
-  if rate.newest == ends then
-    redis.call('LSET', key, 1, string.format('%.0f:%.0f', ends, rate.newest_cost + cost))
-    redis.call('LSET', key, 0, used)
-  else
-    local new = string.format('%.0f:%.0f', ends, cost)
-    if rate.newest then
-      redis.call('LSET', key, 0, new)
-      redis.call('LPUSH', key, used)
-    else
-      redis.call('RPUSH', key, used, new)
-    end
-  end
-  redis.call('PEXPIRE', key, string.format(number, math.ceil((ends + rate.second - clock) / 1000)))
-end
-
-function window.remaining(rate)
-  return rate.first - rate.used
-end
-
-function window.refill(rate)
-  return rate.oldest and rate.oldest + rate.second - rate.now or 0
-end
-
-function window.retry(rate)
-  local missing = rate.used + cost - rate.first
-  local place = -1
-  while missing > 0 and rate.used >= missing do
-    local ends, count = entry(rate.key, place)
-    missing = missing - count
-    if missing <= 0 then return ends + rate.second - rate.now end
-    rate.used = rate.used - count
-    place = place - 1
-  end
-  return -1
-end
-
-local gcra = {}
-
-function gcra.settle(rate)
-  local known = tonumber(redis.call('GET', rate.key) or clock)
-  if known > clock + 2 * rate.third then known = clock end  -- the clock was put back
-  rate.known = math.max(known, clock)
-end
-
-function gcra.admits(rate)
-  return rate.known + cost * rate.second <= clock + rate.third
-end
-
-function gcra.charge(rate)
-  rate.known = rate.known + cost * rate.second
-  local left = string.format(number, math.ceil((rate.known - clock) / 1000))
-  redis.call('SET', rate.key, string.format(number, rate.known), 'PX', left)
-end
-
-function gcra.remaining(rate)
-  return math.max(0, math.floor((clock + rate.third - rate.known) / rate.second))
-end
-
-function gcra.refill(rate)
-  if rate.known == clock then return 0 end
-  return rate.known - clock - (rate.first - gcra.remaining(rate) - 1) * rate.second
-end
-
-function gcra.retry(rate)
-  if cost > rate.first then return -1 end
-  return rate.known + cost * rate.second - clock - rate.third
-end
-
 local rates = {}
 local all_admit = true
-for place, key in ipairs(KEYS) do
-  local at = place * 4 - 2
-  local rule = ARGV[at] == 'w' and window or gcra
-  local rate = {
-    rule = rule, key = key,
-    first = tonumber(ARGV[at + 1]), second = tonumber(ARGV[at + 2]), third = tonumber(ARGV[at + 3])
-  }
-  rule.settle(rate)
-  rate.admits = rule.admits(rate)
-  all_admit = all_admit and rate.admits
-  rates[place] = rate
+
+for place = 1, #KEYS do
+  local at = place * 4
+  local first, second, third = tonumber(ARGV[at - 1]), tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+  local state = call('GET', KEYS[place])
+  local admits
+  if ARGV[at - 2] == 'w' then
+    local now, used, from = clock, 0, 9
+    if state then
+      local newest = unpack('<d', state, #state - 15) - third + 1
+      if newest <= clock + second then  -- else the clock was put back
+        used = unpack('<d', state)
+        now = math.max(clock, newest)
+        local ends, entry_cost = unpack('<dd', state, from)
+        while used > 0 and ends + second <= now do
+          used, from = used - entry_cost, from + 16
+          if used > 0 then ends, entry_cost = unpack('<dd', state, from) end
+        end
+      end
+    end
+    admits = used + cost <= first
+    rates[place] = { true, admits, first, second, third, state, now, used, from }
+  else
+    local known = state and tonumber(state) or clock
+    if known < clock or known > clock + 2 * third then known = clock end  -- past, or the clock was put back
+    admits = known + cost * second <= clock + third
+    rates[place] = { false, admits, first, second, third, known }
+  end
+  all_admit = all_admit and admits
 end
-local told = {}
-for _, rate in ipairs(rates) do
-  local rule = rate.rule
-  if all_admit then rule.charge(rate) end
-  told[#told + 1] = rate.admits and 1 or 0
-  told[#told + 1] = rule.remaining(rate)
-  told[#told + 1] = rule.refill(rate)
-  told[#told + 1] = rate.admits and 0 or rule.retry(rate)
+
+local told = ''
+for place = 1, #KEYS do
+  local rate = rates[place]
+  local admits, first, second, third = rate[2], rate[3], rate[4], rate[5]
+  local remaining, refill, retry = 0, 0, 0
+  if rate[1] then
+    local state, now, used, from = rate[6], rate[7], rate[8], rate[9]
+    if all_admit then
+      local ends = now - now % third + third - 1
+      local head = pack('<d', used + cost)
+      if used == 0 then
+        state = head .. pack('<dd', ends, cost)
+      elseif unpack('<d', state, #state - 15) == ends then
+        local entry_cost = unpack('<d', state, #state - 7) + cost
+        state = head .. string.sub(state, from, -9) .. pack('<d', entry_cost)
+      else
+        state = head .. string.sub(state, from) .. pack('<dd', ends, cost)
+      end
+      used, from = used + cost, 9
+      call('SET', KEYS[place], state, 'PX', math.ceil((ends + second - clock) / 1000))
+    end
+    remaining = first - used
+    if used > 0 then refill = unpack('<d', state, from) + second - now end
+    if not admits then
+      retry = -1
+      local missing = used + cost - first
+      if missing <= used then
+        while retry < 0 do
+          local ends, entry_cost = unpack('<dd', state, from)
+          missing, from = missing - entry_cost, from + 16
+          if missing <= 0 then retry = ends + second - now end
+        end
+      end
+    end
+  else
+    local known = rate[6]
+    if all_admit then
+      known = known + cost * second
+      call('SET', KEYS[place], string.format('%.0f', known), 'PX', math.ceil((known - clock) / 1000))
+    end
+    remaining = math.max(0, math.floor((clock + third - known) / second))
+    if known > clock then refill = known - clock - (first - remaining - 1) * second end
+    if not admits then
+      retry = cost > first and -1 or known + cost * second - clock - third
+    end
+  end
+  told = told .. string.format('%d %.0f %.0f %.0f ', admits and 1 or 0, remaining, refill, retry)
 end
-return told
+return { ok = told }
