@@ -1,4 +1,4 @@
-"""One page of a list with its relations, in one process: compiled, by ninja, by Django REST framework, and less."""
+"""One page of a list with its relations, in one process: compiled, by its peers, and by the least that it takes."""
 
 from __future__ import annotations
 
