@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -136,6 +137,12 @@ class TestAnswers:
             (second.status_code, second.content) == (first.status_code, first.content) == (202, b"made Lima")
         )
         assert second["Content-Type"] == "text/plain"
+
+    def test_an_answer_without_a_body_is_kept(self, client: Client) -> None:
+        answers = [post(client, "empty") for _ in range(2)]
+        assert [(each.status_code, each.content) for each in answers] == [(204, b"")] * 2
+        assert answers[1]["Idempotent-Replayed"] == "true"
+        assert views.calls == ["Lima"]
 
     def test_a_router_that_is_mounted_twice_answers_at_both(self, client: Client) -> None:
         for mount, name in (("api", "Lima"), ("other", "Cusco")):
@@ -395,6 +402,48 @@ class TestProcesses:
         assert response["Idempotent-Replayed"] == "true"
         assert response.json() == {"id": City.objects.get().pk, "name": "Lima"}
         assert views.calls == []
+
+    def test_a_session_that_ends_before_commit_leaves_the_request_to_the_next(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = str(connection.settings_dict["NAME"])
+
+        def end_session() -> None:
+            pid = connection.connection.info.backend_pid
+            with psycopg.connect(services.database_url(), dbname=name) as direct:
+                direct.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+        monkeypatch.setitem(views.stops, "before COMMIT", end_session)
+        client = Client(raise_request_exception=False)
+        assert post(client).status_code == 500
+        monkeypatch.undo()
+        connection.close()
+        assert not City.objects.exists()
+        assert "Idempotent-Replayed" not in post(client).headers
+        assert post(client)["Idempotent-Replayed"] == "true"
+        assert City.objects.count() == 1
+
+    def test_processes_killed_at_random_write_each_request_once(
+        self, client: Client, start: Callable[..., Caller]
+    ) -> None:
+        """Clients that get no answer send their requests again, elsewhere, until they have one."""
+        chance = random.Random("kills")
+        answers = {}
+        for number in range(8):
+            key, body = f"k{number}", {"name": f"n{number}"}
+            if number % 4 == 0:
+                callers = [start() for _ in range(4)]
+            caller = callers[number % 4]
+            caller.begin(key, body)
+            time.sleep(chance.uniform(0, 0.02))
+            caller.kill()
+            deadline = time.monotonic() + 20
+            while (response := post(client, body=body, key=key)).status_code == 409:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            answers[response.json()["name"]] = response.json()["id"]
+        assert answers == dict(City.objects.values_list("name", "pk"))
+        assert len(answers) == 8
 
     def test_a_transaction_that_reads_an_older_snapshot_does_not_run_it_twice(self) -> None:
         """Its look does not see the answer that another one has just kept; the unique constraint does."""

@@ -122,6 +122,13 @@ def create_unserializably(request: HttpRequest, city: CityIn) -> Any:
     return {"id": created(city).pk, "name": None}
 
 
+@api.post("empty", response={204: None})
+@idempotent
+def create_silently(request: HttpRequest, city: CityIn) -> Status[None]:
+    created(city)
+    return Status(204, None)
+
+
 @api.post("streaming")
 @idempotent
 def stream_city(request: HttpRequest, city: CityIn) -> StreamingHttpResponse:
