@@ -808,15 +808,17 @@ class TestPoolers:
 
     @pytest.mark.pgbouncer
     def test_a_pooler_that_is_not_declared_is_found(
-        self, pgbouncer: int, set_options: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+        self, pgbouncer: int, set_options: Callable[..., None]
     ) -> None:
         set_options(prepare_threshold=5)
+        assert "uses prepared statements" in only(self.found()).msg
+        connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = False  # the fixture puts it back
         message = only(self.found())
         assert message.id == "perfkit.W503"
         assert "server-side cursors and prepared statements" in message.msg
-        monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
-        assert "uses prepared statements" in only(self.found()).msg
         set_options(prepare_threshold=None)
+        assert "uses server-side cursors" in only(self.found()).msg
+        connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = True
         assert self.found() == []
 
     def test_a_pool_larger_than_the_server_is_found(

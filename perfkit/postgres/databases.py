@@ -85,14 +85,10 @@ def database_settings(
 ) -> dict[str, Any]:
     """Return an entry of DATABASES for PostgreSQL, with a pool whose connections are checked before use.
 
-    | mode | connections of a process | statements prepared | server-side cursors |
-    | --- | --- | --- | --- |
-    | `"development"` | 2, 10 at most | where code asks for it | yes |
-    | `"production"` | 20, 50 at most | where code asks for it | yes |
-    | `"pgbouncer"` | 20, 50 at most, to a pooler in transaction mode | never | no |
-
-    Behind a pooler in transaction mode each transaction may get another session of PostgreSQL, which knows nothing
-    of statements that were prepared in the last one, nor of its cursors.
+    In `"development"` a process has 2 connections and 10 at most, in `"production"` 20 and 50 at most; statements
+    are prepared where code asks for it. `"pgbouncer"` is as production, to a pooler in transaction mode: there
+    each transaction may get another session of PostgreSQL, which knows nothing of statements that were prepared in
+    the last one, nor of its cursors, so neither are used.
     Sessions are in UTC, as Django has it with `USE_TZ`. Connecting is given up after 5 seconds.
 
     Args:

@@ -42,6 +42,7 @@ class TestPostgres:
 
     @pytest.mark.pgbouncer
     def test_it_names_a_pooler_and_what_is_dangerous_behind_it(self, pgbouncer: int) -> None:
+        connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = False  # the fixture puts it back
         told = json.loads(shown("--json"))
         assert told["goes_through_pooler"] is True
         assert len(told["dangers"]) == 1

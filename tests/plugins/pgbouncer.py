@@ -48,19 +48,19 @@ def is_done_without() -> bool:
 
 @pytest.fixture
 def pgbouncer(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[int]:
-    """Send this test's connections through a PgBouncer of its own; yields its port."""
+    """Send this test's connections through a PgBouncer of its own, declared as in a project; yields its port."""
     program = pgbouncer_program()
     if program is None:
         pytest.fail("There is no pgbouncer here: install Debian's package of that name.")
     server = connection.settings_dict
-    direct = {key: server[key] for key in ("HOST", "PORT")}
+    direct = {key: server[key] for key in ("HOST", "PORT", "DISABLE_SERVER_SIDE_CURSORS")}
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         process = start(program, Path(folder), port, sessions=getattr(request, "param", SESSIONS))
         try:
             wait_until_it_answers(process, port)
             connection.close()
-            server.update(HOST=LOOPBACK, PORT=port)
+            server.update(HOST=LOOPBACK, PORT=port, DISABLE_SERVER_SIDE_CURSORS=True)
             yield port
         finally:
             connection.close()

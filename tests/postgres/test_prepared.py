@@ -78,6 +78,12 @@ def test_it_allows_nothing_behind_a_declared_pooler(connect: Connect) -> None:
     assert other.connection is None, "it need not connect to say so"
 
 
+@pytest.mark.postgres
+@pytest.mark.pgbouncer
+def test_it_allows_nothing_behind_pgbouncer(pgbouncer: int) -> None:
+    assert not may_prepare(connection)
+
+
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="of SQLite")
 def test_it_allows_nothing_on_sqlite() -> None:
     assert not may_prepare(connection)

@@ -42,16 +42,16 @@ def after_response(work: Any, /, *args: Any, using: str = DEFAULT_DB_ALIAS, **kw
     """Do `work` after the answer: a task is sent to its queue, a function is called in a thread of this process.
 
     Nothing is done where the transaction that is open on `using` rolls back.
-    In a request under `after_response_middleware` nothing is done either where its answer is an error (from 400 on),
-    save tasks whose transaction was committed before that; elsewhere the transaction alone decides.
+    In a request under `after_response_middleware` nothing is done either where its answer is an error, from 400
+    on, save tasks whose transaction was committed before that; elsewhere the transaction alone decides.
 
-    | `work` | when | what is guaranteed |
-    | --- | --- | --- |
-    | a task of Celery or `django.tasks`, within a transaction | right after COMMIT | as its queue does: what the broker has taken survives this process; if it cannot be reached then, that is logged and the work is lost |
-    | such a task, outside of one | once the view has succeeded, before the answer is sent | the same, and an error of the broker's is the request's |
-    | a function, plain or async | once the answer is sent | it is called at most once: at an orderly end the process waits for it, a process that is killed takes it along; its errors are logged |
+    A task of Celery or of `django.tasks` is sent right after COMMIT. What the broker has taken survives this
+    process; if it cannot be reached then, that is logged and the work is lost. Outside of a transaction the task
+    is sent once the view has succeeded and before the answer is, and an error of the broker's is the request's.
 
-    A function runs in one of four threads, in the order of the calls, with database connections of its own, which
+    A function, plain or async, is called once the answer is sent, and at most once: at an orderly end the process
+    waits for it, and a process that is killed takes it along. Its errors are logged.
+    It runs in one of four threads, which begin the calls in their order, with database connections of its own that
     are closed after it. It gets neither the request nor its language or time zone: pass what it needs.
     Where a thousand wait already, the request's own thread does the work after its answer, so nothing is dropped.
 
@@ -67,7 +67,7 @@ def after_response(work: Any, /, *args: Any, using: str = DEFAULT_DB_ALIAS, **kw
             after_response(log_activity, request.user.pk, "report")
             after_response(mail_report, created.pk)
             return 201, created
-    """  # noqa: E501  # rows of a table
+    """
     send = getattr(work, "delay", None) or getattr(work, "enqueue", None)
     if send is None:
         _when_committed(partial(_leave, partial(work, *args, **kwargs)), using=using)

@@ -67,13 +67,10 @@ def idempotent(
     what the view does elsewhere, such as a call of another service, may happen again after a crash.
     See Note [Why a request runs once].
 
-    | the request | the answer |
-    | --- | --- |
-    | new | the view's |
-    | the same key and the same request | the kept one, with `Idempotent-Replayed: true`; the view is not run |
-    | the same key, another address or body | 422 |
-    | the same key, while the first one runs | 409 with `Retry-After` (SQLite waits for the first one instead) |
-    | no key where one is `required`, or none that is valid | 400 |
+    The same request under the same key gets the kept answer, with `Idempotent-Replayed: true`.
+    Another address or body under it is a 422.
+    While the first request runs, others under its key get a 409 with `Retry-After`; on SQLite they wait for it.
+    A key that is none is a 400, and so is a request without one where it is `required`.
 
     An exception that the view raises, ninja's HttpError too, and an answer from 500 on roll back what it has
     written, and are not kept: the same request runs again. So is one that ninja refuses before the view.
