@@ -165,6 +165,24 @@ class TestBulkCreate:
         assert passed, "the key is checked at COMMIT, as Django has it"
         assert not City.objects.exists()
 
+    @pytest.mark.postgres
+    def test_another_constraint_that_is_checked_at_once_stays_so(self) -> None:
+        Country.objects.create(code="PE", name="Peru")
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "ALTER TABLE testapp_country ADD CONSTRAINT once UNIQUE (name) DEFERRABLE INITIALLY IMMEDIATE"
+            )
+        bulk_create(City, [row(0)])
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Country.objects.create(code="XX", name="Peru")
+
+    @pytest.mark.postgres
+    def test_what_else_waits_for_commit_in_the_transaction_goes_on_waiting(self) -> None:
+        Country.objects.create(code="PE")
+        Everything.objects.create(country_id="??")
+        bulk_create(City, [row(0)])
+        Everything.objects.all().delete()
+
     @pytest.mark.django_db(transaction=True)
     def test_nothing_of_it_stays_in_a_transaction_of_the_caller(self) -> None:
         Country.objects.create(code="PE")
