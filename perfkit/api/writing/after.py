@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from perfkit.api.writing.workers import workers
+from perfkit.api.writing.workers import name_of, workers
 
 logger = logging.getLogger("perfkit.api")
 
@@ -154,7 +154,7 @@ def _send_or_log(send: Work) -> None:
     try:
         send()
     except Exception:
-        logger.exception("A task was not sent after its transaction was committed: %r", send)
+        logger.exception("A task was not sent after its transaction was committed: %s", name_of(send))
 
 
 def _when_committed(then: Work, *, using: str) -> None:

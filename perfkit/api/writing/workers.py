@@ -25,7 +25,7 @@ MOST_WAITING: Final = 1000
 
 
 class Workers:
-    """A few threads, begun with the first work, that do what they are given in the order in which it came.
+    """A few threads, begun with the first work, that begin what they are given in the order in which it came.
 
     At the end of the process Python waits until all that was taken is done.
     A process that is killed, or forked while work waits in its parent, does none of it.
@@ -69,14 +69,21 @@ class Workers:
     def _do_and_leave(self, work: Callable[[], Any]) -> None:
         try:
             _do(work)
-        finally:
             connections.close_all()
+        finally:
             self._places.release()
 
     def _begin_anew(self) -> None:
         self._places = threading.BoundedSemaphore(self._size)
         self._lock = threading.Lock()
         self._pool = None
+
+
+def name_of(work: Callable[[], Any]) -> str:
+    """Return what the work is called, without what it is called with: that may be secret."""
+    function = getattr(work, "func", work)
+    task = getattr(function, "__self__", None)
+    return str(getattr(task, "name", "") or getattr(function, "__qualname__", type(function).__name__))
 
 
 def _do(work: Callable[[], Any]) -> None:
@@ -90,7 +97,7 @@ def _do(work: Callable[[], Any]) -> None:
             else:
                 work()
     except Exception:
-        logger.exception("Work after a response failed: %r", work)
+        logger.exception("Work after a response failed: %s", name_of(work))
     finally:
         work_ended()
 

@@ -124,16 +124,18 @@ class TestFunctions:
 
 class TestWorkers:
     def test_an_error_is_logged_and_the_next_work_is_done(self, caplog: pytest.LogCaptureFixture) -> None:
-        def fail() -> None:
+        def fail(_secret: str) -> None:
             raise ValueError("no good")
 
-        after_response(fail)
+        after_response(fail, "secret")
         after_response(views.done.append, "a")
         workers.drain()
         assert views.done == ["a"]
         (record,) = [each for each in caplog.records if each.name == "perfkit.api"]
         assert record.levelno == logging.ERROR
         assert "no good" in str(record.exc_info)
+        assert "fail" in record.getMessage()
+        assert "secret" not in caplog.text.replace("_secret", "")
 
     def test_its_connections_are_closed_after_it(self) -> None:
         opened: list[Any] = []
