@@ -20,7 +20,10 @@ from tests.testapp.bulk import Country
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
 
 NAME = "pool-tests"
-ENDED = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s"
+ENDED = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+     WHERE application_name = %s AND datname = current_database()
+"""
 
 
 @pytest.fixture
