@@ -12,6 +12,7 @@ DATABASE_NAME = f"perfkit_bench_{os.environ.get('PERFKIT_BENCH_ROOM', 'any')}"
 
 SECRET_KEY = "only-for-benchmarks"  # noqa: S105  # no site runs on it
 USE_TZ = True
+TIME_ZONE = "UTC"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "perfkit", "project.flights"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {
@@ -19,3 +20,4 @@ DATABASES = {
     "file": {"ENGINE": "django.db.backends.sqlite3", "NAME": ""},  # the room that uses it says where
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+PERFKIT = {"CACHE_MODELS": ["flights.Flight"]}  # whose lists and counts are kept in room api

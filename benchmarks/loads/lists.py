@@ -1,4 +1,4 @@
-"""One page of a list with its relations, in one process: compiled, by its peers, and by the least that it takes."""
+"""One page of a list with its relations, in one process: compiled, by its peers, and the least that it takes."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ def lists(*, rounds: int, seconds: float) -> Section:
     Raises:
         RuntimeError: Two ways do not show the same flights.
     """
+    connection.close()
+    connection.settings_dict["CONN_MAX_AGE"] = None  # as with a pool: a request finds its connection open
     connection.ensure_connection()
     connection.connection.prepare_threshold = PREPARE_WHEN_ASKED
     lines: list[tuple[str, ...]] = []
@@ -91,8 +93,10 @@ def _ways(size: int) -> dict[str, Callable[[], bytes]]:
     site.CONSTANT[str(size)] = _ask("fast/keyset", size)()
     ways = {name: _ask(address, size) if address else _raw(size) for name, address in WAYS.items()}
     for name, ask in ways.items():
-        if _items(ask()) != expected:
-            raise RuntimeError(f"{name} shows other flights.")
+        shown = _items(ask())
+        if shown != expected:
+            other = next((pair for pair in zip(shown, expected, strict=False) if pair[0] != pair[1]), None)
+            raise RuntimeError(f"{name} shows other flights: {other or len(shown)}.")
     return ways
 
 
@@ -109,7 +113,7 @@ def _ask(address: str, size: int) -> Callable[[], bytes]:
         given = RequestFactory().get(f"/{address}", {"page_size": size}).environ
 
     def ask() -> bytes:
-        response = handler.get_response(WSGIRequest(dict(given)))
+        response: Any = handler.get_response(WSGIRequest(dict(given)))
         if response.status_code != 200:
             raise RuntimeError(f"{address}: {response.status_code} {response.content[:500]!r}")
         content: bytes = response.content
@@ -126,7 +130,8 @@ def _raw(size: int) -> Callable[[], bytes]:
 
     def ask() -> bytes:
         cursor.execute(statement, prepare=True, binary=True)
-        return orjson.dumps([_row(*values) for values in cursor.fetchall()])
+        content: bytes = orjson.dumps([_row(*values) for values in cursor.fetchall()])
+        return content
 
     return ask
 
