@@ -33,6 +33,12 @@ COLUMNS: Final[dict[str, type]] = {
 }
 """By the internal type of Django's own fields, what the values of their columns are."""
 
+LONGEST_KEPT: Final = 100
+"""Characters of a text that is written once; names and codes are shorter, what people write is longer."""
+
+MOST_KEPT: Final = 20_000
+"""Texts, a few megabytes; beyond, all are forgotten and written anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -114,12 +120,15 @@ def datetime_text(value: datetime) -> str:
 
 
 class Texts(dict[str, str]):
-    """Texts in JSON, each written once: in the rows of a page the same ones come again and again."""
+    """Short texts in JSON, each written once in a process: in lists the same ones come again and again."""
 
     def __missing__(self, key: str) -> str:
         """Write one."""
         text: str = encode_basestring_ascii(key)
-        self[key] = text
+        if len(key) <= LONGEST_KEPT:
+            if len(self) >= MOST_KEPT:
+                self.clear()
+            self[key] = text
         return text
 
 
@@ -145,7 +154,7 @@ NAMES: Final[dict[str, Any]] = {
     "quoted": quoted,
     "bools": {True: "true", False: "false"},
     "float_text": float_text,
+    "texts": Texts(),
     "datetime_text": datetime_text,
-    "Texts": Texts,
 }
 """What the generated code calls."""

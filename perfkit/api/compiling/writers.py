@@ -36,7 +36,6 @@ def writer_of(node: Node, dialect: Dialect) -> Writer:
     columns = "".join(f"c{number}, " for number in range(len(node.columns)))
     lines = [
         "def write(rows, children):",
-        "    texts = Texts()",
         f"    return [{shown} for {columns}*_ in rows]",
     ]
     return compiled(lines, {**NAMES, **made.names})["write"]  # type: ignore[no-any-return]
