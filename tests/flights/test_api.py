@@ -451,3 +451,14 @@ class TestPages:
     def test_the_documentation_can_send_the_token_that_reports_need(self, client: Client) -> None:
         html = client.get("/api/docs").content.decode()
         assert re.search(r'data-csrf-token="\w{64}"', html)
+
+
+def test_it_admits_a_hundred_requests_a_minute_and_says_what_is_left(client: Client) -> None:
+    own = {**configured(), "RATE_LIMIT_ENABLED": True, "CACHE_KEY_PREFIX": "limited", "CACHE_TIMEOUT": 5.0}
+    caches = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    with override_settings(PERFKIT=own, CACHES=caches):
+        answers = [client.get("/api/airports/ZZZ") for _ in range(101)]
+    assert [answer.status_code for answer in answers] == [404] * 100 + [429]
+    assert answers[0]["RateLimit"] == '"100/minute";r=99;t=60'
+    assert answers[-1]["RateLimit-Remaining"] == "0"
+    assert 1 <= int(answers[-1]["Retry-After"]) <= 60

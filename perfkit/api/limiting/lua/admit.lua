@@ -17,9 +17,10 @@ for place = 1, #KEYS do
   local state = call('GET', KEYS[place])
   local admits
   if ARGV[at - 2] == 'w' then
-    local now, used, from = clock, 0, 9
+    local now, used, from, last = clock, 0, 9, nil
     if state then
-      local newest = unpack('<d', state, #state - 15) - third + 1
+      last = unpack('<d', state, #state - 15)
+      local newest = last - third + 1
       if newest <= clock + second then  -- else the clock was put back
         used = unpack('<d', state)
         now = math.max(clock, newest)
@@ -31,7 +32,7 @@ for place = 1, #KEYS do
       end
     end
     admits = used + cost <= first
-    rates[place] = { true, admits, first, second, third, state, now, used, from }
+    rates[place] = { true, admits, first, second, third, state, now, used, from, last }
   else
     local known = state and tonumber(state) or clock
     if known < clock or known > clock + 2 * third then known = clock end  -- past, or the clock was put back
@@ -53,14 +54,14 @@ for place = 1, #KEYS do
       local head = pack('<d', used + cost)
       if used == 0 then
         state = head .. pack('<dd', ends, cost)
-      elseif unpack('<d', state, #state - 15) == ends then
+      elseif rate[10] == ends then
         local entry_cost = unpack('<d', state, #state - 7) + cost
         state = head .. string.sub(state, from, -9) .. pack('<d', entry_cost)
       else
         state = head .. string.sub(state, from) .. pack('<dd', ends, cost)
       end
       used, from = used + cost, 9
-      call('SET', KEYS[place], state, 'PX', math.ceil((ends + second - clock) / 1000))
+      call('PSETEX', KEYS[place], math.ceil((ends + second - clock) / 1000), state)
     end
     remaining = first - used
     if used > 0 then refill = unpack('<d', state, from) + second - now end
@@ -79,7 +80,7 @@ for place = 1, #KEYS do
     local known = rate[6]
     if all_admit then
       known = known + cost * second
-      call('SET', KEYS[place], string.format('%.0f', known), 'PX', math.ceil((known - clock) / 1000))
+      call('PSETEX', KEYS[place], math.ceil((known - clock) / 1000), string.format('%.0f', known))
     end
     remaining = math.max(0, math.floor((clock + third - known) / second))
     if known > clock then refill = known - clock - (first - remaining - 1) * second end
