@@ -55,17 +55,11 @@ class Shown:
 
         Queries: one, and one for each relation to many rows, at each level.
         """
-        return self.items_of(self.rows(queryset), queryset.db)
-
-    def rows(self, queryset: QuerySet[Any], more: Sequence[str] = ()) -> list[Row]:
-        """Return the columns of the rows; `more` stand behind those that are shown."""
-        columns = (*self.node.columns, *more)
         try:
-            asked = asked_of(queryset, columns)
+            asked = asked_of(queryset, self.node.columns)
         except EmptyResultSet:
             return []
-        rows = rows_of(asked, queryset.db)
-        return rows if isinstance(rows, list) else list(rows)
+        return self.items_of(rows_of(asked), asked.alias)
 
     def items_of(self, rows: Iterable[Row], alias: str) -> list[Any]:
         """Return rows of these columns as they are shown."""
@@ -88,11 +82,11 @@ class Shown:
         walk = Walk(queryset.model._meta.label, steps.keys, cursor, page_size, scope=scope)
         rows: list[Row] = []
         for asked in steps.segments(walk):
-            rows += rows_of(asked, queryset.db)
+            rows += rows_of(asked)
             if len(rows) >= walk.wanted:
                 break
         page = walk.page(rows[: walk.wanted], itemgetter(slice(-len(steps.keys), None)))
-        return dataclasses.replace(page, items=self.items_of(page.items, queryset.db))
+        return dataclasses.replace(page, items=self.items_of(page.items, steps.alias))
 
 
 def shown_of(
@@ -187,7 +181,10 @@ def _children(many: Many, keys: set[Any], alias: str, dialect: Dialect) -> Mappi
     queryset = _of_keys(queryset if queryset.ordered else queryset.order_by("pk"), many.lookup, sorted(keys))
     _refuse_queryset(queryset, may_be_cached=True)
     shown = Shown(many.node, dialect)
-    rows = shown.rows(queryset, (many.lookup,))
+    try:
+        rows = list(rows_of(asked_of(queryset, (*many.node.columns, many.lookup))))
+    except EmptyResultSet:
+        return {}
     items = zip([row[-1] for row in rows], shown.items_of(rows, alias), strict=True)
     by_key: dict[Any, list[Any]] = {}
     for key, item in items:

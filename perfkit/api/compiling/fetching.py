@@ -27,12 +27,12 @@ else:
 Row = Sequence[Any]
 
 
-def rows_of(asked: Asked, alias: str) -> Iterable[Row]:
+def rows_of(asked: Asked) -> Iterable[Row]:
     """Return the rows of a statement, each value as Django shows it.
 
     Queries: one.
     """
-    connection = connections[alias]
+    connection = connections[asked.alias]
     rows = _prepared(asked, connection) if _is_fit(asked, connection) else _plain(asked, connection)
     convert = asked.statement.converters
     return rows if convert is None else convert(rows, connection)

@@ -63,8 +63,9 @@ class Statement:
 
 
 class Asked(NamedTuple):
-    """A statement and its values, ready to be run."""
+    """A statement and its values, ready to be run on a database."""
 
+    alias: str
     statement: Statement
     sql: str
     values: tuple[Any, ...]
@@ -83,8 +84,9 @@ def asked_of(queryset: QuerySet[Any], columns: tuple[str, ...]) -> Asked:
     Raises:
         EmptyResultSet: There can be no rows.
     """
-    connection = connections[queryset.db]
-    form = form_of(queryset)
+    alias = queryset.db  # once: a router may choose another one each time
+    connection = connections[alias]
+    form = form_of(queryset, alias)
     if form is None:
         statement, values = made(queryset, columns, connection)
         return _limited(statement, values, queryset.query, connection)
@@ -106,8 +108,8 @@ class Form(NamedTuple):
     values: tuple[Any, ...]
 
 
-def form_of(queryset: QuerySet[Any]) -> Form | None:
-    """Return the form of a queryset, None where its statement cannot be kept.
+def form_of(queryset: QuerySet[Any], alias: str) -> Form | None:
+    """Return the form of a queryset on a database, None where its statement cannot be kept.
 
     Raises:
         EmptyResultSet: There can be no rows.
@@ -118,8 +120,8 @@ def form_of(queryset: QuerySet[Any]) -> Form | None:
     structure = structure_of(query)
     if structure is None:
         return None
-    condition, values = _condition(query, connections[queryset.db])
-    return Form(queryset.db, structure.skeleton, condition, values)
+    condition, values = _condition(query, connections[alias])
+    return Form(alias, structure.skeleton, condition, values)
 
 
 def kept(columns: Any, form: Form) -> Any:
@@ -246,4 +248,4 @@ def _limited(
         sql = f"{sql} LIMIT {limit}"
     if low:
         sql, values = f"{sql} OFFSET %s", (*values, low)
-    return Asked(statement, sql, values)
+    return Asked(connection.alias, statement, sql, values)

@@ -63,6 +63,7 @@ class Steps:
 class Way(NamedTuple):
     """The steps from any place of one queryset."""
 
+    alias: str
     steps: Steps
     queryset: QuerySet[Any]
     form: Form | None
@@ -84,7 +85,7 @@ class Way(NamedTuple):
             yield from self._built(walk)
             return
         limit = f" LIMIT {walk.wanted}"
-        connection = connections[self.form.alias]
+        connection = connections[self.alias]
         for statement, slots in known:
             params = self.form.values
             if slots:
@@ -92,10 +93,10 @@ class Way(NamedTuple):
                 params += tuple(
                     [self.keys[each].field.get_db_prep_value(values[each], connection) for each in slots]
                 )
-            yield Asked(statement, statement.sql + limit, params)
+            yield Asked(self.alias, statement, statement.sql + limit, params)
 
     def _built(self, walk: Walk) -> Iterator[Asked]:
-        ordered, keys = keyed(self.queryset)
+        ordered, keys = keyed(self.queryset.using(self.alias))
         for segment in segments(ordered, keys, walk.place):
             try:
                 yield asked_of(segment[: walk.wanted], self.steps.columns)
@@ -109,24 +110,25 @@ def steps_of(queryset: QuerySet[Any], columns: tuple[str, ...]) -> Way:
     Raises:
         KeysetOrderError: As `perfkit.api.keysets.keyset`.
     """
+    alias = queryset.db  # once: a router may choose another one each time
     try:
-        form = form_of(queryset)
+        form = form_of(queryset, alias)
     except EmptyResultSet:
         form = None
     steps = None if form is None else kept((WALK, columns), form)
     if steps is None:
-        _, keys = keyed(queryset)
+        _, keys = keyed(queryset.using(alias))
         steps = Steps(keys, (*columns, *[key.name for key in keys]))
         if form is not None:
             keep((WALK, columns), form, steps)
-    return Way(steps, queryset, form)
+    return Way(alias, steps, queryset, form)
 
 
 def _learnt(way: Way, place: Place) -> tuple[Segment, ...] | None:
     """Return the segments of all places that are like this one, None where they depend on more."""
     if way.form is None:
         return None
-    ordered, keys = keyed(way.queryset)
+    ordered, keys = keyed(way.queryset.using(way.alias))
     values = place.values
     if values is not None:
         values = tuple(
@@ -140,7 +142,7 @@ def _learnt(way: Way, place: Place) -> tuple[Segment, ...] | None:
         statement, params = made(
             segment,
             way.steps.columns,
-            connections[way.form.alias],
+            connections[way.alias],
             condition=way.queryset.query.where,  # what is compared with a column is of its type
         )
         own = len(way.form.values)
