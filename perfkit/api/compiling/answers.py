@@ -26,7 +26,6 @@ from perfkit.api.compiling.walks import steps_of
 from perfkit.api.compiling.writers import Children, Dialect, writer_of
 from perfkit.api.keysets.pages import KeysetPage, Walk
 from perfkit.caching.queryset import CachedQuerySet
-from perfkit.hydration.querysets import FastQuerySetMixin
 from perfkit.loading.relations import relations_of
 
 Row = Sequence[Any]
@@ -162,7 +161,7 @@ def _own_evaluation(kind: type) -> str:
     for part in kind.__mro__:
         if part is QuerySet:
             return ""
-        if part.__module__.startswith("perfkit.") or issubclass(part, FastQuerySetMixin):
+        if part.__module__.startswith("perfkit."):
             continue
         if found := set(EVALUATING) & vars(part).keys():
             return min(found)
