@@ -9,9 +9,10 @@ from benchmarks.figures import Report
 from benchmarks.loads.depth import ORDERS, counts, pages
 from benchmarks.loads.limiting import checks
 from benchmarks.loads.lists import lists
+from benchmarks.loads.served import served
 from benchmarks.timetable.tables import fill_tables
 
-PEERS: Final = ("limits", "djangorestframework", "orjson")
+PEERS: Final = ("limits", "djangorestframework", "orjson", "gunicorn")
 FLIGHTS: Final = 336_776
 
 
@@ -21,6 +22,7 @@ def measure(*, is_quick: bool) -> Report:
     fill_tables(FLIGHTS)
     rounds, seconds = (15, 6.0) if is_quick else (60, 40.0)
     sections = [lists(rounds=10 * rounds, seconds=seconds)]
+    sections.append(served(rounds=2 if is_quick else 5, seconds=3 * seconds))
     sections += [pages(name, rounds=rounds, seconds=seconds) for name in ORDERS]
     sections.append(counts(rounds=rounds, seconds=seconds))
     sections.append(checks(rounds=10 * rounds, seconds=seconds))
