@@ -96,6 +96,10 @@ class RelatedRows:
         below = all(isinstance(each, str) or each.is_fixed for each in self.relations)
         return self.filter is None and all(isinstance(each, str) for each in self.order_by) and below
 
+    def is_whole_of(self, name: str) -> bool:
+        """Whether these are all rows of the relation `name`, in an order, which it may hold under its own name."""
+        return self.path == name and self.filter is None and self.limit is None and not self.to_attr
+
     def chosen(self, rows: QuerySet[Any], relation: Relation) -> QuerySet[Any]:
         """Return those of `rows`, all that the relation may lead to, which are to be loaded."""
         if self.filter is not None:

@@ -98,7 +98,8 @@ class Reading:
             raise SchemaPlanError(
                 reader, "a field that is made for the schema is read by one name without dots."
             )
-        if attribute_of(wanted.model, key) is not None:
+        is_ordered_only = field.rows is not None and field.rows.is_whole_of(key)
+        if attribute_of(wanted.model, key) is not None and not is_ordered_only:
             raise SchemaPlanError(
                 reader, f"{key!r} is an attribute of {wanted.label} already; name it otherwise."
             )
@@ -111,7 +112,8 @@ class Reading:
             raise SchemaPlanError(
                 reader, f"its RelatedRows are of a relation of {wanted.label}, and held as {key!r}."
             )
-        below = wanted.add_rows(field.rows.named(key), is_whole=not field.schemas)
+        rows = field.rows if is_ordered_only else field.rows.named(key)
+        below = wanted.add_rows(rows, is_whole=not field.schemas)
         for nested in field.schemas:
             self.schema(below, nested, trail)
 

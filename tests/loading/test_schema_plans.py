@@ -347,6 +347,21 @@ def test_it_lists_some_rows_for_schemas_that_cannot_ask_a_manager(schema: type) 
     assert all(set(each["critic"]) == {"name"} for book in told for each in book["top"])
 
 
+class Starred(Schema):
+    title: str
+    review_set: Annotated[list[ReviewOut], RelatedRows("review_set", order_by=("-stars", "-id"))]
+
+
+def test_it_lists_a_relation_in_an_order_under_its_own_name() -> None:
+    planned = from_schema(shelf(), Starred)
+    with CaptureQueriesContext(connection) as captured:
+        told = [Starred.from_orm(book) for book in planned]
+
+    stars = [[review.stars for review in book.review_set] for book in told]
+    assert stars == [[], [0], [1, 0], [2, 1, 0], [], [0]]
+    assert len(captured) == schema_plan(Book, Starred).query_count == 2
+
+
 def test_it_serves_a_generic_foreign_key() -> None:
     shelf()
     schema = made(text=(str, ...), target=(made(title=(str, ...), publisher_id=(int, ...)), ...))
@@ -514,6 +529,11 @@ class Wrong(Schema):
             "'title' is an attribute of testapp.Book",
         ),
         (Book, made(x=(Annotated[list[Name], RelatedRows("authors", to_attr="y")], ...)), "and held as 'x'"),
+        (
+            Book,
+            made(authors=(Annotated[list[Name], RelatedRows("authors", limit=2)], ...)),
+            "'authors' is an attribute of testapp.Book",
+        ),
         (Book, dict, "dict: it is no schema"),
         (Book, msgspec.defstruct("Struct", [("title", "Nowhere")]), "a type that it names cannot be found"),
     ],
