@@ -179,8 +179,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PERFKIT = {
     "CACHE_ENABLED": flag("CACHE_ENABLED", default=True),
     "CACHE_DEFAULT_TTL": number("CACHE_DEFAULT_TTL", default=1800),
-    # Lists of flights are not cached; what is counted of them is. The activity log names users.
-    "CACHE_MODELS": ["flights.Flight", "auth.User"],
+    # Rows of these are not cached, but what is counted of them, and answers that show them.
+    # Reports and the activity log show names of users.
+    "CACHE_MODELS": ["flights.Flight", "flights.StatusReport", "auth.User"],
     "BULK_INSERT_CHUNK_SIZE": number("BULK_INSERT_CHUNK_SIZE", default=1000),
     "QUERY_SLOW_THRESHOLD": number("QUERY_SLOW_THRESHOLD", default=0.1),
     "N_PLUS_ONE_MODE": choice(

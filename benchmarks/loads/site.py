@@ -16,8 +16,8 @@ from rest_framework import generics, serializers
 
 from perfkit.api import FastJSONRenderer, KeysetPagination, PagePagination
 from perfkit.caching import cache_response
-from project.flights.api import FlightOut
 from project.flights.models import Airline, Airport, Flight, Plane
+from project.flights.schemas import FlightOut
 
 RELATIONS = ("airline", "origin", "destination", "plane")
 

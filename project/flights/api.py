@@ -2,135 +2,57 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
-from django.shortcuts import get_object_or_404
-from ninja import Field, FilterLookup, Path, Query, Router, Schema
+from ninja import Field, FilterLookup, Path, Query, Router
 from ninja.decorators import decorate_view
 from ninja.pagination import paginate
-from pydantic import model_validator
 
-from perfkit.api import Filters, FromDay, In, PagePagination, Search, Sorting, ToDay, strict_query
-from perfkit.caching import cache_response
-from perfkit.loading import eager, needs
-from project.flights.models import Airline, Airport, Flight, StatusReport
-from project.flights.statistics import AirportStatistics, Traffic, airline_statistics, airport_statistics
+from perfkit.api import (
+    Filters,
+    FromDay,
+    In,
+    KeysetPagination,
+    PagePagination,
+    Search,
+    Sorting,
+    ToDay,
+    compiled,
+    link_headers,
+    partial_response,
+    strict_query,
+)
+from project.flights.kept_answers import DETAIL_SECONDS, LIST_SECONDS, STATISTICS_SECONDS, kept
+from project.flights.models import Airline, Airport, Flight
+from project.flights.schemas import (
+    AirlineOut,
+    AirportOut,
+    AirportStatisticsOut,
+    ErrorOut,
+    FlightDetail,
+    FlightOut,
+    TrafficOut,
+)
+from project.flights.statistics import (
+    AirportStatistics,
+    Traffic,
+    airline_statistics,
+    airport_statistics,
+    counted_airports,
+    traffic,
+)
 
 router = Router()
 
 NEW_YORK = ZoneInfo("America/New_York")
-RELATIONS = ("airline", "plane", "origin", "destination")
 
 AirlineCode = Annotated[str, Field(pattern=r"^[A-Z0-9]{2}$", description="Two-letter code, such as `UA`.")]
 AirportCode = Annotated[str, Field(pattern=r"^[A-Z0-9]{3}$", description="FAA code, such as `JFK`.")]
 Day = Annotated[date, Field(ge=date(1900, 1, 1), le=date(2100, 12, 31))]
-Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-
-
-class AirlineOut(Schema):
-    """An airline."""
-
-    code: str
-    name: str
-
-
-class AirportBrief(Schema):
-    """An airport, as far as a list of flights names it."""
-
-    code: str
-    name: str
-
-
-class AirportOut(AirportBrief):
-    """An airport."""
-
-    latitude: float
-    longitude: float
-    altitude: int
-    utc_offset: int
-    tzone: str
-
-
-class TrafficOut(Schema):
-    """Some flights of the year."""
-
-    flights: int
-    cancelled: int
-    late: int = Field(description="More than a quarter of an hour.")
-    mean_delay_minutes: float | None
-
-
-class AirportStatisticsOut(Schema):
-    """How punctual an airport was."""
-
-    departures: TrafficOut
-    arrivals: TrafficOut
-
-
-class PlaneOut(Schema):
-    """An aeroplane."""
-
-    tailnum: str
-    year: int | None
-    manufacturer: str
-    model: str
-    seats: int
-
-
-class FlightOut(Schema):
-    """A flight and what it refers to; plane and destination are null where the reference tables lack them."""
-
-    id: int
-    airline: AirlineOut
-    number: int
-    origin: AirportBrief
-    destination: AirportBrief | None
-    dest_code: str
-    plane: PlaneOut | None
-    tailnum: str
-    time_hour: datetime
-    sched_dep_time: int
-    dep_time: int | None
-    dep_delay: int | None
-    sched_arr_time: int
-    arr_time: int | None
-    arr_delay: int | None
-    air_time: int | None
-    distance: int
-
-
-class ReportOut(Schema):
-    """What a person reported."""
-
-    id: int
-    kind: StatusReport.Kind
-    delay_minutes: int | None
-    gate: str
-    note: str
-    author: str = Field(alias="author.username")
-    created_at: datetime
-
-
-class FlightDetail(FlightOut):
-    """A flight with what people reported about it, newest first."""
-
-    reports: list[ReportOut]
-
-    @staticmethod
-    @needs("reports")
-    def resolve_reports(flight: Flight) -> list[StatusReport]:
-        """Order the loaded reports, without another query."""
-        return sorted(flight.reports.all(), key=lambda report: (report.created_at, report.pk), reverse=True)
-
-
-class ErrorOut(Schema):
-    """What went wrong."""
-
-    detail: str
 
 
 class FlightFilters(Filters, model=Flight):
@@ -168,32 +90,37 @@ class AirportFilters(Filters, model=Airport):
     search: Annotated[str | None, Search("name"), Field(description="A part of the name.")] = None
 
 
-class ReportIn(Schema):
-    """What a person reports: a delay says how long, a gate change which gate."""
-
-    kind: StatusReport.Kind
-    delay_minutes: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    gate: Annotated[Text, Field(max_length=8)] = ""
-    note: Annotated[Text, Field(max_length=2_000)] = ""
-
-    @model_validator(mode="after")
-    def check_kind(self) -> ReportIn:
-        """Refuse a delay without its minutes and a gate change without the gate."""
-        if self.kind == StatusReport.Kind.DELAY and self.delay_minutes is None:
-            raise ValueError("A delay needs delay_minutes.")
-        if self.kind == StatusReport.Kind.GATE_CHANGE and not self.gate:
-            raise ValueError("A gate change needs gate.")
-        return self
-
-
 @router.get("flights", response=list[FlightOut], auth=None, url_name="flights", tags=["flights"])
+@kept(LIST_SECONDS)
 @strict_query
+@partial_response
 @paginate(PagePagination)
 def list_flights(
     request: HttpRequest, filters: Query[FlightFilters], sorting: Query[FlightSorting]
 ) -> QuerySet[Flight]:
-    """List flights by page, with airline, plane and airports."""
-    return sorting.apply(filters.filter(eager(Flight.objects.all(), *RELATIONS)))
+    """List flights by page, with airline, plane and airports, and how many there are."""
+    return sorting.apply(filters.filter(Flight.objects.all()))
+
+
+@router.get("flights/walk", response=list[FlightOut], auth=None, url_name="flights-walk", tags=["flights"])
+@kept(LIST_SECONDS)
+@decorate_view(link_headers)
+@strict_query
+@partial_response
+@paginate(KeysetPagination)
+def walk_flights(
+    request: HttpRequest, filters: Query[FlightFilters], sorting: Query[FlightSorting]
+) -> QuerySet[Flight]:
+    """List flights by cursor: the last page costs what the first does. The `Link` header leads on."""
+    return sorting.apply(filters.filter(Flight.objects.all()))
+
+
+@router.get("flights/stats", response=TrafficOut, auth=None, url_name="flight-stats", tags=["flights"])
+@kept(STATISTICS_SECONDS)
+@strict_query
+def get_flight_statistics(request: HttpRequest, filters: Query[FlightFilters]) -> Traffic:
+    """Return how punctual flights left New York: all of the year, or those that the filters find."""
+    return traffic(filters.filter(Flight.objects.all()), delay="dep_delay")
 
 
 @router.get(
@@ -203,19 +130,23 @@ def list_flights(
     url_name="flight",
     tags=["flights"],
 )
+@kept(DETAIL_SECONDS)
 @strict_query
-def get_flight(request: HttpRequest, flight_id: int) -> Flight:
+@partial_response
+@compiled
+def get_flight(request: HttpRequest, flight_id: int) -> QuerySet[Flight]:
     """Return one flight with its reports and their authors."""
-    return get_object_or_404(eager(Flight.objects.all(), *RELATIONS, "reports__author"), pk=flight_id)
+    return Flight.objects.filter(pk=flight_id)
 
 
 @router.get("airports", response=list[AirportOut], auth=None, url_name="airports", tags=["airports"])
-@decorate_view(cache_response(ignores=["REMOTE_ADDR", "X-Forwarded-For"]))  # what the throttle looks at
+@kept(LIST_SECONDS)
 @strict_query
+@partial_response
 @paginate(PagePagination)
 def list_airports(request: HttpRequest, filters: Query[AirportFilters]) -> QuerySet[Airport]:
-    """List airports by page, by code."""
-    return filters.filter(Airport.objects.order_by("code"))
+    """List airports by page, by code, with how many flights left them and went to them."""
+    return filters.filter(counted_airports())
 
 
 @router.get(
@@ -225,10 +156,12 @@ def list_airports(request: HttpRequest, filters: Query[AirportFilters]) -> Query
     url_name="airport",
     tags=["airports"],
 )
+@kept(DETAIL_SECONDS)
 @strict_query
-def get_airport(request: HttpRequest, code: Path[AirportCode]) -> Airport:
-    """Return one airport."""
-    return _airport(code)
+@compiled
+def get_airport(request: HttpRequest, code: Path[AirportCode]) -> QuerySet[Airport]:
+    """Return one airport, with how many flights left it and went to it."""
+    return counted_airports().filter(pk=code)
 
 
 @router.get(
@@ -238,10 +171,38 @@ def get_airport(request: HttpRequest, code: Path[AirportCode]) -> Airport:
     url_name="airport-stats",
     tags=["airports"],
 )
+@kept(STATISTICS_SECONDS)
 @strict_query
 def get_airport_statistics(request: HttpRequest, code: Path[AirportCode]) -> AirportStatistics:
     """Return how punctual an airport was in the year, out of New York."""
-    return airport_statistics(_airport(code).pk)
+    try:
+        return airport_statistics(Airport.objects.get(pk=code).pk)
+    except Airport.DoesNotExist as error:
+        raise Http404(f"No airport has the code {code}.") from error
+
+
+@router.get("airlines", response=list[AirlineOut], auth=None, url_name="airlines", tags=["airlines"])
+@kept(LIST_SECONDS)
+@strict_query
+@compiled
+def list_airlines(request: HttpRequest) -> QuerySet[Airline]:
+    """List all airlines, by code."""
+    return Airline.objects.uncached().order_by("code")
+
+
+@router.get(
+    "airlines/{code}",
+    response={200: AirlineOut, 404: ErrorOut},
+    auth=None,
+    url_name="airline",
+    tags=["airlines"],
+)
+@kept(DETAIL_SECONDS)
+@strict_query
+@compiled
+def get_airline(request: HttpRequest, code: Path[AirlineCode]) -> QuerySet[Airline]:
+    """Return one airline."""
+    return Airline.objects.uncached().filter(pk=code)
 
 
 @router.get(
@@ -251,6 +212,7 @@ def get_airport_statistics(request: HttpRequest, code: Path[AirportCode]) -> Air
     url_name="airline-stats",
     tags=["airlines"],
 )
+@kept(STATISTICS_SECONDS)
 @strict_query
 def get_airline_statistics(request: HttpRequest, code: Path[AirlineCode]) -> Traffic:
     """Return how punctual an airline left New York in the year."""
@@ -258,10 +220,3 @@ def get_airline_statistics(request: HttpRequest, code: Path[AirlineCode]) -> Tra
         return airline_statistics(Airline.objects.get(pk=code).pk)
     except Airline.DoesNotExist as error:
         raise Http404(f"No airline has the code {code}.") from error
-
-
-def _airport(code: str) -> Airport:
-    try:
-        return Airport.objects.get(pk=code)
-    except Airport.DoesNotExist as error:
-        raise Http404(f"No airport has the code {code}.") from error

@@ -1,4 +1,4 @@
-"""What people write to the demo: reports about flights, one or many, and the log of who did what."""
+"""What people write to the demo: reports about flights, read and written, and the log of who did what."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Body, Field, Router, Schema, Status
+from ninja import Body, Field, FilterLookup, Query, Router, Schema, Status
+from ninja.decorators import decorate_view
 from ninja.pagination import paginate
 from ninja.security import django_auth, django_auth_is_staff
 
 from perfkit.api import (
+    Filters,
+    KeysetPagination,
     PagePagination,
     after_response,
     bulk_body,
     bulk_create,
     idempotent,
+    link_headers,
+    partial_response,
     strict_query,
 )
 from perfkit.loading import eager
 from project.flights.activity import log_activity
-from project.flights.api import ErrorOut, ReportIn, ReportOut
+from project.flights.kept_answers import LIST_SECONDS, kept
 from project.flights.models import ActivityLog, Flight, StatusReport
+from project.flights.schemas import ErrorOut, FlightReportOut, ReportIn, ReportOut
 from project.flights.tokens import TokenAuth
 
 MOST_REPORTS = 1_000
@@ -38,6 +44,13 @@ class ReportRow(ReportIn):
     """A report, with the flight that it is about."""
 
     flight_id: int
+
+
+class ReportFilters(Filters, model=StatusReport):
+    """Which reports; all that are given must hold."""
+
+    flight: Annotated[int | None, FilterLookup("flight_id")] = None
+    kind: Annotated[StatusReport.Kind | None, FilterLookup("kind")] = None
 
 
 class CreatedOut(Schema):
@@ -57,11 +70,22 @@ class ActivityOut(Schema):
     created_at: datetime
 
 
+@router.get("reports", response=list[FlightReportOut], auth=None, url_name="reports", tags=["reports"])
+@kept(LIST_SECONDS)
+@decorate_view(link_headers)
+@strict_query
+@partial_response
+@paginate(KeysetPagination)
+def list_reports(request: HttpRequest, filters: Query[ReportFilters]) -> QuerySet[StatusReport]:
+    """List what people reported, by cursor, the latest first."""
+    return filters.filter(StatusReport.objects.order_by("-created_at", "-pk"))
+
+
 @router.post(
     "flights/{flight_id}/reports",
     response={201: ReportOut, 401: ErrorOut, 403: ErrorOut, 404: ErrorOut},
-    url_name="reports",
-    tags=["flights"],
+    url_name="flight-reports",
+    tags=["reports"],
 )
 @strict_query
 @idempotent
@@ -78,7 +102,7 @@ def report_status(request: HttpRequest, flight_id: int, report: ReportIn) -> Sta
     "flights/reports/bulk",
     response={201: CreatedOut, 401: ErrorOut, 403: ErrorOut, 411: ErrorOut, 413: ErrorOut},
     url_name="reports-bulk",
-    tags=["flights"],
+    tags=["reports"],
 )
 @strict_query
 @bulk_body(max_bytes=MOST_BYTES)

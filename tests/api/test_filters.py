@@ -686,7 +686,8 @@ def test_a_cached_list_is_told_apart_by_what_is_searched() -> None:
 
 def test_the_demo_offers_nothing_without_an_index() -> None:
     from project.flights.api import AirportFilters, FlightFilters, FlightSorting
+    from project.flights.reports_api import ReportFilters
 
     assert Flight in {FlightFilters._model, FlightSorting._model}
-    for offered in (AirportFilters, FlightFilters, FlightSorting):
+    for offered in (AirportFilters, FlightFilters, FlightSorting, ReportFilters):
         assert list(offered.unserved()) == []

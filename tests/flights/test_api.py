@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 import requests
@@ -188,7 +189,91 @@ class TestFlights:
         assert (answer["items"], answer["total"], answer["has_next"]) == ([], 3, False)
 
 
+class TestWalk:
+    def test_its_links_lead_to_the_end_and_back(self, client: Client) -> None:
+        make_flights(7)
+        make_flights(1, number=99, airline_id="AA")
+        there = list(walk(client, "/api/flights/walk?airline=UA&page_size=3&fields=number", "next"))
+        assert [numbers for _, numbers in there] == [[7, 6, 5], [4, 3, 2], [1]]
+        back = list(walk(client, there[-1][0], "prev"))
+        assert [numbers for _, numbers in back] == [[1], [4, 3, 2], [7, 6, 5]]
+
+    def test_its_answer_has_the_cursors_of_the_links(self, client: Client) -> None:
+        make_flights(3)
+        response = client.get("/api/flights/walk?page_size=2")
+        answer = response.json()
+        assert (answer["has_next"], answer["has_prev"], answer["previous"]) == (True, False, None)
+        assert urlencode({"cursor": answer["next"]}) in response["Link"]
+        assert answer["items"] == client.get("/api/flights?page_size=2").json()["items"]
+
+    def test_a_cursor_of_other_filters_or_another_order_is_refused(self, client: Client) -> None:
+        make_flights(3)
+        cursor = client.get("/api/flights/walk?page_size=2").json()["next"]
+        for query in ("airline=UA", "sort_by=number"):
+            problem = problems(client, f"/api/flights/walk?{query}&{urlencode({'cursor': cursor})}")
+            assert "not one that this list has given" in problem["cursor"]
+
+    @pytest.mark.parametrize("rows", [1, 50])
+    def test_it_takes_one_query_however_many_rows(
+        self, client: Client, django_assert_num_queries: Any, rows: int
+    ) -> None:
+        make_flights(rows)
+        with django_assert_num_queries(1):
+            assert len(client.get("/api/flights/walk?page_size=100").json()["items"]) == rows
+
+
+def walk(client: Client, url: str, relation: str) -> Iterator[tuple[str, list[int]]]:
+    """Follow the links of one direction, and yield each address with the numbers of its flights."""
+    while url:
+        response = client.get(url)
+        assert response.status_code == 200, response.content
+        yield url, [flight["number"] for flight in response.json()["items"]]
+        links = requests.utils.parse_header_links(response.get("Link", ""))
+        url = next((link["url"] for link in links if link.get("rel") == relation), "")
+
+
+class TestStatistics:
+    def test_it_tells_how_punctual_the_flights_were_that_are_asked_for(self, client: Client) -> None:
+        make_flights(3)
+        make_flights(1, number=9, dep_time=None, dep_delay=None, arr_delay=None)
+        make_flights(2, number=10, dep_delay=40, airline_id="AA")
+        assert client.get("/api/flights/stats").json() == {
+            "flights": 6,
+            "cancelled": 1,
+            "late": 2,
+            "mean_delay_minutes": 17.2,
+        }
+        assert client.get("/api/flights/stats?airline=AA&date_from=2013-01-01").json() == {
+            "flights": 2,
+            "cancelled": 0,
+            "late": 2,
+            "mean_delay_minutes": 40.0,
+        }
+        assert client.get("/api/flights/stats?airline=DL").json()["mean_delay_minutes"] is None
+
+    def test_it_refuses_what_the_list_refuses(self, client: Client) -> None:
+        assert list(problems(client, "/api/flights/stats?min_delay=soon")) == ["min_delay"]
+        assert list(problems(client, "/api/flights/stats?page=1")) == ["page"]
+
+
 class TestFlight:
+    def test_its_reports_are_the_latest_first(self, client: Client) -> None:
+        (flight,) = make_flights(1)
+        reports = make_reports(flight, 3)
+        StatusReport.objects.filter(pk=reports[0].pk).update(created_at=datetime(2030, 1, 1, tzinfo=UTC))
+        StatusReport.objects.exclude(pk=reports[0].pk).update(created_at=datetime(2029, 1, 1, tzinfo=UTC))
+        assert client_sees(client, flight) == [reports[0].pk, reports[2].pk, reports[1].pk]
+
+    def test_it_answers_with_some_of_the_fields(self, client: Client) -> None:
+        (flight,) = make_flights(1)
+        make_reports(flight, 1)
+        answer = client.get(f"/api/flights/{flight.pk}?fields=number,airline.name,reports.kind").json()
+        assert answer == {
+            "number": 1,
+            "airline": {"name": "United Air Lines Inc."},
+            "reports": [{"kind": "delay"}],
+        }
+
     @pytest.mark.parametrize("rows", [1, 50])
     def test_it_answers_with_reports_and_authors_in_two_queries(
         self, client: Client, django_assert_num_queries: Any, rows: int
@@ -212,7 +297,35 @@ class TestFlight:
         assert list(problems(client, f"/api/flights/{flight_id}")) == ["flight_id"]
 
 
+class TestAirlines:
+    def test_it_lists_them_by_code_in_one_query(self, client: Client, django_assert_num_queries: Any) -> None:
+        make_reference_rows()
+        with django_assert_num_queries(1):
+            airlines = client.get("/api/airlines").json()
+        assert airlines == [
+            {"code": "AA", "name": "American Airlines Inc."},
+            {"code": "UA", "name": "United Air Lines Inc."},
+        ]
+
+    def test_it_answers_one(self, client: Client) -> None:
+        make_reference_rows()
+        assert client.get("/api/airlines/UA").json() == {"code": "UA", "name": "United Air Lines Inc."}
+        assert client.get("/api/airlines/XX").status_code == 404
+        assert list(problems(client, "/api/airlines/united")) == ["code"]
+
+
 class TestAirports:
+    def test_it_tells_how_many_flights_left_and_went_to_each(self, client: Client) -> None:
+        make_flights(3)
+        make_flights(2, number=9, origin_id="JFK", destination_id="EWR", dest_code="EWR")
+        counts = {
+            airport["code"]: (airport["departure_count"], airport["arrival_count"])
+            for airport in client.get("/api/airports").json()["items"]
+        }
+        assert counts == {"EWR": (3, 2), "IAH": (0, 3), "JFK": (2, 0)}
+        answer = client.get("/api/airports/EWR").json()
+        assert (answer["departure_count"], answer["arrival_count"]) == (3, 2)
+
     def test_it_lists_them_by_code(self, client: Client) -> None:
         make_reference_rows()
         answer = client.get("/api/airports?page_size=2").json()
@@ -237,7 +350,7 @@ class TestAirports:
         assert (response.status_code, response.json()) == (404, {"detail": "Not Found"})
         with override_settings(DEBUG=True):
             answer = client.get("/api/airports/XXX").json()
-        assert answer == {"detail": "Not Found: No airport has the code XXX."}
+        assert answer == {"detail": "Not Found: No Airport matches the given query."}
 
     def test_it_refuses_what_is_no_code(self, client: Client) -> None:
         assert list(problems(client, "/api/airports/%00")) == ["code"]
@@ -369,6 +482,7 @@ class TestSchema:
             "sort_order": "asc",
             "page": "1",
             "page_size": "100",
+            "fields": "id",
         }
         parameters = api.get_openapi_schema()["paths"]["/api/flights"]["get"]["parameters"]
         assert {parameter["name"] for parameter in parameters} == set(examples)
@@ -382,7 +496,10 @@ class TestSchema:
         }
         assert operations == {
             ("get", "/api/flights"): False,
+            ("get", "/api/flights/walk"): False,
+            ("get", "/api/flights/stats"): False,
             ("get", "/api/flights/{flight_id}"): False,
+            ("get", "/api/reports"): False,
             ("post", "/api/flights/{flight_id}/reports"): True,
             ("post", "/api/flights/reports/bulk"): True,
             ("get", "/api/activity"): True,
@@ -390,6 +507,8 @@ class TestSchema:
             ("get", "/api/airports"): False,
             ("get", "/api/airports/{code}"): False,
             ("get", "/api/airports/{code}/stats"): False,
+            ("get", "/api/airlines"): False,
+            ("get", "/api/airlines/{code}"): False,
             ("get", "/api/airlines/{code}/stats"): False,
             ("get", "/api/task-status/{task_id}"): True,
             ("get", "/api/task-status/{task_id}/events"): True,

@@ -132,6 +132,45 @@ class TestOne:
         assert response.status_code == 201
 
 
+class TestList:
+    def test_it_shows_what_is_reported_the_latest_first(
+        self, client: Client, flights: list[Flight], token: str
+    ) -> None:
+        post(BULK, gates(flights), token)
+        post(f"/api/flights/{flights[0].pk}/reports", {"kind": "cancellation"}, token)
+        answer = client.get("/api/reports?page_size=1").json()
+        (report,) = answer["items"]
+        assert (report["flight_id"], report["kind"], report["author"]) == (
+            flights[0].pk,
+            "cancellation",
+            "ann",
+        )
+        assert answer["has_next"]
+        rest = client.get("/api/reports", {"page_size": 1, "cursor": answer["next"]}).json()["items"]
+        assert rest[0]["gate"] == "B2"
+
+    def test_it_filters(self, client: Client, flights: list[Flight], token: str) -> None:
+        post(BULK, gates(flights, 6), token)
+        post(f"/api/flights/{flights[0].pk}/reports", {"kind": "cancellation"}, token)
+        for query, count in [("kind=gate", 6), (f"flight={flights[0].pk}", 3), ("kind=delay", 0)]:
+            assert len(client.get(f"/api/reports?{query}&fields=id").json()["items"]) == count
+        for query in ("kind=lost", "flight=first", "author=ann"):
+            assert client.get(f"/api/reports?{query}").status_code == 422
+
+    @pytest.mark.parametrize("rows", [1, 50])
+    def test_it_takes_one_query_however_many_rows(
+        self,
+        client: Client,
+        flights: list[Flight],
+        token: str,
+        rows: int,
+        django_assert_num_queries: Any,
+    ) -> None:
+        post(BULK, gates(flights, rows), token)
+        with django_assert_num_queries(1):
+            assert len(client.get("/api/reports?page_size=100").json()["items"]) == rows
+
+
 class TestTokens:
     def test_only_the_digest_is_kept(self, token: str) -> None:
         (kept,) = ApiToken.objects.values()

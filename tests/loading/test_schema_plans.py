@@ -16,8 +16,8 @@ from pydantic import AliasChoices, AliasPath, BeforeValidator, field_validator, 
 
 from perfkit.errors import SchemaFieldError, SchemaPlanError
 from perfkit.loading import RelatedCount, RelatedMax, RelatedRows, from_schema, needs, schema_plan
-from project.flights.api import FlightDetail, FlightOut
 from project.flights.models import Flight
+from project.flights.schemas import FlightDetail, FlightOut
 from tests.loading.schemas import FromAttributes, as_json
 from tests.loading.test_eager_loading import make_books
 from tests.testapp.loading import Book, Guest, Inn, Label, Person, Place, Publisher, Review
@@ -464,6 +464,7 @@ def test_it_plans_the_schemas_of_the_demo() -> None:
     assert plan.joins == ("airline", "origin", "destination", "plane")
     assert "minute" not in (plan.only or ())
     assert "reports" in dict(schema_plan(Flight, FlightDetail).queries)
+    assert "in the order -created_at, -id" in schema_plan(Flight, FlightDetail).explain()
 
 
 def test_it_reads_all_columns_where_the_model_reads_them_itself() -> None:
