@@ -7,10 +7,12 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from project.api import api
+from project.flights.pages import FlightsView
 from project.views import HomeView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", HomeView.as_view(), name="home"),
+    path("flights/", FlightsView.as_view(), name="flights"),
     path("admin/", admin.site.urls),
     path("api/", api.urls),
 ]

@@ -9,10 +9,11 @@ from typing import Any
 from django.conf import settings
 from django.views.generic import TemplateView
 
+from project.policy import StrictPageMixin
 from project.services import report_path
 
 
-class HomeView(TemplateView):
+class HomeView(StrictPageMixin, TemplateView):
     """Shows the figures that `manage.py demo` has left, if it has run.
 
     Attributes:

@@ -8,7 +8,7 @@ from django.db.models import Avg, Count, Q, QuerySet
 
 from perfkit.caching import TTL, cached
 from perfkit.loading import RelatedCount
-from project.flights.models import Airport, Flight
+from project.flights.models import Airline, Airport, Flight
 
 LATE_MINUTES: Final = 15
 POPULAR: Final = 10
@@ -59,6 +59,27 @@ def popular_airports() -> list[str]:
     """
     counted = Flight.objects.exclude(destination=None).values("destination").annotate(flights=Count("pk"))
     return [each["destination"] for each in counted.order_by("-flights", "destination")[:POPULAR]]
+
+
+@cached("flights:choices", ttl=TTL.LONG)
+def flight_choices() -> dict[str, list[tuple[str, str]]]:
+    """Return the airlines, origins and destinations that flights have, each as code and name, by code.
+
+    A destination that the reference tables lack has no name.
+
+    Queries: none where the answer is cached, else up to five.
+    """
+    airlines = dict(Airline.objects.values_list("code", "name"))
+    airports = dict(Airport.objects.values_list("code", "name"))
+    named = {"airline": airlines, "origin": airports, "destination": airports}
+    columns = {"airline": "airline_id", "origin": "origin_id", "destination": "dest_code"}
+    return {
+        name: [
+            (code, named[name].get(code, ""))
+            for code in Flight.objects.order_by(column).values_list(column, flat=True).distinct()
+        ]
+        for name, column in columns.items()
+    }
 
 
 def counted_airports() -> QuerySet[Airport]:

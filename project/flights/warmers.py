@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from project.flights.statistics import (
     airline_statistics,
     airport_statistics,
     counted_airports,
+    flight_choices,
     popular_airports,
 )
 
@@ -48,6 +49,12 @@ def popular() -> Iterator[Any]:
     yield Airport.objects.filter(pk__in=codes)
     for code in codes:
         yield partial(airport_statistics, code)
+
+
+@warmer("flight-choices")
+def choices() -> Callable[[], Any]:
+    """All that flights can be chosen by on their page."""
+    return flight_choices
 
 
 @warmer("delay-statistics")

@@ -36,6 +36,7 @@ def test_every_warmer_does_its_work(jobs: int) -> None:
         "airlines": (2, ""),
         "airports": (4, ""),
         "delay-statistics": (4, ""),
+        "flight-choices": (1, ""),
         "planes": (1, ""),
         "popular-airports": (3, ""),
     }

@@ -80,6 +80,89 @@ def test_the_front_page_fits_its_window(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def test_people_browse_flights(page: Page) -> None:
+    make_flights(45)
+    make_flights(1, number=900, airline_id="AA", origin_id="JFK", dep_delay=95, plane_id=None, tailnum="N999")
+    page.goto("/")
+    page.get_by_role("link", name="Flights", exact=True).click()
+    page.wait_for_url("**/flights/")
+    rows = page.locator("table.flights tbody tr")
+    expect(rows).to_have_count(20)
+    expect(rows.first.get_by_role("rowheader")).to_contain_text("UA 45")
+    expect(page.get_by_role("status")).to_contain_text("20 flights, read in 1 query that took")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+    page.get_by_role("link", name="Next").click()
+    expect(rows.first.get_by_role("rowheader")).to_contain_text("UA 25")
+    page.get_by_role("link", name="Next").click()
+    expect(rows).to_have_count(6)
+    expect(page.get_by_role("link", name="Next")).to_have_count(0)
+    page.get_by_role("link", name="Previous").click()
+    expect(rows.first.get_by_role("rowheader")).to_contain_text("UA 25")
+
+    page.get_by_label("Airline").select_option("AA American Airlines Inc.")
+    page.get_by_label("From").select_option("JFK John F Kennedy Intl")
+    page.get_by_label("To").select_option("IAH Houston")
+    page.get_by_label("Day").fill("2013-01-01")
+    page.get_by_label("Delayed by").fill("60")
+    page.get_by_label("Delayed by").press("Enter")
+    expect(rows).to_have_count(1)
+    expect(rows.get_by_role("cell", name="95 min")).to_be_visible()
+    expect(page.get_by_label("Airline")).to_have_value("AA")
+    page.get_by_label("Delayed by").fill("96")
+    page.get_by_role("button", name="Show flights").click()
+    expect(page.get_by_role("status")).to_contain_text("No flights")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.get_by_role("link", name="Clear").click()
+    expect(rows).to_have_count(20)
+
+
+def test_the_page_of_flights_goes_by_keyboard_and_names_its_parts(page: Page) -> None:
+    make_flights(21)
+    page.goto("/flights/")
+    for _ in range(2):  # past the link to the front page
+        page.keyboard.press("Tab")
+    expect(page.get_by_label("Airline")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("From")).to_be_focused()
+    expect(page.get_by_role("search", name="Filters")).to_be_visible()
+    expect(page.get_by_role("region", name="Flights")).to_be_visible()
+    expect(page.get_by_role("table", name="Flights, the latest first")).to_be_visible()
+    expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
+    sizes = page.locator("select, input, button, nav.pages a").evaluate_all(
+        "all => all.map(each => each.getBoundingClientRect().height)"
+    )
+    assert min(sizes) >= 40  # for fingers
+
+
+def test_the_page_of_flights_says_what_it_refuses(page: Page) -> None:
+    make_flights(1)
+    page.goto("/flights/?airline=DL&min_delay=soon")
+    expect(page.locator(".error")).to_have_count(2)
+    expect(page.get_by_label("Airline")).to_have_attribute("aria-invalid", "true")
+    described = page.get_by_label("Airline").get_attribute("aria-describedby")
+    assert described
+    expect(page.locator(f"#{described}")).to_contain_text("DL")
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was looked for")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+    page.goto("/flights/?cursor=damaged")
+    page.get_by_role("alert").get_by_role("link", name="Go to the first page").click()
+    expect(page.locator("table.flights tbody tr")).to_have_count(1)
+
+
+def test_the_page_of_flights_runs_nothing_that_is_written_into_it(page: Page) -> None:
+    make_flights(1)
+    Airline.objects.filter(pk="UA").update(name="<script>document.title = 'run'</script>")
+    response = page.goto("/flights/")
+    assert response is not None
+    policy = response.header_value("Content-Security-Policy")
+    assert policy is not None
+    assert "unsafe" not in policy
+    expect(page.locator("table.flights")).to_contain_text("<script>")
+    expect(page).to_have_title("Flights out of New York")
+
+
 def test_the_documentation_of_the_api_tries_an_endpoint(page: Page) -> None:
     page.goto("/api/docs")
     page.locator(
