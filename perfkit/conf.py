@@ -211,6 +211,13 @@ class Options:
         unit="bytes",
         least=1,
     )
+    DATABASE_RETRY_AFTER = Option(
+        5.0,
+        "What `Retry-After` says of answers that failed because the database could not be reached.",
+        unit="seconds",
+        least=1.0,
+        most=3600.0,
+    )
     QUERY_SLOW_THRESHOLD = Option(
         0.1, "A query that takes at least this long is logged as SLOW QUERY.", unit="seconds", least=0.0
     )

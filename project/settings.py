@@ -54,6 +54,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "perfkit.api.after_response_middleware",
+    "perfkit.postgres.OutageMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "perfkit.loading.n_plus_one_guard",
@@ -134,6 +135,7 @@ else:
             pool_size=number("DATABASE_POOL_SIZE", default=SIZES[MODE].size, least=0),
             pool_overflow=number("DATABASE_POOL_OVERFLOW", default=SIZES[MODE].overflow, least=0),
             recycle_seconds=number("DATABASE_POOL_RECYCLE", default=3600.0, least=1.0),
+            wait_seconds=number("DATABASE_POOL_TIMEOUT", default=3.0, least=0.1),
             application_name=env.str("DATABASE_APPLICATION_NAME", default="perfkit-demo"),
         )
     }

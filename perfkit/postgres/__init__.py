@@ -1,4 +1,4 @@
-"""What PostgreSQL says: its catalogue, its estimates, what its version can do, and how to connect to it.
+"""What PostgreSQL says: its catalogue and estimates, what its version can do; how to connect, or that one cannot.
 
 `database_settings` and `pool_options` are for settings.py, which calls them before Django is up.
 """
@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING, Any, Final
 from perfkit.postgres.databases import database_settings, pool_options
 
 if TYPE_CHECKING:
+    from perfkit.postgres.middleware import OutageMiddleware
+    from perfkit.postgres.outages import is_outage
     from perfkit.postgres.pools import PoolFigures, pool_figures
     from perfkit.postgres.prepared import may_prepare
 
-__all__ = ["PoolFigures", "database_settings", "may_prepare", "pool_figures", "pool_options"]
+__all__ = [
+    "OutageMiddleware",
+    "PoolFigures",
+    "database_settings",
+    "is_outage",
+    "may_prepare",
+    "pool_figures",
+    "pool_options",
+]
 
 _MODULES: Final = {
+    "OutageMiddleware": "perfkit.postgres.middleware",
     "PoolFigures": "perfkit.postgres.pools",
+    "is_outage": "perfkit.postgres.outages",
     "may_prepare": "perfkit.postgres.prepared",
     "pool_figures": "perfkit.postgres.pools",
 }

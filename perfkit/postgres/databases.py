@@ -46,6 +46,8 @@ def pool_options(
 
     That pool has no overflow: it opens one connection at first, `size + overflow` at most, and closes those that
     nobody has needed for ten minutes. Each is replaced after `recycle_seconds`, give or take a twentieth.
+    Connecting is tried again less and less often; after `wait_seconds` it begins anew with the next request, so a
+    server that was away for long is not kept waiting for.
     Whether one is checked before it is used, says Django's `CONN_HEALTH_CHECKS`.
 
     Args:
@@ -62,7 +64,7 @@ def pool_options(
 
     Example:
         >>> pool_options(2, 8)
-        {'min_size': 1, 'max_size': 10, 'max_lifetime': 3600.0, 'timeout': 10.0}
+        {'min_size': 1, 'max_size': 10, 'max_lifetime': 3600.0, 'timeout': 10.0, 'reconnect_timeout': 10.0}
     """
     if size < 1 or overflow < 0 or recycle_seconds <= 0 or wait_seconds <= 0:
         raise UsageError("A pool has at least 1 connection, no negative overflow, and times above 0.")
@@ -71,6 +73,7 @@ def pool_options(
         "max_size": size + overflow,
         "max_lifetime": float(recycle_seconds),
         "timeout": float(wait_seconds),
+        "reconnect_timeout": float(wait_seconds),
     }
 
 
@@ -81,6 +84,7 @@ def database_settings(
     pool_size: int | None = None,
     pool_overflow: int | None = None,
     recycle_seconds: float = RECYCLE_SECONDS,
+    wait_seconds: float = WAIT_SECONDS,
     application_name: str = "",
 ) -> dict[str, Any]:
     """Return an entry of DATABASES for PostgreSQL, with a pool whose connections are checked before use.
@@ -98,6 +102,7 @@ def database_settings(
         pool_size: Connections that a process needs as a rule; 0 for no pool.
         pool_overflow: Connections beyond these.
         recycle_seconds: How long a connection lives.
+        wait_seconds: How long a request waits for one before it fails, also while the server is away.
         application_name: What `pg_stat_activity` shows.
 
     Raises:
@@ -122,7 +127,9 @@ def database_settings(
     if application_name:
         options["application_name"] = application_name
     if size:
-        options["pool"] = pool_options(size, overflow, recycle_seconds=recycle_seconds)
+        options["pool"] = pool_options(
+            size, overflow, recycle_seconds=recycle_seconds, wait_seconds=wait_seconds
+        )
     return {
         "ENGINE": ENGINE,
         "CONN_MAX_AGE": 0,

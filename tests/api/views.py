@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Annotated, Any, ClassVar, Literal
 
 from django.contrib.auth.models import Group, Permission
+from django.db import connection
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import path
@@ -166,6 +167,13 @@ def by_hand(request: HttpRequest, page: int) -> list[str]:
 @api.get("unavailable")
 def unavailable(request: HttpRequest) -> Any:
     raise TaskStatusUnavailableError("4", "the secret address does not answer")
+
+
+@api.get("asks-nonsense")
+def asks_nonsense(request: HttpRequest) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(77)" if request.GET.get("lock") else "SELEC 1")
+    return "never"
 
 
 @api.get("page-error")

@@ -51,6 +51,7 @@ class TestModes:
             "max_size": most,
             "max_lifetime": 3600.0,
             "timeout": 10.0,
+            "reconnect_timeout": 10.0,
         }
 
     @pytest.mark.parametrize("mode", ["development", "production"])

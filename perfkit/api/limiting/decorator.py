@@ -17,7 +17,6 @@ from perfkit.api.limiting.identity import By
 from perfkit.api.limiting.limiter import Verdict
 from perfkit.api.limiting.operations import limited_run
 from perfkit.api.limiting.requests import (
-    UNAVAILABLE,
     Cost,
     RequestLimit,
     notes_of,
@@ -26,6 +25,7 @@ from perfkit.api.limiting.requests import (
     with_fields,
 )
 from perfkit.errors import LimiterUnavailableError, UsageError
+from perfkit.postgres.outages import UNAVAILABLE
 from perfkit.rates import Rate
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -15,6 +15,7 @@ from perfkit.api.limiting.limiter import Limiter, Verdict
 from perfkit.api.limiting.rules import Standing
 from perfkit.conf import options
 from perfkit.errors import LimiterUnavailableError
+from perfkit.postgres.outages import UNAVAILABLE
 from perfkit.rates import Rate
 
 Response = TypeVar("Response", bound=HttpResponseBase)
@@ -22,7 +23,6 @@ Response = TypeVar("Response", bound=HttpResponseBase)
 Cost = int | Callable[[HttpRequest], int]
 
 TOO_MANY: Final = "Too many requests."
-UNAVAILABLE: Final = "Temporarily unavailable."
 _NOTES: Final = "_perfkit_limits"
 
 
