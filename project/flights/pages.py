@@ -64,7 +64,7 @@ class FlightFilterForm(forms.Form):
     destination = forms.ChoiceField(required=False, label="To")
     day = forms.DateField(required=False, widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"))
     min_delay = forms.IntegerField(
-        required=False, min_value=-120, max_value=10_000, label="Delayed by at least (minutes)"
+        required=False, min_value=-120, max_value=10_000, label="Least delay (min)"
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

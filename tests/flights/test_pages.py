@@ -105,6 +105,13 @@ CHOICES = 5
 """Queries of what can be chosen, which are kept outside of transactions."""
 
 
+def test_it_says_which_flights_were_cancelled_and_how_late_the_others_left(client: Client) -> None:
+    make_flights(1, dep_time=None, dep_delay=None)
+    make_flights(1, number=2, dep_delay=-3)
+    cells = re.findall(r'<td class="number[^"]*">([^<]*)</td>', read(client, "/flights/"))
+    assert sorted(cells) == ["", "-3 min", "5:17", "cancelled"]
+
+
 def test_it_offers_what_flights_have(client: Client) -> None:
     make_reference_rows()
     make_flights(1)
