@@ -10,8 +10,11 @@ import runpy
 from pathlib import Path
 
 import pytest
+from ninja.operation import Operation
 
 import perfkit
+from perfkit.api.routes import routes
+from perfkit.caching.responses.decorator import KEPT
 from perfkit.checks import FINDINGS
 from tests.docs.pages import ROOT
 
@@ -101,3 +104,19 @@ class TestSignals:
         names = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
         begun = tuple(name.removesuffix("…").rstrip() for name in names if name.endswith("…"))
         assert reason in names or reason.startswith(begun)
+
+
+def test_the_demo_page_has_every_route_and_for_how_long_its_answers_are_kept() -> None:
+    rows = re.findall(
+        r"^\| `([A-Z]+ /api/\S+)` \| .+ \| (?:(\d+) s )?\|$",
+        (REFERENCE / "demo.md").read_text("utf-8"),
+        flags=re.MULTILINE,
+    )
+    told = {route: int(seconds or 0) for route, seconds in rows}
+    found = {f"{route.method} {route.path}": kept_seconds(route.operation) for route in routes()}
+    assert told == found
+
+
+def kept_seconds(operation: Operation) -> int:
+    kept = getattr(operation.run, KEPT, None)
+    return 0 if kept is None else kept._keeping.options.ttl
