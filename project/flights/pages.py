@@ -10,6 +10,9 @@ from urllib.parse import urlencode
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.forms.utils import flatatt
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.views.generic import TemplateView
 
 from perfkit.api import KeysetPage, keyset
@@ -56,12 +59,29 @@ class Line:
         )
 
 
+class PlainSelect(forms.Select):
+    """A choice without groups: Django renders a template for each option, which took half of the page's time."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        """Return the element."""
+        options = format_html_join(
+            "",
+            '<option value="{}"{}>{}</option>',
+            [
+                (code, mark_safe(" selected") if code == (value or "") else "", text)
+                for code, text in self.choices
+            ],
+        )
+        attributes = flatatt(self.build_attrs(self.attrs, {**(attrs or {}), "name": name}))
+        return format_html("<select{}>{}</select>", attributes, options)
+
+
 class FlightFilterForm(forms.Form):
     """What the page can be asked for; all that is given must hold."""
 
-    airline = forms.ChoiceField(required=False)
-    origin = forms.ChoiceField(required=False, label="From")
-    destination = forms.ChoiceField(required=False, label="To")
+    airline = forms.ChoiceField(required=False, widget=PlainSelect)
+    origin = forms.ChoiceField(required=False, label="From", widget=PlainSelect)
+    destination = forms.ChoiceField(required=False, label="To", widget=PlainSelect)
     day = forms.DateField(required=False, widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"))
     min_delay = forms.IntegerField(
         required=False, min_value=-120, max_value=10_000, label="Least delay (min)"

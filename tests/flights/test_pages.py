@@ -7,11 +7,13 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django import forms
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
+from django.test.html import parse_html
 
 from project.flights.models import Flight
-from project.flights.pages import FlightFilterForm, clock
+from project.flights.pages import FlightFilterForm, PlainSelect, clock
 from project.flights.query_figures import query_figures
 from project.flights.statistics import flight_choices
 from tests.flights.factories import make_flights, make_reference_rows
@@ -123,6 +125,16 @@ def test_it_offers_what_flights_have(client: Client) -> None:
         ("BQN", "BQN"),
         ("IAH", "IAH Houston"),
     ]
+
+
+@pytest.mark.parametrize("value", ["", "IAH", "XXX", None])
+def test_its_choices_are_rendered_as_django_does(value: str | None) -> None:
+    choices = [("", "Any"), ("IAH", "IAH <Houston> & more"), ("BQN", "BQN")]
+    attributes = {"id": "id_destination", "aria-invalid": "true", "required": False}
+    plain = PlainSelect(choices=choices).render("destination", value, attributes)
+    assert parse_html(plain) == parse_html(
+        forms.Select(choices=choices).render("destination", value, attributes)
+    )
 
 
 def test_a_list_that_is_shown_as_json_is_the_same(client: Client) -> None:
