@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from project.services.state import LOOPBACK, ServiceError
 
 PATIENCE_SECONDS: Final = 60
 HIGHEST_PORT: Final = 65_535
+SERVER_PORTS: Final = range(10_000, 32_000)
 
 
 @contextmanager
@@ -85,10 +87,19 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a loopback port that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that is free at this moment.
+
+    Not one of those that the system lends to outgoing connections, as binding to port 0 would: another program's
+    connection might have it before a server is started there.
+    """
+    while True:
+        port = SERVER_PORTS.start + secrets.randbelow(len(SERVER_PORTS))  # tests seed `random` alike
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
 
 
 def fixed_port(variable: str) -> int | None:
