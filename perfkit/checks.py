@@ -92,6 +92,7 @@ BEFORE_RESPONSE_CACHE: Final = (
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "perfkit.caching.responses.compression.CompressionMiddleware",
 )
 NO_DATABASE: Final = "django.db.backends.dummy"
 VENDORS: Final = ("postgresql", "sqlite")

@@ -182,6 +182,20 @@ class Options:
         "Parameters of addresses that tell no pages apart, with * for any rest of a name; a view whose page is "
         "kept is not shown them.",
     )
+    COMPRESS_FROM_BYTES = Option(
+        1_000,
+        "Answers of at least this size are compressed, by CompressionMiddleware and where pages are kept.",
+        unit="bytes",
+        least=1,
+    )
+    COMPRESS_PADDING_BYTES = Option(
+        100,
+        "So many at most are put beside a compressed answer that may hold a secret, so that its length tells less "
+        "(BREACH); 0 for none.",
+        unit="bytes",
+        least=0,
+        most=256,
+    )
     CACHE_STATISTICS = Option(
         True, "Whether cached reads are counted, for `perfkit.caching.statistics` and what shows it."
     )

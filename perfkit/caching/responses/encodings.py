@@ -1,32 +1,46 @@
 """Content codings: which there are here, which a client takes, and bodies in them. Pure.
 
 gzip is always there; zstd and brotli where their packages are installed.
-A body is compressed once and sent often: the levels are those beyond which twice the time saves less than a
-twentieth of the bytes, measured on JSON of 3, 22 and 224 KB.
+The levels are the highest at which none takes longer than Django's gzip does, but for zstd, whose next ones save
+a tenth of the bytes for twice the time and more; `python -m benchmarks.codings` measures them.
+
+# Note [Lengths that tell less]
+Who can have a text of their own put beside a secret, and sees how long the compressed answer is, guesses the
+secret by what makes it shorter (BREACH). Where an answer may hold one, as many bytes as nobody can tell beforehand
+are put where each format has room for what decoders skip. They are as many for the same body each time, so that
+asking again does not average them out, and equal bodies are equal bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
+import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, Protocol
 
 from perfkit.caching.responses.fields import weights
 
 IDENTITY: Final = "identity"
 GZIP: Final = "gzip"
 
-COMPRESS_FROM_BYTES: Final = 1_000
 GZIP_LEVEL: Final = 4
 ZSTD_LEVEL: Final = 3
 BROTLI_QUALITY: Final = 4
 WORTH: Final = 0.9
-"""Of the plain size: a variant that is larger is not kept."""
+"""Of the plain size: a variant that is larger is not kept, nor sent."""
+
+MOST_PADDING: Final = 256
+"""Bytes that one metadata block of brotli's holds, with a length of one byte."""
 
 _GZIP_WINDOW: Final = 31
 """zlib's sign for a gzip header around the largest window."""
+_GZIP_HEADER_BYTES: Final = 10
+_GZIP_HAS_NAME: Final = 8
+_ZSTD_SKIPPED: Final = 0x184D2A50
+"""Begins a frame that decoders skip."""
 
 _COMPRESSIBLE: Final = ("text/",)
 _COMPRESSIBLE_TYPES: Final = frozenset(
@@ -45,13 +59,26 @@ _COMPRESSIBLE_TYPES: Final = frozenset(
 )
 _COMPRESSIBLE_ENDINGS: Final = ("+json", "+xml")
 
-Coder = Callable[[bytes], bytes]
+
+class Coder(Protocol):
+    """Makes a body of one coding, with bytes that decoders skip; see Note [Lengths that tell less]."""
+
+    def __call__(self, body: bytes, padding: int = 0, /) -> bytes:
+        """Return a body in the coding, with so many bytes beside it."""
 
 
-def gzipped(body: bytes) -> bytes:
-    """Return a body as gzip, without the time, so that equal bodies are equal bytes."""
+def gzipped(body: bytes, padding: int = 0, /) -> bytes:
+    """Return a body as gzip, without the time, so that equal bodies are equal bytes.
+
+    Args:
+        padding: Bytes of a file name that nobody reads.
+    """
     coder = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-    return coder.compress(body) + coder.flush()
+    coded = coder.compress(body) + coder.flush()
+    if not padding:
+        return coded
+    header = coded[:3] + bytes([coded[3] | _GZIP_HAS_NAME]) + coded[4:_GZIP_HEADER_BYTES]
+    return header + b"a" * padding + b"\0" + coded[_GZIP_HEADER_BYTES:]
 
 
 def gunzipped(body: bytes, *, most_bytes: int) -> bytes:
@@ -69,26 +96,47 @@ def gunzipped(body: bytes, *, most_bytes: int) -> bytes:
 
 
 def available_coders() -> dict[str, Coder]:
-    """Return what makes bodies of each coding that is installed here."""
-    coders: dict[str, Coder] = {GZIP: gzipped}
-    zstd = _zstd()
-    if zstd is not None:
-        coders["zstd"] = zstd
-    if find_spec("brotli") is not None:
-        brotli = import_module("brotli")
-        coders["br"] = lambda body: bytes(brotli.compress(body, quality=BROTLI_QUALITY))
-    return coders
+    """Return what makes bodies of each coding that is installed here, the one that is made soonest first."""
+    found = {"zstd": _zstd(), "br": _brotli(), GZIP: gzipped}
+    return {coding: coder for coding, coder in found.items() if coder is not None}
 
 
 def _zstd() -> Coder | None:
-    if find_spec("compression") is not None and find_spec("compression.zstd") is not None:
-        standard = import_module("compression.zstd")  # Python 3.14
-        return lambda body: bytes(standard.compress(body, level=ZSTD_LEVEL))
-    if find_spec("zstandard") is not None:
-        package = import_module("zstandard")
-        # A compressor of its own for each body: one may not be used by several threads.
-        return lambda body: bytes(package.ZstdCompressor(level=ZSTD_LEVEL).compress(body))
-    return None
+    name = next((each for each in ("compression", "backports") if _has(f"{each}.zstd")), None)
+    if name is None:
+        return None
+    package = import_module(f"{name}.zstd")
+
+    def zstd(body: bytes, padding: int = 0, /) -> bytes:
+        coded = bytes(package.compress(body, level=ZSTD_LEVEL))
+        return coded + struct.pack("<II", _ZSTD_SKIPPED, padding) + bytes(padding) if padding else coded
+
+    return zstd
+
+
+def _brotli() -> Coder | None:
+    if not _has("brotli"):
+        return None
+    package = import_module("brotli")
+
+    def brotli(body: bytes, padding: int = 0, /) -> bytes:
+        if not padding:
+            return bytes(package.compress(body, quality=BROTLI_QUALITY))
+        coder = package.Compressor(quality=BROTLI_QUALITY)
+        coded = coder.process(body) + coder.flush()  # to the end of a byte, so that a block can follow
+        return bytes(coded + _brotli_metadata(padding) + coder.finish())
+
+    return brotli
+
+
+def _brotli_metadata(size: int) -> bytes:
+    """Return a metadata block, RFC 7932, section 9.2: not the last, no bytes of text, a length of one byte."""
+    return struct.pack("<H", 0b010110 | (size - 1) << 6) + bytes(size)
+
+
+def _has(name: str) -> bool:
+    parent = name.rpartition(".")[0]
+    return (not parent or find_spec(parent) is not None) and find_spec(name) is not None
 
 
 CODERS: Final = available_coders()
@@ -102,23 +150,54 @@ def is_compressible(content_type: str) -> bool:
     )
 
 
-def variants(body: bytes, coders: Mapping[str, Coder] = CODERS) -> dict[str, bytes]:
+def padding_of(body: bytes, *, most: int, secret: str) -> int:
+    """Return how many bytes are put beside a body, from 1 to `most`; 0 where that is 0.
+
+    See Note [Lengths that tell less].
+    """
+    if not most:
+        return 0
+    key = hashlib.blake2b(secret.encode("utf-8", "surrogatepass")).digest()
+    return 1 + int.from_bytes(hashlib.blake2b(body, key=key, digest_size=8).digest(), "big") % most
+
+
+def coded(
+    body: bytes, coding: str, *, padding: int = 0, coders: Mapping[str, Coder] = CODERS
+) -> bytes | None:
+    """Return a body in a coding, None where that does not make it smaller."""
+    found = coders[coding](body, padding)
+    return found if len(found) <= len(body) * WORTH else None
+
+
+def variants(body: bytes, *, padding: int = 0, coders: Mapping[str, Coder] = CODERS) -> dict[str, bytes]:
     """Return a body in each coding that makes it smaller; the plain one alone where none does.
 
     Where there is gzip the plain one is left out: it is made of that for the few who want it.
     """
-    if len(body) < COMPRESS_FROM_BYTES:
-        return {IDENTITY: body}
-    found = {coding: coder(body) for coding, coder in coders.items()}
-    smaller = {coding: coded for coding, coded in found.items() if len(coded) <= len(body) * WORTH}
+    made = {coding: coded(body, coding, padding=padding, coders=coders) for coding in coders}
+    smaller = {coding: found for coding, found in made.items() if found is not None}
     return smaller if GZIP in smaller else {IDENTITY: body, **smaller}
 
 
-def chosen_coding(accepted: str, bodies: Mapping[str, bytes]) -> str:
-    """Return the coding to send: the smallest of those that the client likes best, else `identity`.
+def smallest_coding(accepted: str, bodies: Mapping[str, bytes]) -> str:
+    """Return the coding to send of bodies that are made: the smallest of those that the client likes best."""
+    return chosen_coding(accepted, bodies, rank=lambda coding: len(bodies[coding]))
+
+
+def chosen_coding(
+    accepted: str, codings: Collection[str], *, rank: Callable[[str], int] | None = None
+) -> str:
+    """Return the coding to send: of those that the client likes best the first, else `identity`.
+
+    Where it takes none of them, nor `identity`, that is sent all the same, as RFC 9110 allows.
 
     Args:
         accepted: The request's `Accept-Encoding`, empty where it has none.
+        codings: That there are.
+        rank: The lowest is the first; their order where left out.
+
+    Source:
+        RFC 9110, section 12.5.3.
     """
     if not accepted:
         return IDENTITY
@@ -127,10 +206,10 @@ def chosen_coding(accepted: str, bodies: Mapping[str, bytes]) -> str:
         wanted.setdefault(GZIP, wanted["x-gzip"])
     rest = wanted.get("*", 0.0)
     offers = [
-        (-weight, len(body), coding)
-        for coding, body in bodies.items()
+        (-weight, place if rank is None else rank(coding), coding)
+        for place, coding in enumerate(codings)
         if coding != IDENTITY and (weight := wanted.get(coding, rest)) > 0
     ]
-    plain = wanted.get(IDENTITY, 0.0)
+    plain = wanted.get(IDENTITY, rest)
     best = min(offers, default=None)
     return best[2] if best is not None and -best[0] >= plain else IDENTITY

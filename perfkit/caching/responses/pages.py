@@ -7,6 +7,7 @@ import time
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
@@ -18,14 +19,16 @@ from perfkit.caching.named.recipes import Codec
 from perfkit.caching.responses.encodings import (
     GZIP,
     IDENTITY,
-    chosen_coding,
     gunzipped,
     is_compressible,
+    padding_of,
+    smallest_coding,
     variants,
 )
 from perfkit.caching.responses.fields import directives, with_names
 from perfkit.caching.responses.variations import Variations, header_fields, is_private
 from perfkit.caching.values import UnstorableError
+from perfkit.conf import options
 
 HEADERS_BYTES: Final = 4_000
 """That the headers of a page take in memory, about."""
@@ -108,13 +111,8 @@ def page_of(response: HttpResponse, *, ttl_seconds: int, variations: Variations,
         raise UnstorableError("size")
     said = response.get("Cache-Control", "")
     bodies = {IDENTITY: body}
-    is_coded = response.has_header("Content-Encoding")
-    if (
-        not is_coded
-        and "no-transform" not in directives(said)
-        and is_compressible(response.get("Content-Type", ""))
-    ):
-        bodies = variants(body)
+    if is_compressed(response, size_bytes=len(body)):
+        bodies = variants(body, padding=padding(body) if is_private(variations) else 0)
     more = [*header_fields(variations), *(["Accept-Encoding"] if set(bodies) != {IDENTITY} else [])]
     etag = response.get("ETag", "")
     return Page(
@@ -128,6 +126,22 @@ def page_of(response: HttpResponse, *, ttl_seconds: int, variations: Variations,
         made_at=time.time(),
         ttl_seconds=ttl_seconds,
     )
+
+
+def is_compressed(response: HttpResponse, *, size_bytes: int) -> bool:
+    """Say whether a response is one that is compressed for those who take that; RFC 9110, section 7.7."""
+    return (
+        size_bytes >= options.COMPRESS_FROM_BYTES
+        and not response.has_header("Content-Encoding")
+        and not response.has_header("Content-Range")
+        and is_compressible(response.get("Content-Type", ""))
+        and "no-transform" not in directives(response.get("Cache-Control", ""))
+    )
+
+
+def padding(body: bytes) -> int:
+    """Return how many bytes are put beside a body that may hold a secret."""
+    return padding_of(body, most=options.COMPRESS_PADDING_BYTES, secret=settings.SECRET_KEY)
 
 
 class Ready(NamedTuple):
@@ -174,7 +188,7 @@ class KeptPage:
 def shown(kept: KeptPage, request: HttpRequest) -> HttpResponseBase:
     """Return the response to one who asks: the page in a coding that it takes, or that it has not changed."""
     page = kept.page
-    coding = chosen_coding(request.META.get("HTTP_ACCEPT_ENCODING", ""), page.bodies)
+    coding = smallest_coding(request.META.get("HTTP_ACCEPT_ENCODING", ""), page.bodies)
     ready = kept.ready(coding)
     response = HttpResponse(ready.body)
     _put_headers(response, ready.headers)
@@ -184,7 +198,7 @@ def shown(kept: KeptPage, request: HttpRequest) -> HttpResponseBase:
 
 def shown_first(page: Page, request: HttpRequest, response: HttpResponse) -> HttpResponseBase:
     """Return the response that a page was made of as those get it who ask later; it keeps its attributes."""
-    coding = chosen_coding(request.META.get("HTTP_ACCEPT_ENCODING", ""), page.bodies)
+    coding = smallest_coding(request.META.get("HTTP_ACCEPT_ENCODING", ""), page.bodies)
     body = page.body(coding)
     if coding != IDENTITY:
         response.content = body

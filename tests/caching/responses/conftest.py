@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.conf import LazySettings
 
+from perfkit.caching.responses.encodings import CODERS, GZIP
 from perfkit.caching.responses.learnt import forget_learnt
 from perfkit.signals import cache_read
 from tests.caching.responses import urls
@@ -50,3 +51,14 @@ def told() -> Iterator[list[str]]:
     cache_read.connect(listen)
     yield found
     cache_read.disconnect(listen)
+
+
+@pytest.fixture
+def only_gzip() -> Iterator[None]:
+    """As where neither brotli nor zstd is installed."""
+    installed = dict(CODERS)
+    CODERS.clear()
+    CODERS[GZIP] = installed[GZIP]
+    yield
+    CODERS.clear()
+    CODERS.update(installed)  # in their order

@@ -6,26 +6,25 @@ import gzip
 
 import pytest
 from django.conf import LazySettings
-from django.test import Client
+from django.contrib.auth.models import User
+from django.test import Client, override_settings
 
+from perfkit.caching import invalidate
 from perfkit.caching.responses import encodings
+from perfkit.conf import configured
 from tests.caching.responses import urls
+from tests.caching.responses.decoders import DECODERS, body_of
 from tests.testapp.models import Item
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-GZIP = {"Accept-Encoding": "gzip, deflate, br"}
+GZIP = {"Accept-Encoding": "gzip, deflate"}
 
 
 def new_calls(calls: list[str]) -> int:
     made = len(calls)
     calls.clear()
     return made
-
-
-def plain(page: object) -> bytes:
-    content: bytes = page.content  # type: ignore[attr-defined]
-    return gzip.decompress(content) if page.get("Content-Encoding") == "gzip" else content  # type: ignore[attr-defined]
 
 
 def test_each_client_gets_the_coding_that_it_takes(calls: list[str], client: Client) -> None:
@@ -35,15 +34,22 @@ def test_each_client_gets_the_coding_that_it_takes(calls: list[str], client: Cli
         ("", None),
         ("identity", None),
         ("gzip;q=0", None),
-        ("*", "gzip"),
+        ("*", "br"),
         ("x-gzip, deflate;q=0.5", "gzip"),
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip, deflate, zstd", "zstd"),
+        ("gzip, br;q=0.9, zstd;q=0.8", "gzip"),
+        ("zstd, *;q=0", "zstd"),
+        ("identity;q=0, *", "br"),
+        ("*;q=0", None),
+        ("identity;q=0", None),
         ("gzip;q=0.2, identity", None),
         ("nonsense;;q=x,", None),
     ):
         headers = {"Accept-Encoding": accepted} if accepted else {}
         page = client.get("/long", headers=headers)
         assert page.get("Content-Encoding") == coding, accepted
-        assert plain(page) == wanted
+        assert body_of(page) == wanted
         assert page["Vary"] == "Accept-Encoding"
         assert int(page["Content-Length"]) == len(page.content)
     assert new_calls(calls) == 1
@@ -53,7 +59,8 @@ def test_each_coding_has_its_own_entity_tag_and_304_the_same_headers(
     calls: list[str], client: Client
 ) -> None:
     tags = set()
-    for headers in ({}, GZIP):
+    codings = [{"Accept-Encoding": coding} for coding in DECODERS]
+    for headers in ({}, *codings):
         first, second = client.get("/long", headers=headers), client.get("/long", headers=headers)
         assert first["ETag"] == second["ETag"]
         tags.add(first["ETag"])
@@ -66,7 +73,7 @@ def test_each_coding_has_its_own_entity_tag_and_304_the_same_headers(
             assert not unchanged.has_header("Content-Encoding")
         for sent in ('"other"', "", first["ETag"].strip('"')):
             assert client.get("/long", headers={**headers, "If-None-Match": sent}).status_code == 200
-    assert len(tags) == 2
+    assert len(tags) == 1 + len(codings)
     assert new_calls(calls) == 1
 
 
@@ -112,7 +119,7 @@ def test_the_tag_changes_with_the_page(item: Item, client: Client) -> None:
     assert page["ETag"] != before
 
 
-@pytest.mark.parametrize("headers", [{}, GZIP])
+@pytest.mark.parametrize("headers", [{}, GZIP, {"Accept-Encoding": "zstd"}, {"Accept-Encoding": "br"}])
 def test_head_is_answered_from_the_page_of_get(
     headers: dict[str, str], calls: list[str], client: Client
 ) -> None:
@@ -120,7 +127,7 @@ def test_head_is_answered_from_the_page_of_get(
     client.head("/long", headers=headers)
     assert new_calls(calls) == 2, "it keeps none"
     page = client.get("/long", headers=headers)
-    assert plain(page) == urls.LONG.encode()
+    assert body_of(page) == urls.LONG.encode()
     head = client.head("/long", headers=headers)
     assert new_calls(calls) == 1
     assert head.content == b""
@@ -300,12 +307,43 @@ def test_a_large_page_is_sent_and_not_kept(calls: list[str], client: Client) -> 
     assert new_calls(calls) == 2
 
 
-def test_other_codings_are_kept_where_they_are_installed(
+def test_each_coding_is_made_once_however_many_ask(
     calls: list[str], client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(encodings.CODERS, "zstd", lambda body: b"zstd of " + body[:10])
-    for accepted, coding in (("gzip, zstd", "zstd"), ("gzip", "gzip"), ("zstd;q=0.5, gzip", "gzip")):
-        page = client.get("/long", headers={"Accept-Encoding": accepted})
-        assert page["Content-Encoding"] == coding
-        assert page["ETag"].endswith(f'-{coding}"')
+    made: list[str] = []
+
+    def noting(coding: str, coder: encodings.Coder) -> encodings.Coder:
+        def note(body: bytes, padding: int = 0, /) -> bytes:
+            made.append(coding)
+            return coder(body, padding)
+
+        return note
+
+    for coding, coder in list(encodings.CODERS.items()):
+        monkeypatch.setitem(encodings.CODERS, coding, noting(coding, coder))
+    for _ in range(3):
+        for accepted in ("gzip, zstd", "gzip", "br", "zstd;q=0.5, gzip", ""):
+            assert body_of(client.get("/long", headers={"Accept-Encoding": accepted})) == urls.LONG.encode()
     assert new_calls(calls) == 1
+    assert sorted(made) == ["br", "gzip", "zstd"]
+
+
+@pytest.mark.usefixtures("only_gzip")
+def test_where_only_gzip_is_installed_it_is_what_everybody_gets(client: Client) -> None:
+    assert client.get("/long", headers={"Accept-Encoding": "gzip, br, zstd"})["Content-Encoding"] == "gzip"
+    assert not client.get("/long", headers={"Accept-Encoding": "br, zstd"}).has_header("Content-Encoding")
+
+
+def test_only_a_page_of_ones_own_has_padding(client: Client, django_user_model: type[User]) -> None:
+    client.force_login(django_user_model.objects.create(username="ann"))
+    accepts = {"Accept-Encoding": "zstd"}
+    for path, is_padded in (("/long", False), ("/own-long", True)):
+        lengths = set()
+        for most in (0, 1, 100):
+            invalidate("page:*")
+            with override_settings(PERFKIT={**configured(), "COMPRESS_PADDING_BYTES": most}):
+                first, second = client.get(path, headers=accepts), client.get(path, headers=accepts)
+                assert first.content == second.content
+                assert body_of(second) == urls.LONG.encode()
+                lengths.add(len(second.content))
+        assert (len(lengths) > 1) == is_padded

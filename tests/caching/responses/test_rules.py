@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import random
 import zlib
 from urllib.parse import parse_qs, quote_plus
@@ -14,11 +13,16 @@ from hypothesis import strategies as st
 
 from perfkit.caching.responses.addresses import Address, canonical_query
 from perfkit.caching.responses.encodings import (
+    CODERS,
     GZIP,
     IDENTITY,
+    MOST_PADDING,
     chosen_coding,
+    coded,
     gunzipped,
     is_compressible,
+    padding_of,
+    smallest_coding,
     variants,
 )
 from perfkit.caching.responses.fields import directives, normal_value, seconds_of, weights, with_names
@@ -33,6 +37,7 @@ from perfkit.caching.responses.variations import (
     judged,
     meta,
 )
+from tests.caching.responses.decoders import DECODERS
 
 names = st.text(min_size=1, max_size=4)
 pairs = st.lists(st.tuples(st.sampled_from(["a", "b", "ä", "a b", "&", "utm_x"]), names), max_size=8)
@@ -134,30 +139,120 @@ def test_a_response_is_kept_unless_something_speaks_against_it() -> None:
     assert why_not_kept(public, is_authorized=True) == ""
 
 
-@given(st.binary(max_size=3000), st.integers(1, 40))
-def test_a_body_comes_back_from_each_of_its_codings(body: bytes, times: int) -> None:
-    whole = body * times
-    found = variants(whole)
-    assert found.get(IDENTITY, whole) == whole
+bodies = st.one_of(
+    st.binary(max_size=3000), st.text("abc <>{}", max_size=3000).map(str.encode), st.just(b"0" * 300_000)
+)
+
+
+@given(bodies, st.sampled_from([0, 1, 2, 5, 255, MOST_PADDING]) | st.integers(0, MOST_PADDING))
+def test_a_body_comes_back_from_each_coding_whatever_is_put_beside_it(body: bytes, padding: int) -> None:
+    for coding, coder in CODERS.items():
+        made = coder(body, padding)
+        assert DECODERS[coding](made) == body
+        assert coder(body, padding) == made
+        assert padding <= len(made) - len(coder(body)) <= padding + 20 or not padding
+
+
+def test_all_codings_are_installed_for_the_tests() -> None:
+    assert list(CODERS) == ["zstd", "br", "gzip"]
+    assert CODERS.keys() == DECODERS.keys()
+
+
+@given(bodies)
+def test_a_body_that_gets_no_smaller_stays_as_it_is(body: bytes) -> None:
+    for coding in CODERS:
+        made = coded(body, coding, padding=10)
+        assert made is None or len(made) <= 0.9 * len(body)
+    found = variants(body)
+    assert found.get(IDENTITY, body) == body
+    assert IDENTITY in found or GZIP in found
     if GZIP in found:
-        assert gzip.decompress(found[GZIP]) == whole
-        assert gunzipped(found[GZIP], most_bytes=len(whole)) == whole
+        assert gunzipped(found[GZIP], most_bytes=len(body)) == body
         with pytest.raises(ValueError, match="size"):
-            gunzipped(found[GZIP], most_bytes=len(whole) - 1)
+            gunzipped(found[GZIP], most_bytes=len(body) - 1)
         with pytest.raises((ValueError, zlib.error)):
-            gunzipped(found[GZIP][:-9], most_bytes=len(whole))
+            gunzipped(found[GZIP][:-9], most_bytes=len(body))
+
+
+def test_nothing_random_gets_a_coding_and_what_repeats_gets_all() -> None:
+    assert variants(random.Random(1).randbytes(5000)).keys() == {IDENTITY}
+    assert variants(b"again and " * 500).keys() == CODERS.keys()
+
+
+@given(st.binary(max_size=100), st.integers(1, MOST_PADDING))
+def test_padding_is_the_same_for_a_body_and_within_its_bounds(body: bytes, most: int) -> None:
+    padding = padding_of(body, most=most, secret="a secret")
+    assert 1 <= padding <= most
+    assert padding_of(body, most=most, secret="a secret") == padding
+    assert padding_of(body, most=0, secret="a secret") == 0
+
+
+def test_padding_of_other_bodies_and_other_secrets_is_another() -> None:
+    lengths = [padding_of(b"%d" % number, most=100, secret="a secret") for number in range(1000)]
+    assert set(lengths) == set(range(1, 101))
+    others = [padding_of(b"%d" % number, most=100, secret="another") for number in range(1000)]
+    assert sum(one == other for one, other in zip(lengths, others, strict=True)) < 100
+
+
+qvalues = st.sampled_from([None, "0", "0.", "0.0", "0.001", "0.25", "0.5", "0.50", "1", "1.000"])
+accepted_codings = st.dictionaries(
+    st.sampled_from(["gzip", "br", "zstd", "identity", "*", "deflate", "sdch"]), qvalues, max_size=7
+)
+
+
+@given(accepted_codings, st.permutations(["zstd", "br", "gzip"]), st.integers(0, 3), st.randoms())
+def test_the_coding_sent_is_one_that_the_client_likes_best(
+    accepted: dict[str, str | None], order: list[str], count: int, noise: random.Random
+) -> None:
+    offered = order[:count]
+    separator = noise.choice([",", ", ", " ,\t", ",,"])
+    shown = [
+        noise.choice([name, name.upper()])
+        + ("" if value is None else f"{noise.choice([';', ' ; '])}{noise.choice('qQ')}={value}")
+        for name, value in accepted.items()
+    ]
+    chosen = chosen_coding(separator.join(shown), offered)
+
+    def weight(coding: str) -> float:
+        """As RFC 9110, section 12.5.3, has it, word by word."""
+        if coding in accepted:
+            value = accepted[coding]
+        elif "*" in accepted:
+            value = accepted["*"]
+        else:
+            return 0.0
+        return 1.0 if value is None else float(value)
+
+    best = max([weight(coding) for coding in offered], default=0.0)
+    if chosen == IDENTITY:
+        assert best == 0 or weight(IDENTITY) > best
+    else:
+        assert weight(chosen) == best > 0
+        assert weight(IDENTITY) <= best
+        assert chosen == next(coding for coding in offered if weight(coding) == best)
+
+
+@given(st.text(max_size=40) | st.text("gzip,;q=0.1* \t", max_size=40))
+def test_whatever_is_sent_as_accepted_some_coding_is_chosen(accepted: str) -> None:
+    assert chosen_coding(accepted, list(CODERS)) in {IDENTITY, *CODERS}
+
+
+def test_a_star_is_about_identity_too() -> None:
+    assert chosen_coding("*;q=0.5, gzip;q=0.1", ["gzip"]) == IDENTITY
+    assert chosen_coding("*;q=0.5, gzip;q=0.1, identity;q=0", ["gzip"]) == GZIP
+    assert chosen_coding("", ["gzip"]) == IDENTITY
 
 
 def test_the_smallest_of_what_a_client_likes_best_is_chosen() -> None:
     bodies = {"gzip": b"123", "zstd": b"12", "br": b"1"}
-    assert chosen_coding("", bodies) == IDENTITY
-    assert chosen_coding("gzip, zstd, br", bodies) == "br"
-    assert chosen_coding("gzip, zstd;q=0.9", bodies) == "gzip"
-    assert chosen_coding("*", bodies) == "br"
-    assert chosen_coding("*, br;q=0", bodies) == "zstd"
-    assert chosen_coding("identity, gzip;q=0.5", bodies) == IDENTITY
-    assert chosen_coding("br", {"gzip": b""}) == IDENTITY
-    assert chosen_coding("br, gzip", {"identity": b""}) == IDENTITY
+    assert smallest_coding("", bodies) == IDENTITY
+    assert smallest_coding("gzip, zstd, br", bodies) == "br"
+    assert smallest_coding("gzip, zstd;q=0.9", bodies) == "gzip"
+    assert smallest_coding("*", bodies) == "br"
+    assert smallest_coding("*, br;q=0", bodies) == "zstd"
+    assert smallest_coding("identity, gzip;q=0.5", bodies) == IDENTITY
+    assert smallest_coding("br", {"gzip": b""}) == IDENTITY
+    assert smallest_coding("br, gzip", {"identity": b""}) == IDENTITY
 
 
 def test_types_of_text_are_compressed() -> None:

@@ -202,6 +202,12 @@ def own_page(request: HttpRequest) -> HttpResponseBase:
     return text(f"{request.user.get_username()} {request.user.first_name if request.user.pk else ''}")
 
 
+@cache_response(ttl=600, vary_on=["user"])
+@counted
+def own_long_page(request: HttpRequest) -> HttpResponseBase:
+    return text(LONG)
+
+
 SAYS: dict[str, Callable[[HttpRequest], HttpResponseBase]] = {
     "private": cache_control(private=True)(lambda request: text("a text")),
     "no-store": cache_control(no_store=True)(lambda request: text("a text")),
@@ -342,6 +348,7 @@ urlpatterns = [
     path("kept-for-a-minute", looking("nothing", max_age=60)),
     path("user", shows_user),
     path("own", own_page),
+    path("own-long", own_long_page),
     path("says/<str:what>", says),
     path("writes/<int:pk>", writes),
     path("in-transaction/<int:pk>", writes_later),
