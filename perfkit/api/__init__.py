@@ -5,6 +5,7 @@ from perfkit.api.events import StreamTimes
 from perfkit.api.filtering.filters import Filters
 from perfkit.api.filtering.lookups import FromDay, In, Search, ToDay
 from perfkit.api.handlers import add_error_handlers
+from perfkit.api.heads import HeadMiddleware
 from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
 from perfkit.api.keysets.pagination import KeysetPagination, link_headers
 from perfkit.api.limiting.decorator import rate_limit
@@ -29,6 +30,7 @@ __all__ = [
     "FastJSONRenderer",
     "Filters",
     "FromDay",
+    "HeadMiddleware",
     "In",
     "KeysetPage",
     "KeysetPagination",
