@@ -52,9 +52,12 @@ INSTALLED_APPS = [
     "project.flights",
 ]
 
+COMPRESSION = "perfkit.caching.responses.compression.CompressionMiddleware"
 MIDDLEWARE = [
     "perfkit.api.after_response_middleware",
     "perfkit.postgres.OutageMiddleware",
+    "perfkit.api.HeadMiddleware",
+    COMPRESSION,
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "perfkit.loading.n_plus_one_guard",
@@ -85,7 +88,8 @@ HAS_TOOLBAR = DEBUG
 DEBUG_TOOLBAR_CONFIG = {"SHOW_COLLAPSED": True}
 if HAS_TOOLBAR:
     INSTALLED_APPS += ["debug_toolbar"]
-    MIDDLEWARE.insert(1, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    # Below what compresses: it writes into pages.
+    MIDDLEWARE.insert(MIDDLEWARE.index(COMPRESSION) + 1, "debug_toolbar.middleware.DebugToolbarMiddleware")
 
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
