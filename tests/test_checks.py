@@ -752,6 +752,11 @@ def test_it_warns_of_a_response_cache_that_is_asked_too_early() -> None:
         message = only(found())
         assert message.id == "perfkit.W006"
         assert session in message.msg
+    compression = "perfkit.caching.responses.compression.CompressionMiddleware"
+    with override_settings(MIDDLEWARE=[session, own, compression]):
+        message = only(found())
+        assert message.id == "perfkit.W006"
+        assert compression in message.msg
 
 
 class TestConnections:

@@ -82,7 +82,7 @@ def _coding(request: HttpRequest, response: HttpResponseBase) -> str:
 
 
 def _made(body: bytes, coding: str) -> bytes | None:
-    return coded(body, coding, padding=padding(body))
+    return coded(body, coding, pad=padding)
 
 
 def _put(response: HttpResponse, made: bytes | None, coding: str) -> None:

@@ -60,21 +60,26 @@ _COMPRESSIBLE_TYPES: Final = frozenset(
 _COMPRESSIBLE_ENDINGS: Final = ("+json", "+xml")
 
 
+Pad = Callable[[bytes], int]
+"""Says of a coded body how many bytes are put beside it; see Note [Lengths that tell less]."""
+
+
 class Coder(Protocol):
-    """Makes a body of one coding, with bytes that decoders skip; see Note [Lengths that tell less]."""
+    """Makes a body of one coding."""
 
-    def __call__(self, body: bytes, padding: int = 0, /) -> bytes:
-        """Return a body in the coding, with so many bytes beside it."""
+    def __call__(self, body: bytes, pad: Pad | None = None, /) -> bytes:
+        """Return a body in the coding, with bytes beside it that decoders skip."""
 
 
-def gzipped(body: bytes, padding: int = 0, /) -> bytes:
+def gzipped(body: bytes, pad: Pad | None = None, /) -> bytes:
     """Return a body as gzip, without the time, so that equal bodies are equal bytes.
 
     Args:
-        padding: Bytes of a file name that nobody reads.
+        pad: Says how long a file name is that nobody reads.
     """
     coder = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
     coded = coder.compress(body) + coder.flush()
+    padding = pad(coded) if pad else 0
     if not padding:
         return coded
     header = coded[:3] + bytes([coded[3] | _GZIP_HAS_NAME]) + coded[4:_GZIP_HEADER_BYTES]
@@ -107,8 +112,9 @@ def _zstd() -> Coder | None:
         return None
     package = import_module(f"{name}.zstd")
 
-    def zstd(body: bytes, padding: int = 0, /) -> bytes:
+    def zstd(body: bytes, pad: Pad | None = None, /) -> bytes:
         coded = bytes(package.compress(body, level=ZSTD_LEVEL))
+        padding = pad(coded) if pad else 0
         return coded + struct.pack("<II", _ZSTD_SKIPPED, padding) + bytes(padding) if padding else coded
 
     return zstd
@@ -119,18 +125,20 @@ def _brotli() -> Coder | None:
         return None
     package = import_module("brotli")
 
-    def brotli(body: bytes, padding: int = 0, /) -> bytes:
-        if not padding:
+    def brotli(body: bytes, pad: Pad | None = None, /) -> bytes:
+        if pad is None:
             return bytes(package.compress(body, quality=BROTLI_QUALITY))
         coder = package.Compressor(quality=BROTLI_QUALITY)
         coded = coder.process(body) + coder.flush()  # to the end of a byte, so that a block can follow
-        return bytes(coded + _brotli_metadata(padding) + coder.finish())
+        return bytes(coded + _brotli_metadata(pad(coded)) + coder.finish())
 
     return brotli
 
 
 def _brotli_metadata(size: int) -> bytes:
     """Return a metadata block, RFC 7932, section 9.2: not the last, no bytes of text, a length of one byte."""
+    if not size:
+        return b""
     return struct.pack("<H", 0b010110 | (size - 1) << 6) + bytes(size)
 
 
@@ -150,31 +158,33 @@ def is_compressible(content_type: str) -> bool:
     )
 
 
-def padding_of(body: bytes, *, most: int, secret: str) -> int:
-    """Return how many bytes are put beside a body, from 1 to `most`; 0 where that is 0.
+def padding_of(coded: bytes, *, most: int, secret: str) -> int:
+    """Return how many bytes are put beside a coded body, from 1 to `most`; 0 where that is 0.
 
     See Note [Lengths that tell less].
     """
     if not most:
         return 0
     key = hashlib.blake2b(secret.encode("utf-8", "surrogatepass")).digest()
-    return 1 + int.from_bytes(hashlib.blake2b(body, key=key, digest_size=8).digest(), "big") % most
+    return 1 + int.from_bytes(hashlib.blake2b(coded, key=key, digest_size=8).digest(), "big") % most
 
 
 def coded(
-    body: bytes, coding: str, *, padding: int = 0, coders: Mapping[str, Coder] = CODERS
+    body: bytes, coding: str, *, pad: Pad | None = None, coders: Mapping[str, Coder] = CODERS
 ) -> bytes | None:
     """Return a body in a coding, None where that does not make it smaller."""
-    found = coders[coding](body, padding)
+    found = coders[coding](body, pad)
     return found if len(found) <= len(body) * WORTH else None
 
 
-def variants(body: bytes, *, padding: int = 0, coders: Mapping[str, Coder] = CODERS) -> dict[str, bytes]:
+def variants(
+    body: bytes, *, pad: Pad | None = None, coders: Mapping[str, Coder] = CODERS
+) -> dict[str, bytes]:
     """Return a body in each coding that makes it smaller; the plain one alone where none does.
 
     Where there is gzip the plain one is left out: it is made of that for the few who want it.
     """
-    made = {coding: coded(body, coding, padding=padding, coders=coders) for coding in coders}
+    made = {coding: coded(body, coding, pad=pad, coders=coders) for coding in coders}
     smaller = {coding: found for coding, found in made.items() if found is not None}
     return smaller if GZIP in smaller else {IDENTITY: body, **smaller}
 

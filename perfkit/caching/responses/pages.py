@@ -112,7 +112,7 @@ def page_of(response: HttpResponse, *, ttl_seconds: int, variations: Variations,
     said = response.get("Cache-Control", "")
     bodies = {IDENTITY: body}
     if is_compressed(response, size_bytes=len(body)):
-        bodies = variants(body, padding=padding(body) if is_private(variations) else 0)
+        bodies = variants(body, pad=padding if is_private(variations) else None)
     more = [*header_fields(variations), *(["Accept-Encoding"] if set(bodies) != {IDENTITY} else [])]
     etag = response.get("ETag", "")
     return Page(
@@ -139,9 +139,9 @@ def is_compressed(response: HttpResponse, *, size_bytes: int) -> bool:
     )
 
 
-def padding(body: bytes) -> int:
-    """Return how many bytes are put beside a body that may hold a secret."""
-    return padding_of(body, most=options.COMPRESS_PADDING_BYTES, secret=settings.SECRET_KEY)
+def padding(coded: bytes) -> int:
+    """Return how many bytes are put beside a coded body that may hold a secret."""
+    return padding_of(coded, most=options.COMPRESS_PADDING_BYTES, secret=settings.SECRET_KEY)
 
 
 class Ready(NamedTuple):

@@ -313,9 +313,9 @@ def test_each_coding_is_made_once_however_many_ask(
     made: list[str] = []
 
     def noting(coding: str, coder: encodings.Coder) -> encodings.Coder:
-        def note(body: bytes, padding: int = 0, /) -> bytes:
+        def note(body: bytes, pad: encodings.Pad | None = None, /) -> bytes:
             made.append(coding)
-            return coder(body, padding)
+            return coder(body, pad)
 
         return note
 
