@@ -19,6 +19,7 @@ UV := .venv-uv/bin/uv
 PORT ?= 8000
 ROOM ?= bulk
 SOAK_SECONDS ?= 60
+LOAD_SECONDS ?= 30
 ARGS ?=
 MATRIX ?= smoke
 PYTEST_ARGS ?=
@@ -28,7 +29,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN || echo 1); echo $$((cores
 # Checks that only load the settings need no server.
 WITHOUT_SERVERS := env -u DATABASE_URL -u REDIS_URL PERFKIT_DB=sqlite DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: help demo serve stop test test-sqlite soak matrix check bench docs lock clean
+.PHONY: help demo serve stop test test-sqlite soak load walks matrix check bench docs lock clean
 .DELETE_ON_ERROR:
 
 help:  ## List what can be made
@@ -58,6 +59,13 @@ test-sqlite: $(STAMP)  ## Run the tests on SQLite, without any server
 
 soak: $(STAMP)  ## Read and write while processes and servers are killed, and check every read (SOAK_SECONDS=60)
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)
+
+load: $(STAMP) .venv-load/bin/locust  ## Load the demo with 100 users under two servers (ARGS="--outages" kills its servers)
+	$(BIN)/python -m tests.load --locust '$(abspath .venv-load/bin/locust)' --seconds $(LOAD_SECONDS) $(ARGS)
+
+walks: $(STAMP)  ## Walk all flights by cursor in each order, while rows are written (after load; ARGS="--order number")
+	PERFKIT_SERVICES=load $(BIN)/python -m project.services start
+	$(BIN)/python -m tests.load.walks $(ARGS)
 
 matrix: $(UV)  ## Run the tests on each supported Python and Django (MATRIX=smoke or full)
 	.ci/matrix '$(abspath $(UV))' '$(MATRIX)' '$(WORKERS)'
@@ -102,6 +110,12 @@ $(STAMP): requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch '$@'
+
+# Of its own: Locust brings gevent, which patches Python's sockets, and half a web framework.
+.venv-load/bin/locust:
+	@.ci/python-check '$(PYTHON)'
+	'$(PYTHON)' -m venv --clear .venv-load
+	.venv-load/bin/python -m pip install --quiet --disable-pip-version-check 'locust>=2.40,<3'
 
 $(UV):
 	@.ci/python-check '$(PYTHON)'

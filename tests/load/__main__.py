@@ -1,0 +1,226 @@
+"""`python -m tests.load [--seconds 30] [--users 100] [--outages] [--server gunicorn]`: see `make load`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+from urllib.error import HTTPError, URLError
+
+from project.services.__main__ import all_servers
+from project.services.postgres import PostgresServer
+from project.services.processes import free_port, servers_in
+from project.services.state import BASE_DIR, LOOPBACK, ServiceError, services_folder
+from project.services.valkey import ValkeyServer
+
+LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
+LEAST_REQUESTS: Final = 1_000
+AWAY_SECONDS: Final = 3.0
+GRACE_SECONDS: Final = 6.0
+"""How long after a server's return the last 503 may be told: those who wait for a connection, wait in vain."""
+
+WORKERS: Final = ("--workers", "2")
+SERVERS: Final[dict[str, tuple[str, ...]]] = {
+    "gunicorn": ("gunicorn", "project.wsgi", *WORKERS, "--threads", "16", "--bind", f"{LOOPBACK}:{{port}}"),
+    "granian": (
+        *("granian", "project.asgi:application", "--interface", "asgi", *WORKERS),
+        *("--host", LOOPBACK, "--port", "{port}", "--no-access-log", "--log-level", "warning"),
+    ),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Put the demo under load; return 1 where a request failed, 2 where it could not begin."""
+    options = parsed(arguments)
+    os.environ.setdefault("PERFKIT_SERVICES", "load")
+    for name in ("DATABASE_URL", "REDIS_URL", "PERFKIT_DB"):
+        os.environ.pop(name, None)  # these servers are killed
+    postgres, valkey = servers = all_servers()
+    try:
+        for server in servers:
+            server.start()
+        os.environ["LOAD_TOKEN"] = prepare()
+        failed = [
+            name
+            for name in options.server or SERVERS
+            if not loaded(name, options, postgres=postgres, valkey=valkey)
+        ]
+    except ServiceError as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        for server in servers:
+            server.stop()
+    return 1 if failed else 0
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.load", description="The demo under load; says how fast it was and what failed."
+    )
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--users", type=int, default=100)
+    parser.add_argument("--wait-seconds", type=float, default=0.2, help="between two requests of a user")
+    parser.add_argument("--outages", action="store_true", help="kill the database, and then the cache")
+    parser.add_argument("--server", action="append", choices=SERVERS, help="all, where none is named")
+    parser.add_argument("--locust", default="locust", help="the program")
+    return parser.parse_args(arguments)
+
+
+def prepare() -> str:
+    """Bring the database up to date, and return a token that may write."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    from django.contrib.auth.models import User
+    from django.db import connection
+
+    from project.flights.models import Flight
+    from project.flights.tokens import make_token
+
+    call_command("migrate", verbosity=0)
+    if not Flight.objects.exists():
+        call_command("load_flights")
+    user, _ = User.objects.get_or_create(username="load")
+    token = make_token(user, "load")
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's
+    return token
+
+
+def loaded(name: str, options: argparse.Namespace, *, postgres: PostgresServer, valkey: ValkeyServer) -> bool:
+    """Load one server, print what came of it, and say whether nothing failed."""
+    with served(name) as address, tempfile.TemporaryDirectory() as folder:
+        outages = Outages(options.seconds, postgres, valkey) if options.outages else None
+        environment = {**os.environ, "LOAD_WAIT_SECONDS": str(options.wait_seconds)}
+        if outages is not None:
+            environment["LOAD_OUTAGE_SECONDS"] = outages.window
+        command = [
+            *(options.locust, "-f", LOCUSTFILE, "--headless", "--only-summary", "--host", address),
+            *("-u", str(options.users), "-r", str(options.users), "-t", f"{options.seconds:.0f}s"),
+            *("--stop-timeout", "40", "--csv", f"{folder}/load", "--loglevel", "ERROR"),
+        ]
+        locust = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        if outages is not None:
+            outages.begin()
+        _, said = locust.communicate()
+        if outages is not None:
+            outages.join()
+        figures = Path(folder, "load_stats.csv")
+        if not figures.exists():
+            raise ServiceError(f"Locust has ended without figures: {said.strip()[-500:]}")
+        with figures.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        with Path(folder, "load_failures.csv").open(newline="") as file:
+            failures = list(csv.DictReader(file))
+    return reported(f"{name}, {options.users} users, {options.seconds:.0f} s", rows, failures)
+
+
+def reported(title: str, rows: list[dict[str, str]], failures: list[dict[str, str]]) -> bool:
+    """Print the table, and say whether it is a success."""
+    print(
+        f"\n{title}\n{'':32}{'requests':>9}{'failed':>8}{'P50 ms':>8}{'P95 ms':>8}{'P99 ms':>8}{'per s':>8}"
+    )
+    for row in rows:
+        numbers = [row[key] for key in ("Request Count", "Failure Count", "50%", "95%", "99%")]
+        cells = "".join(f"{value:>{width}}" for value, width in zip(numbers, (9, 8, 8, 8, 8), strict=True))
+        print(f"{row['Name']:32}{cells}{float(row['Requests/s']):8.0f}")
+    for failure in failures:
+        print(f"  {failure['Occurrences']} times {failure['Name']}: {failure['Error']}")
+    total = rows[-1]
+    is_enough = int(total["Request Count"]) >= LEAST_REQUESTS
+    if not is_enough:
+        print(f"  Fewer than {LEAST_REQUESTS:,} requests prove nothing.")
+    return is_enough and total["Failure Count"] == "0"
+
+
+class Outages(threading.Thread):
+    """Kills the database at a quarter of the time and the cache at a half, each for some seconds.
+
+    Attributes:
+        window: From which second to which one 503s are right.
+    """
+
+    def __init__(self, seconds: float, postgres: PostgresServer, valkey: ValkeyServer) -> None:
+        super().__init__(daemon=True)
+        self._quarter = seconds / 4
+        self._postgres, self._valkey = postgres, valkey
+        # What takes part begins some seconds after Locust is started.
+        self.window = f"{self._quarter - 3}-{self._quarter + AWAY_SECONDS + GRACE_SECONDS}"
+        self._faults: list[BaseException] = []
+
+    def begin(self) -> None:
+        self.start()
+
+    def run(self) -> None:
+        began = time.monotonic()
+        servers: list[tuple[float, Callable[[], object], Callable[[], object]]] = [
+            (self._quarter, self._kill_postgres, self._postgres.start),
+            (2 * self._quarter, self._kill_valkey, self._valkey.start),
+        ]
+        for at, kill, start in servers:
+            time.sleep(max(0.0, began + at - time.monotonic()))
+            kill()
+            time.sleep(AWAY_SECONDS)
+            start()
+
+    def _kill_postgres(self) -> None:
+        kill_all(self._postgres.cluster.servers())
+
+    def _kill_valkey(self) -> None:
+        kill_all(servers_in(self._valkey.folder / "valkey", "valkey-server"))
+
+
+def kill_all(processes: Sequence[object]) -> None:
+    for process in processes:
+        process.kill()  # type: ignore[attr-defined]  # psutil's
+
+
+@contextmanager
+def served(name: str) -> Iterator[str]:
+    """Run the demo under a server; yields its address."""
+    port = free_port()
+    program, *rest = (part.format(port=port) for part in SERVERS[name])
+    command = [str(Path(sys.executable).with_name(program)), *rest]
+    environment = {**os.environ, "RATE_LIMIT_ENABLED": "false"}
+    with (services_folder() / f"{name}.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=BASE_DIR, env=environment, stdout=log, stderr=log)
+    address = f"http://{LOOPBACK}:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while not answers(f"{address}/api/airports/JFK"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ServiceError(f"{name} does not serve the demo.")
+            time.sleep(0.2)
+        yield address
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
+        process.kill()
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except (HTTPError, URLError, OSError):
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
