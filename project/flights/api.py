@@ -158,6 +158,7 @@ def list_airports(request: HttpRequest, filters: Query[AirportFilters]) -> Query
 )
 @kept(DETAIL_SECONDS)
 @strict_query
+@partial_response
 @compiled
 def get_airport(request: HttpRequest, code: Path[AirportCode]) -> QuerySet[Airport]:
     """Return one airport, with how many flights left it and went to it."""
@@ -184,6 +185,7 @@ def get_airport_statistics(request: HttpRequest, code: Path[AirportCode]) -> Air
 @router.get("airlines", response=list[AirlineOut], auth=None, url_name="airlines", tags=["airlines"])
 @kept(LIST_SECONDS)
 @strict_query
+@partial_response
 @compiled
 def list_airlines(request: HttpRequest) -> QuerySet[Airline]:
     """List all airlines, by code."""
@@ -199,6 +201,7 @@ def list_airlines(request: HttpRequest) -> QuerySet[Airline]:
 )
 @kept(DETAIL_SECONDS)
 @strict_query
+@partial_response
 @compiled
 def get_airline(request: HttpRequest, code: Path[AirlineCode]) -> QuerySet[Airline]:
     """Return one airline."""

@@ -232,6 +232,23 @@ def walk(client: Client, url: str, relation: str) -> Iterator[tuple[str, list[in
         url = next((link["url"] for link in links if link.get("rel") == relation), "")
 
 
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        ("airlines?fields=name", [{"name": "American Airlines Inc."}, {"name": "United Air Lines Inc."}]),
+        ("airlines/UA?fields=code", {"code": "UA"}),
+        ("airports/EWR?fields=code,departure_count", {"code": "EWR", "departure_count": 2}),
+        ("airports?fields=code&page_size=1", [{"code": "EWR"}]),
+        ("flights?fields=number,plane.seats&page_size=1", [{"number": 2, "plane": {"seats": 149}}]),
+    ],
+)
+def test_it_answers_with_the_fields_that_are_asked_for(client: Client, url: str, part: Any) -> None:
+    make_flights(2)
+    answer = client.get(f"/api/{url}").json()
+    assert (answer if isinstance(answer, list) else answer.get("items", answer)) == part
+    assert list(problems(client, f"/api/{url.partition('?')[0]}?fields=password")) == ["fields"]
+
+
 class TestStatistics:
     def test_it_tells_how_punctual_the_flights_were_that_are_asked_for(self, client: Client) -> None:
         make_flights(3)

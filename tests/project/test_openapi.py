@@ -54,6 +54,7 @@ def staff(settings: Any) -> Staff:
             "/api/flights/{flight_id}/reports": {"flight_id": flight.pk},
             "/api/airports/{code}": {"code": "JFK"},
             "/api/airports/{code}/stats": {"code": "JFK"},
+            "/api/airlines/{code}": {"code": "UA"},
             "/api/airlines/{code}/stats": {"code": "UA"},
         },
     )
