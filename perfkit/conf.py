@@ -263,6 +263,14 @@ class Options:
         "",
         "File to which the N+1 guard appends what it finds, for `manage.py perfkit_n_plus_one`; none where empty.",
     )
+    ASYNC_POOL_SIZE = Option(
+        0,
+        "Most connections of the pool that each event loop has for what async views read of compiled lists "
+        "(PostgreSQL); with 0 there is none, and threads read it.",
+        unit="connections",
+        least=0,
+        most=1_000,
+    )
     IDEMPOTENCY_TTL = Option(
         86_400,
         "How long the answer to a request with an idempotency key is given again; after that the request would "

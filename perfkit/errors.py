@@ -33,6 +33,7 @@ PerfkitError
 │   ├── WarmingError         some cache warmers failed
 │   ├── CacheUnavailableError  the cache server did not take an invalidation
 │   ├── CacheUnreachableError  the cache server does not answer somebody who looks into it
+│   ├── PoolBusyError        no connection of the async pool was free in time
 │   ├── LimiterUnavailableError  a rate limit cannot be counted, and the request is refused
 │   ├── IndexLockedError     an index could not be built or dropped for a lock that others hold
 │   └── TriggersLockedError  triggers could not be made or dropped for a lock that others hold
@@ -512,6 +513,25 @@ class CacheUnreachableError(UnavailableError):
 
     def __str__(self) -> str:
         return f"The cache cannot be reached: {self.problem}"
+
+
+class PoolBusyError(UnavailableError):
+    """No connection of the async pool was free in time: more are wanted, or the server does not answer.
+
+    The statement was not sent. See the option ASYNC_POOL_SIZE.
+    """
+
+    def __init__(self, alias: str, size: int, seconds: float) -> None:
+        super().__init__(alias, size, seconds)
+        self.alias = alias
+        self.size = size
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"None of the {self.size} async connections to {self.alias!r} was free within {self.seconds:g} "
+            "seconds: all were in use, or the database does not answer."
+        )
 
 
 class LimiterUnavailableError(UnavailableError):

@@ -17,6 +17,10 @@
     The cache server stopped answering, or answers again. Sender: the store's class.
     Arguments: `is_down`, `problem` (text).
 
+`query_timed`
+    A statement was run past Django's connections, whose execute wrappers have not seen it: by the async pool.
+    Sender: None. Arguments: `using` (the alias), `sql` (without its values), `seconds`; also where it failed.
+
 `n_plus_one_found`
     Queries were sent in a loop, where one for all rows would do. Sender: the model, None for raw SQL.
     Argument: `finding` (a `perfkit.loading.Finding`).
@@ -54,4 +58,5 @@ class ReadSignal(Signal):
 rows_written = Signal()
 cache_read = ReadSignal()
 cache_outage = Signal()
+query_timed = Signal()
 n_plus_one_found = Signal()

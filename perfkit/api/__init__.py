@@ -1,5 +1,6 @@
 """Lists and writes over HTTP with django-ninja: pages, filters, sorting, limits, idempotency, and task status."""
 
+from perfkit.api.compiling.rows import acompiled_json, acompiled_rows, compiled_json, compiled_rows
 from perfkit.api.compiling.views import compiled
 from perfkit.api.events import StreamTimes
 from perfkit.api.filtering.filters import Filters
@@ -48,6 +49,8 @@ __all__ = [
     "StreamTimes",
     "ToDay",
     "Verdict",
+    "acompiled_json",
+    "acompiled_rows",
     "add_error_handlers",
     "after_response",
     "after_response_middleware",
@@ -57,6 +60,8 @@ __all__ = [
     "bulk_body",
     "bulk_create",
     "compiled",
+    "compiled_json",
+    "compiled_rows",
     "default_throttles",
     "idempotent",
     "keyset",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -14,6 +14,8 @@ from perfkit.errors import PageError
 from perfkit.paging.ordering import total_order
 
 R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
 
 DEFAULT_PAGE_SIZE: Final = 20
 MAX_PAGE_SIZE: Final = 100
@@ -87,7 +89,10 @@ def paginate(
         return make_page(
             rows[offset(page, page_size) : offset(page + 1, page_size)], len(rows), page, page_size
         )
-    return paged(rows, page, page_size, count=count, read=list)
+    check_page(page, page_size)
+    total = counted(rows, count).at_least
+    items = list(window(rows, page, page_size)) if offset(page, page_size) < total else []
+    return make_page(items, total, page, page_size)
 
 
 def paged(
@@ -96,12 +101,14 @@ def paged(
     page_size: int,
     *,
     count: Literal["exact", "cached"],
-    read: Callable[[QuerySet[Any, Any]], list[R]],
-) -> Page[R]:
-    """Return one page of `queryset`, whose items `read` makes; else as `paginate`."""
+    read: Callable[[QuerySet[Any, Any]], Generator[S, T, list[R]]],
+) -> Generator[S, T, Page[R]]:
+    """Return one page of `queryset`, whose items `read` makes in steps; else as `paginate`."""
     check_page(page, page_size)
     total = counted(queryset, count).at_least
-    items = read(window(queryset, page, page_size)) if offset(page, page_size) < total else []
+    items: list[R] = []
+    if offset(page, page_size) < total:
+        items = yield from read(window(queryset, page, page_size))
     return make_page(items, total, page, page_size)
 
 
@@ -143,7 +150,10 @@ def paginate_open(
     Queries:
         One for the items, one for each relation the queryset prefetches, and those of `counted`.
     """
-    return paged_open(rows, page, page_size, count=count, read=list)
+    check_page(page, page_size)
+    found = counted(rows, count)
+    items = [] if _is_past(found, page, page_size) else list(window(rows, page, page_size, more=1))
+    return _open_page(items, found, page, page_size)
 
 
 def paged_open(
@@ -152,12 +162,14 @@ def paged_open(
     page_size: int,
     *,
     count: Literal["capped", "estimated", "none"],
-    read: Callable[[QuerySet[Any, Any]], list[R]],
-) -> OpenPage[R]:
-    """Return one page of `queryset`, whose items `read` makes; else as `paginate_open`."""
+    read: Callable[[QuerySet[Any, Any]], Generator[S, T, list[R]]],
+) -> Generator[S, T, OpenPage[R]]:
+    """Return one page of `queryset`, whose items `read` makes in steps; else as `paginate_open`."""
     check_page(page, page_size)
     found = counted(queryset, count)
-    items = [] if _is_past(found, page, page_size) else read(window(queryset, page, page_size, more=1))
+    items: list[R] = []
+    if not _is_past(found, page, page_size):
+        items = yield from read(window(queryset, page, page_size, more=1))
     return _open_page(items, found, page, page_size)
 
 

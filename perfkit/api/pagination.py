@@ -7,7 +7,6 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Schema
@@ -15,6 +14,8 @@ from ninja.pagination import AsyncPaginationBase
 
 from perfkit.api.compiling.answers import Shown
 from perfkit.api.compiling.contracts import Envelope, contract_of
+from perfkit.api.compiling.driving import afinished, finished
+from perfkit.api.compiling.fetching import Steps
 from perfkit.api.compiling.responses import CompiledResponse, loaded, paged_answer
 from perfkit.api.counts import EXACT, Counting, checked_counting
 from perfkit.api.pages import (
@@ -105,7 +106,7 @@ class PagePagination(AsyncPaginationBase):
         **params: Any,
     ) -> dict[str, Any] | CompiledResponse:
         """Return the envelope as ninja wants it, a dict whose items it may replace; or the answer itself."""
-        compiled = self._compiled(queryset, pagination, request)
+        compiled = finished(self._compiled(queryset, pagination, request))
         if compiled is not None:
             return compiled
         if isinstance(queryset, QuerySet):
@@ -123,7 +124,7 @@ class PagePagination(AsyncPaginationBase):
         **params: Any,
     ) -> dict[str, Any] | CompiledResponse:
         """Return the envelope; the async twin of `paginate_queryset`."""
-        compiled = await sync_to_async(self._compiled)(queryset, pagination, request)
+        compiled = await afinished(self._compiled(queryset, pagination, request))
         if compiled is not None:
             return compiled
         if isinstance(queryset, QuerySet):
@@ -133,16 +134,21 @@ class PagePagination(AsyncPaginationBase):
             return _envelope(await apaginate(queryset, *place, count=self._count))
         return _envelope(await apaginate_open(_queryset(queryset), *place, count=self._count))
 
-    def _compiled(self, queryset: Any, pagination: Input, request: HttpRequest) -> CompiledResponse | None:
+    def _compiled(
+        self, queryset: Any, pagination: Input, request: HttpRequest
+    ) -> Steps[CompiledResponse | None]:
         """Return the answer without instances, None where it takes these."""
-        make = partial(self._page, queryset, pagination)
-        return paged_answer(request, queryset, make) if self._is_compiled else None
+        if not self._is_compiled:
+            return None
+        return (yield from paged_answer(request, queryset, partial(self._page, queryset, pagination)))
 
-    def _page(self, queryset: QuerySet[Any], pagination: Input, shown: Shown) -> Page[Any] | OpenPage[Any]:
+    def _page(
+        self, queryset: QuerySet[Any], pagination: Input, shown: Shown
+    ) -> Steps[Page[Any] | OpenPage[Any]]:
         place = pagination.page, pagination.page_size
         if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
-            return paged(queryset, *place, count=self._count, read=shown.items)
-        return paged_open(queryset, *place, count=self._count, read=shown.items)
+            return (yield from paged(queryset, *place, count=self._count, read=shown.items))
+        return (yield from paged_open(queryset, *place, count=self._count, read=shown.items))
 
 
 def _queryset(rows: QuerySet[Any, Any] | Sequence[Any]) -> QuerySet[Any, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.conf import options
+from perfkit.signals import query_timed
 from perfkit.watching import as_text, calling_line, normalised, unwatch_connections, watch_connections
 
 logger = logging.getLogger("perfkit.queries")
@@ -25,11 +26,13 @@ def install() -> None:
     Queries: none.
     """
     watch_connections(log_if_slow, name=NAME)
+    query_timed.connect(_log_if_slow, dispatch_uid=NAME)
 
 
 def uninstall() -> None:
     """Watch no connection of this thread any more, nor any that is opened from now on."""
     unwatch_connections(log_if_slow, name=NAME)
+    query_timed.disconnect(dispatch_uid=NAME)
 
 
 def log_if_slow(
@@ -56,13 +59,17 @@ def log_if_slow(
         seconds = perf_counter() - begun
         if seconds >= threshold_seconds:
             connection = context["connection"]
-            logger.warning(
-                "SLOW QUERY %.1f ms %s %s %s",
-                seconds * 1000,
-                connection.alias,
-                calling_line(),
-                _shown(sql, connection),
-            )
+            _log(seconds, connection.alias, _shown(sql, connection))
+
+
+def _log_if_slow(*, using: str, sql: str, seconds: float, **_: object) -> None:
+    """Do the same for a statement that went past Django's connections; receiver of `query_timed`."""
+    if seconds >= options.QUERY_SLOW_THRESHOLD:
+        _log(seconds, using, normalised(sql))
+
+
+def _log(seconds: float, alias: str, sql: str) -> None:
+    logger.warning("SLOW QUERY %.1f ms %s %s %s", seconds * 1000, alias, calling_line(), sql)
 
 
 def _shown(sql: Any, connection: BaseDatabaseWrapper) -> str:

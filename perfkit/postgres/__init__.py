@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perfkit.postgres.databases import database_settings, pool_options
 
 if TYPE_CHECKING:
+    from perfkit.postgres.async_pools import close_async_pools
     from perfkit.postgres.middleware import OutageMiddleware
     from perfkit.postgres.outages import is_outage
     from perfkit.postgres.pools import PoolFigures, pool_figures
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OutageMiddleware",
     "PoolFigures",
+    "close_async_pools",
     "database_settings",
     "is_outage",
     "may_prepare",
@@ -28,6 +30,7 @@ __all__ = [
 
 _MODULES: Final = {
     "OutageMiddleware": "perfkit.postgres.middleware",
+    "close_async_pools": "perfkit.postgres.async_pools",
     "PoolFigures": "perfkit.postgres.pools",
     "is_outage": "perfkit.postgres.outages",
     "may_prepare": "perfkit.postgres.prepared",

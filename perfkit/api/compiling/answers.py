@@ -6,7 +6,7 @@ It knows nothing of ninja's operations: `operations` and a plain Django view tak
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -18,7 +18,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.fields import related_descriptors
 from django.db.models.query import ModelIterable
 
-from perfkit.api.compiling.fetching import rows_of
+from perfkit.api.compiling.fetching import Row, Steps, rows_of
 from perfkit.api.compiling.kinds import internal_type_of
 from perfkit.api.compiling.schemas import Many, Node, NotCompiledError, node_of, pruned
 from perfkit.api.compiling.statements import asked_of
@@ -27,8 +27,6 @@ from perfkit.api.compiling.writers import Children, Dialect, writer_of
 from perfkit.api.keysets.pages import KeysetPage, Walk
 from perfkit.caching.queryset import CachedQuerySet
 from perfkit.loading.relations import relations_of
-
-Row = Sequence[Any]
 
 _of_keys: Final[Any] = related_descriptors._filter_prefetch_queryset  # type: ignore[attr-defined]  # noqa: SLF001
 """What Django prefetches rows by: of a queryset with a limit it makes a window for each key."""
@@ -49,7 +47,7 @@ class Shown:
     node: Node
     dialect: Dialect
 
-    def items(self, queryset: QuerySet[Any]) -> list[Any]:
+    def items(self, queryset: QuerySet[Any]) -> Steps[list[Any]]:
         """Return each row of a queryset as it is shown.
 
         Queries: one, and one for each relation to many rows, at each level.
@@ -58,34 +56,37 @@ class Shown:
             asked = asked_of(queryset, self.node.columns)
         except EmptyResultSet:
             return []
-        return self.items_of(rows_of(asked), asked.alias)
+        rows = yield from rows_of(asked)
+        return (yield from self.items_of(rows, asked.alias))
 
-    def items_of(self, rows: Iterable[Row], alias: str) -> list[Any]:
+    def items_of(self, rows: Iterable[Row], alias: str) -> Steps[list[Any]]:
         """Return rows of these columns as they are shown."""
         manys = self.node.manys
         children: Children = ()
         if manys:
             rows = list(rows)
             places = {path: place for place, path in enumerate(self.node.columns)}
-            children = [
-                _children(many, {row[places[many.key_path]] for row in rows}, alias, self.dialect)
-                for many in manys
-            ]
+            found = []
+            for many in manys:
+                keys = {row[places[many.key_path]] for row in rows}
+                found.append((yield from _children(many, keys, alias, self.dialect)))
+            children = found
         return writer_of(self.node, self.dialect)(rows, children)
 
     def keyset(
         self, queryset: QuerySet[Any], cursor: str | None, page_size: int, *, scope: str
-    ) -> KeysetPage[Any]:
+    ) -> Steps[KeysetPage[Any]]:
         """Return a page by cursor; as `perfkit.api.keysets.pages.keyset`."""
         steps = steps_of(queryset, self.node.columns)
         walk = Walk(queryset.model._meta.label, steps.keys, cursor, page_size, scope=scope)
         rows: list[Row] = []
         for asked in steps.segments(walk):
-            rows += rows_of(asked)
+            rows += yield from rows_of(asked)
             if len(rows) >= walk.wanted:
                 break
         page = walk.page(rows[: walk.wanted], itemgetter(slice(-len(steps.keys), None)))
-        return dataclasses.replace(page, items=self.items_of(page.items, steps.alias))
+        items = yield from self.items_of(page.items, steps.alias)
+        return dataclasses.replace(page, items=items)
 
 
 def shown_of(
@@ -168,7 +169,7 @@ def _own_evaluation(kind: type) -> str:
     return ""
 
 
-def _children(many: Many, keys: set[Any], alias: str, dialect: Dialect) -> Mapping[Any, Any]:
+def _children(many: Many, keys: set[Any], alias: str, dialect: Dialect) -> Steps[Mapping[Any, Any]]:
     """Return the rows of a relation by the key of the row that each belongs to, as they are shown."""
     keys.discard(None)
     if not keys:
@@ -181,10 +182,11 @@ def _children(many: Many, keys: set[Any], alias: str, dialect: Dialect) -> Mappi
     _refuse_queryset(queryset, may_be_cached=True)
     shown = Shown(many.node, dialect)
     try:
-        rows = list(rows_of(asked_of(queryset, (*many.node.columns, many.lookup))))
+        rows = list((yield from rows_of(asked_of(queryset, (*many.node.columns, many.lookup)))))
     except EmptyResultSet:
         return {}
-    items = zip([row[-1] for row in rows], shown.items_of(rows, alias), strict=True)
+    made = yield from shown.items_of(rows, alias)
+    items = zip([row[-1] for row in rows], made, strict=True)
     by_key: dict[Any, list[Any]] = {}
     for key, item in items:
         by_key.setdefault(key, []).append(item)

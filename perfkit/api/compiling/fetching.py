@@ -1,4 +1,9 @@
-"""Runs a statement on the project's own connection, and returns the rows as the driver gives them.
+"""Asks for the rows of a statement, and runs it on the project's own connection.
+
+# Note [Steps]
+An answer takes one statement after the other, and what the next one is depends on the rows of the last.
+So what makes an answer is a generator: it yields each statement, is sent its rows, and returns the answer.
+It is the same for a thread and for the event loop; who drives it (`driving`) decides where statements run.
 
 On PostgreSQL the statement is prepared, where the connection allows it: planning a list with its relations takes
 longer than reading it. Execute wrappers, transactions, time limits and Django's log see it as any other.
@@ -6,8 +11,8 @@ longer than reading it. Execute wrappers, transactions, time limits and Django's
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -24,23 +29,38 @@ else:
     except ImportError:  # a project on SQLite
         psycopg = None
 
+T = TypeVar("T")
 Row = Sequence[Any]
 
 
-def rows_of(asked: Asked) -> Iterable[Row]:
+Steps = Generator[Asked, list[Row], T]
+"""What makes an answer; see Note [Steps]."""
+
+
+def rows_of(asked: Asked) -> Steps[Iterable[Row]]:
     """Return the rows of a statement, each value as Django shows it.
 
     Queries: one.
     """
-    connection = connections[asked.alias]
-    rows = _prepared(asked, connection) if _is_fit(asked, connection) else _plain(asked, connection)
+    rows = yield asked
     convert = asked.statement.converters
-    return rows if convert is None else convert(rows, connection)
+    return rows if convert is None else convert(rows, connections[asked.alias])
 
 
-def _is_fit(asked: Asked, connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether a statement may be prepared, and answers the same if it is."""
-    if not asked.statement.may_be_prepared or not may_prepare(connection):
+def fetched(asked: Asked) -> list[Row]:
+    """Return the rows of a statement as the driver gives them, read by the connection of this thread.
+
+    Queries: one.
+    """
+    connection = connections[asked.alias]
+    if may_prepare(connection) and answers_the_same(asked, connection):
+        return _prepared(asked, connection)
+    return _plain(asked, connection)
+
+
+def answers_the_same(asked: Asked, connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether a statement may be prepared, and answers the same if it is; asks no database."""
+    if not asked.statement.may_be_prepared:
         return False
     if connection.queries_logged:  # people want to see the values, and to ask for the plan of the text
         return False

@@ -16,6 +16,7 @@ from ninja.operation import Operation
 
 from perfkit.api.compiling.answers import Shown
 from perfkit.api.compiling.contracts import Contract, asked_fields, contract_of
+from perfkit.api.compiling.fetching import Steps
 from perfkit.api.compiling.schemas import NotCompiledError
 from perfkit.errors import SchemaFieldError, SchemaPlanError
 from perfkit.loading import from_schema
@@ -71,8 +72,8 @@ def verdicts() -> Iterator[list[Verdict]]:
 
 
 def paged_answer(
-    request: HttpRequest, queryset: Any, make: Callable[[Shown], Any]
-) -> CompiledResponse | None:
+    request: HttpRequest, queryset: Any, make: Callable[[Shown], Steps[Any]]
+) -> Steps[CompiledResponse | None]:
     """Return the answer of a paginated operation, None where it is made of instances.
 
     Args:
@@ -82,18 +83,18 @@ def paged_answer(
     if contract is None or contract.kind != "page":
         return None
 
-    def made(shown: Shown) -> str | dict[str, Any]:
-        page = make(shown)
+    def made(shown: Shown) -> Steps[str | dict[str, Any]]:
+        page = yield from make(shown)
         envelope = {field.name: getattr(page, field.name) for field in fields(page)}
         if shown.dialect == "values":
             return envelope
         items = ", ".join(envelope.pop("items"))
         return f'{{"items": [{items}], {json.dumps(envelope)[1:]}'
 
-    return _answer(contract, request, queryset, made)
+    return (yield from _answer(contract, request, queryset, made))
 
 
-def plain_answer(request: HttpRequest, queryset: QuerySet[Any]) -> CompiledResponse | None:
+def plain_answer(request: HttpRequest, queryset: QuerySet[Any]) -> Steps[CompiledResponse | None]:
     """Return the answer of an operation that shows all rows of a queryset, or its only one; None as above.
 
     Raises:
@@ -104,14 +105,14 @@ def plain_answer(request: HttpRequest, queryset: QuerySet[Any]) -> CompiledRespo
     if contract is None or contract.kind == "page":
         return None
 
-    def made(shown: Shown) -> Any:
+    def made(shown: Shown) -> Steps[Any]:
         if contract.kind == "one":
-            return only(shown.items(queryset[:2]), queryset)
+            return only((yield from shown.items(queryset[:2])), queryset)
         # Without an order the database shows them as it finds them, which depends on what is joined.
-        items = shown.items(queryset if queryset.ordered else queryset.order_by("pk"))
+        items = yield from shown.items(queryset if queryset.ordered else queryset.order_by("pk"))
         return f"[{', '.join(items)}]" if shown.dialect == "text" else items
 
-    return _answer(contract, request, queryset, made)
+    return (yield from _answer(contract, request, queryset, made))
 
 
 def only(rows: list[Any], queryset: QuerySet[Any]) -> Any:
@@ -131,21 +132,26 @@ def only(rows: list[Any], queryset: QuerySet[Any]) -> Any:
 
 def loaded(contract: Contract | None, queryset: QuerySet[Any]) -> QuerySet[Any]:
     """Return a queryset with what a schema reads of its rows, as far as a plan can tell."""
-    if contract is None or vars(queryset)["_fields"] is not None or queryset.query.combinator:
+    return queryset if contract is None else loaded_for(contract.schema, queryset)
+
+
+def loaded_for(schema: type, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """Return the same, for a schema."""
+    if vars(queryset)["_fields"] is not None or queryset.query.combinator:
         return queryset
     try:
-        return from_schema(queryset, contract.schema)
+        return from_schema(queryset, schema)
     except (SchemaPlanError, SchemaFieldError) as error:
-        logger.debug("What %s reads is not loaded beforehand: %s", contract.operation.path, error)
+        logger.debug("What %s reads is not loaded beforehand: %s", schema.__qualname__, error)
         return queryset
 
 
 def _answer(
-    contract: Contract, request: HttpRequest, queryset: QuerySet[Any], make: Callable[[Shown], Any]
-) -> CompiledResponse | None:
+    contract: Contract, request: HttpRequest, queryset: QuerySet[Any], make: Callable[[Shown], Steps[Any]]
+) -> Steps[CompiledResponse | None]:
     try:
         shown = contract.shown(queryset, asked_fields(request))
-        content = make(shown)
+        content = yield from make(shown)
     except NotCompiledError as error:
         _tell(Verdict(contract.operation, str(error)))
         return None

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja.operation import Operation
 from ninja.utils import contribute_operation_callback, is_async_callable
 
 from perfkit.api.compiling.contracts import contract_for, contract_of
+from perfkit.api.compiling.driving import afinished, finished
+from perfkit.api.compiling.fetching import Steps
 from perfkit.api.compiling.responses import loaded, only, plain_answer
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -38,10 +39,10 @@ def compiled(view: View) -> View:
     """
     operations: list[Operation] = []
 
-    def answer(request: HttpRequest, result: Any) -> Any:
+    def answer(request: HttpRequest, result: Any) -> Steps[Any]:
         if not isinstance(result, QuerySet):
             return result
-        made = plain_answer(request, result)
+        made = yield from plain_answer(request, result)
         if made is not None:
             return made
         contract = contract_of(request) or contract_for(operations[0])
@@ -54,13 +55,13 @@ def compiled(view: View) -> View:
 
         @wraps(view)
         async def compiled_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            return await sync_to_async(answer)(request, await view(request, *args, **kwargs))
+            return await afinished(answer(request, await view(request, *args, **kwargs)))
 
     else:
 
         @wraps(view)
         def compiled_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            return answer(request, view(request, *args, **kwargs))
+            return finished(answer(request, view(request, *args, **kwargs)))
 
     # ninja would look for annotations written as text in this module, not in the view's.
     compiled_view.__signature__ = inspect.signature(view, eval_str=True)  # type: ignore[attr-defined]

@@ -8,7 +8,6 @@ from functools import partial, wraps
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlencode
 
-from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Schema
@@ -17,6 +16,8 @@ from ninja.utils import is_async_callable
 
 from perfkit.api.compiling.answers import Shown
 from perfkit.api.compiling.contracts import Envelope, contract_of
+from perfkit.api.compiling.driving import afinished, finished
+from perfkit.api.compiling.fetching import Steps
 from perfkit.api.compiling.responses import CompiledResponse, loaded, paged_answer
 from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
 from perfkit.api.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
@@ -81,7 +82,7 @@ class KeysetPagination(AsyncPaginationBase):
         self, queryset: QuerySet[Any, Any], pagination: Input, request: HttpRequest, **params: Any
     ) -> dict[str, Any] | CompiledResponse:
         """Return the envelope as ninja wants it, a dict whose items it may replace; or the answer itself."""
-        compiled = self._compiled(queryset, pagination, request)
+        compiled = finished(self._compiled(queryset, pagination, request))
         if compiled is not None:
             return compiled
         if isinstance(queryset, QuerySet):
@@ -93,7 +94,7 @@ class KeysetPagination(AsyncPaginationBase):
         self, queryset: QuerySet[Any, Any], pagination: Input, request: HttpRequest, **params: Any
     ) -> dict[str, Any] | CompiledResponse:
         """Return the envelope; the async twin of `paginate_queryset`."""
-        compiled = await sync_to_async(self._compiled)(queryset, pagination, request)
+        compiled = await afinished(self._compiled(queryset, pagination, request))
         if compiled is not None:
             return compiled
         if isinstance(queryset, QuerySet):
@@ -101,10 +102,14 @@ class KeysetPagination(AsyncPaginationBase):
         page = await akeyset(queryset, pagination.cursor, pagination.page_size, scope=_scope(request))
         return _envelope(page, request)
 
-    def _compiled(self, queryset: Any, pagination: Input, request: HttpRequest) -> CompiledResponse | None:
+    def _compiled(
+        self, queryset: Any, pagination: Input, request: HttpRequest
+    ) -> Steps[CompiledResponse | None]:
         """Return the answer without instances, None where it takes these."""
+        if not self._is_compiled:
+            return None
         make = partial(_shown_page, queryset, pagination, request)
-        return paged_answer(request, queryset, make) if self._is_compiled else None
+        return (yield from paged_answer(request, queryset, make))
 
 
 def link_headers(view: View) -> View:
@@ -140,8 +145,8 @@ def _scope(request: HttpRequest) -> str:
 
 def _shown_page(
     queryset: QuerySet[Any], pagination: KeysetPagination.Input, request: HttpRequest, shown: Shown
-) -> KeysetPage[Any]:
-    page = shown.keyset(queryset, pagination.cursor, pagination.page_size, scope=_scope(request))
+) -> Steps[KeysetPage[Any]]:
+    page = yield from shown.keyset(queryset, pagination.cursor, pagination.page_size, scope=_scope(request))
     _note_links(page, request)
     return page
 

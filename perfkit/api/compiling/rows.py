@@ -1,0 +1,91 @@
+"""The rows of a queryset as a schema shows them, for code that is no operation of django-ninja."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db.models import QuerySet
+from ninja.responses import NinjaJSONEncoder
+from pydantic import BaseModel
+
+from perfkit.api.compiling.answers import shown_of
+from perfkit.api.compiling.driving import afinished, finished
+from perfkit.api.compiling.fetching import Steps
+from perfkit.api.compiling.responses import loaded_for
+from perfkit.api.compiling.schemas import NotCompiledError
+from perfkit.api.compiling.writers import Dialect
+
+
+def compiled_rows(
+    queryset: QuerySet[Any], schema: type[BaseModel], *, by_alias: bool = False
+) -> list[dict[str, Any]]:
+    """Return the rows of a queryset as dicts, as django-ninja makes them by a schema.
+
+    Without instances where the schema allows it; the dicts are the same.
+
+    Args:
+        queryset: Of instances; one without an order is read by primary key.
+        by_alias: Whether the dicts have the aliases of the fields, where they have one.
+
+    Queries:
+        One, and one for each relation to many rows, at each level.
+
+    Example:
+        >>> compiled_rows(Airport.objects.filter(altitude__gt=5000), AirportOut)
+    """
+    return finished(_items(queryset, schema, "values", by_alias=by_alias))
+
+
+async def acompiled_rows(
+    queryset: QuerySet[Any], schema: type[BaseModel], *, by_alias: bool = False
+) -> list[dict[str, Any]]:
+    """Return the rows of a queryset as dicts; the async twin of `compiled_rows`.
+
+    With `ASYNC_POOL_SIZE`, several that are gathered are read at the same time.
+
+    Raises:
+        PoolBusyError: No connection of the async pool was free in time.
+
+    Example:
+        airports, airlines = await asyncio.gather(
+            acompiled_rows(Airport.objects.all(), AirportOut), acompiled_rows(Airline.objects.all(), AirlineOut)
+        )
+    """
+    return await afinished(_items(queryset, schema, "values", by_alias=by_alias))
+
+
+def compiled_json(queryset: QuerySet[Any], schema: type[BaseModel], *, by_alias: bool = False) -> bytes:
+    """Return the rows of a queryset as the JSON list that django-ninja answers with; else as `compiled_rows`."""
+    return _list_of(finished(_items(queryset, schema, "text", by_alias=by_alias)))
+
+
+async def acompiled_json(
+    queryset: QuerySet[Any], schema: type[BaseModel], *, by_alias: bool = False
+) -> bytes:
+    """Return the rows of a queryset as a JSON list; the async twin of `compiled_json`."""
+    return _list_of(await afinished(_items(queryset, schema, "text", by_alias=by_alias)))
+
+
+def _items(
+    queryset: QuerySet[Any], schema: type[BaseModel], dialect: Dialect, *, by_alias: bool
+) -> Steps[list[Any]]:
+    # Without an order the database shows them as it finds them, which depends on what is joined.
+    rows = queryset if queryset.ordered else queryset.order_by("pk")
+    try:
+        shown = shown_of(rows, schema, dialect=dialect, by_alias=by_alias)
+        return (yield from shown.items(rows))
+    except NotCompiledError:
+        return _of_instances(rows, schema, dialect, by_alias=by_alias)
+
+
+def _of_instances(
+    queryset: QuerySet[Any], schema: type[BaseModel], dialect: Dialect, *, by_alias: bool
+) -> list[Any]:
+    shown = [schema.model_validate(row, from_attributes=True) for row in loaded_for(schema, queryset)]
+    items = [each.model_dump(by_alias=by_alias) for each in shown]
+    return items if dialect == "values" else [json.dumps(item, cls=NinjaJSONEncoder) for item in items]
+
+
+def _list_of(items: list[str]) -> bytes:
+    return f"[{', '.join(items)}]".encode()
