@@ -41,7 +41,7 @@ def requests_of(flight: int) -> list[tuple[str, str, str | None]]:
         ("GET", reverse("api:airport", args=[airport]), None),
         ("GET", reverse("api:airport-stats", args=[airport]), None),
         ("GET", reverse("api:activity"), None),
-        ("POST", reverse("api:reports", args=[flight]), report),
+        ("POST", reverse("api:flight-reports", args=[flight]), report),
         ("GET", reverse("admin:index"), None),
         ("GET", reverse("admin:flights_flight_changelist"), None),
     ]

@@ -265,6 +265,8 @@ class _Reader:
         accessor = chosen.name if chosen is not None else spot.attribute
         if len(field.schemas) != 1 or (chosen is not None and (chosen.relations or "__" in chosen.path)):
             raise NotCompiledError(f"{spot.told} lists rows with relations of their own")
+        if chosen is not None and chosen.name == field.name and (chosen.limit or chosen.filter is not None):
+            raise NotCompiledError(f"{spot.told} shows some rows under the name of all")
         related, lookup, key = _several(spot.model, accessor, spot.told)
         reader = _Reader({}, by_alias=self._by_alias, is_typed=self._is_typed)
         node = reader.node(related, field.schemas[0], above=spot.above)
