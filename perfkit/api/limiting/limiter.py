@@ -37,7 +37,7 @@ breaker: Final = Breaker(retry_after_seconds=lambda: options.CACHE_RETRY_AFTER, 
 class Verdict(NamedTuple):
     """What a limit says of one request.
 
-    Attributes:
+    Args:
         is_admitted: Whether it may go on.
         rates: Those of the limit.
         standings: How the client stands with each of them.

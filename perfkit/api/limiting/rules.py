@@ -21,7 +21,7 @@ NEVER: Final = -1
 class Standing(NamedTuple):
     """How a client stands with one rate, after a request.
 
-    Attributes:
+    Args:
         is_admitted: Whether this rate admits the request.
         remaining: Requests of cost 1 that it would admit now.
         refill_us: When there will be more of them; 0 where nothing was used.
