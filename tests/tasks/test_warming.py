@@ -51,6 +51,7 @@ def test_a_real_worker_warms_the_cache_and_its_status_is_read_over_http(
     assert {entry["name"]: entry["entries"] + entry["held"] for entry in entries} == {
         "airlines": 2,
         "airports": 4,
+        "flight-choices": 1,
         "planes": 1,
         "popular-airports": 1,
         "delay-statistics": 2,
@@ -78,7 +79,9 @@ def test_the_project_has_the_task_and_its_route() -> None:
     app.loader.import_default_modules()
     assert "perfkit.warm_cache" in app.tasks
     assert app.amqp.router.route({}, "perfkit.warm_cache")["queue"].name == "heavy"
-    assert registered() == ["airlines", "airports", "delay-statistics", "planes", "popular-airports"]
+    assert registered() == [
+        *("airlines", "airports", "delay-statistics", "flight-choices", "planes", "popular-airports")
+    ]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,6 +10,7 @@ from django.db.models import Count, Prefetch, Q, QuerySet, Value
 from ninja import Schema
 
 from perfkit.api.compiling.answers import Shown, shown_of
+from perfkit.api.compiling.driving import finished
 from perfkit.api.compiling.schemas import NotCompiledError
 from perfkit.api.compiling.statements import asked_of, forget_statements
 from perfkit.api.compiling.walks import steps_of
@@ -106,7 +107,7 @@ def evaluated(queryset: QuerySet[Any]) -> QuerySet[Any]:
 def test_it_shows_the_rows_that_django_shows(books: list[Book], made: Callable[[], QuerySet[Any]]) -> None:
     expected = [{"id": book.pk, "title": book.title} for book in made()]
     for _ in range(3):
-        found = shown(made()).items(made())
+        found = finished(shown(made()).items(made()))
         assert sorted(found, key=lambda item: item["id"]) == sorted(expected, key=lambda item: item["id"])
         if made().query.order_by:
             assert found == expected
@@ -119,7 +120,9 @@ def test_a_value_that_changes_the_text_has_a_statement_of_its_own(
     Book.objects.filter(pk=books[0].pk).update(editor=Person.objects.get())
     for each in (True, value, False, value):
         queryset = Book.objects.filter(editor__isnull=bool(each)).order_by("pk")
-        assert [item["id"] for item in shown(queryset).items(queryset)] == [book.pk for book in queryset]
+        assert [item["id"] for item in finished(shown(queryset).items(queryset))] == [
+            book.pk for book in queryset
+        ]
 
 
 def test_statements_of_other_values_are_made_once(books: list[Book], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +138,7 @@ def test_statements_of_other_values_are_made_once(books: list[Book], monkeypatch
     )
     for number in range(5):
         queryset = Book.objects.filter(title=f"book {number}", pk__gte=number).order_by("-title")[:3]
-        items = shown(queryset).items(queryset)
+        items = finished(shown(queryset).items(queryset))
         assert len(items) == (number < 4)
     assert len(made) == 1
 
@@ -156,7 +159,7 @@ def test_cursors_of_other_places_take_no_new_statement(
     )
     counts = []
     for _ in range(4):
-        page = shown(queryset).keyset(queryset, cursor, 1, scope="")
+        page = finished(shown(queryset).keyset(queryset, cursor, 1, scope=""))
         found += [item["id"] for item in page.items]
         cursor = page.next
         counts.append(len(made))
@@ -166,7 +169,7 @@ def test_cursors_of_other_places_take_no_new_statement(
 
 def test_rows_below_of_which_there_can_be_none_are_an_empty_list(books: list[Book]) -> None:
     queryset = Book.objects.order_by("pk")
-    assert [item["none"] for item in shown(queryset, NoneBelowOut).items(queryset)] == [[]] * 4
+    assert [item["none"] for item in finished(shown(queryset, NoneBelowOut).items(queryset))] == [[]] * 4
 
 
 class Router:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from itertools import product
 from typing import Any
@@ -78,15 +79,29 @@ def test_it_equals_ninjas_answer_for_every_kind_of_column(
 
 
 def same_pages(compiled: HttpResponse, plain: HttpResponse) -> dict[str, Any]:
-    """Compare two pages, and return what they say; cursors are of the addresses of the lists, and so differ."""
+    """Compare two pages, and return what they say.
+
+    Cursors are of the addresses of the lists, and so differ; rows below stand as the database finds them where the
+    view says no order.
+    """
     assert compiled.status_code == plain.status_code == 200, plain.content
     assert compiled["Content-Type"] == plain["Content-Type"]
     without_cursors = [
         re.sub(rb'"(next|previous)": "[^"]+"', rb'"\1": "cursor"', response.content)
         for response in (compiled, plain)
     ]
-    assert without_cursors[0] == without_cursors[1]
+    if without_cursors[0] != without_cursors[1]:
+        assert in_order(without_cursors[0]) == in_order(without_cursors[1])
     answer: dict[str, Any] = plain.json()
+    return answer
+
+
+def in_order(content: bytes) -> Any:
+    """Return what an answer says, with the rows below each item in one order."""
+    answer = json.loads(content)
+    for item in answer["items"]:
+        for name in {"authors", "review_set"} & item.keys():
+            item[name].sort(key=json.dumps)
     return answer
 
 

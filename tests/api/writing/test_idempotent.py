@@ -415,7 +415,7 @@ class TestProcesses:
 
         monkeypatch.setitem(views.stops, "before COMMIT", end_session)
         client = Client(raise_request_exception=False)
-        assert post(client).status_code == 500
+        assert post(client).status_code == 503
         monkeypatch.undo()
         connection.close()
         assert not City.objects.exists()
