@@ -19,7 +19,7 @@ from django.urls import path
 from perfkit.caching import token_scope
 from perfkit.caching.counting import SLOT_SECONDS
 from perfkit.caching.reports import summed
-from perfkit.caching.scope import TokenScope, current_scope
+from perfkit.caching.scope import TokenScope, current_scope, end_scope
 from perfkit.caching.store import current_store
 from perfkit.conf import configured
 from perfkit.loading import get_or_load
@@ -31,6 +31,13 @@ from tests.caching.conftest import wait_until
 from tests.plugins.valkey import DisposableValkey
 from tests.tasks import reading
 from tests.tasks.workers import running_worker
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_requests() -> None:
+    """A test client whose answer nobody has closed leaves its request, and so its scope, open."""
+    if current_scope() is not None:
+        end_scope()
 
 
 @app.task(name="tests.scope")
