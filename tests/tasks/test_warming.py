@@ -75,6 +75,7 @@ def test_an_error_in_a_real_worker_is_read_over_http(client: Client) -> None:
     assert "UnknownWarmerError: There is no warmer 'airprots'. Did you mean 'airports'?" in answer["error"]
 
 
+@pytest.mark.django_db  # from Django 6.1 on, Celery has it check the databases too
 def test_the_project_has_the_task_and_its_route() -> None:
     app.loader.import_default_modules()
     assert "perfkit.warm_cache" in app.tasks

@@ -147,7 +147,7 @@ def test_cursors_of_other_places_take_no_new_statement(
     books: list[Book], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget_statements()
-    queryset = Book.objects.order_by("title")
+    queryset = Book.objects.order_by("pk")
     cursor, found, made = None, [], []
     from django.db.models.sql.compiler import SQLCompiler
 
