@@ -86,6 +86,8 @@ class LargeTableChangeList(ChangeList):
             except InvalidPage as error:
                 raise IncorrectLookupParameters from error
             self.page_num, self.result_list = int(page.number), page.object_list
+            if self.is_large and not paginator.is_open:  # it has turned out to be empty
+                count, self.is_large, self.can_show_all, self.multi_page = 0, False, True, False
         self.result_count, self.paginator = count, paginator
         self.show_full_result_count = self.model_admin.show_full_result_count
         self.full_result_count = self._full_count if self.show_full_result_count else None

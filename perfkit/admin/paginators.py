@@ -83,11 +83,14 @@ class LargeTablePaginator(AnyPaginator):
         """Return a page by its number, or by a place beside it.
 
         Raises:
-            EmptyPage: There are no rows.
+            EmptyPage: There are no rows; the first page of a list may have none.
         """
         if not self.is_open:
             return self.page(asked.number if asked.number > 0 else self.num_pages + asked.number + 1)
         found = self._list.page(asked) if asked.number else None
+        if found is not None and not found.rows and asked.number == 1:
+            self.count = 0  # the estimate is of rows that have gone meanwhile
+            return super().page(1)
         if found is None or not found.rows:
             raise EmptyPage(self.error_messages["no_results"])
         self._page = LargeTablePage(self.object_list.filter(pk__in=found.keys), found, self)
