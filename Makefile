@@ -67,7 +67,7 @@ walks: $(STAMP)  ## Walk all flights by cursor in each order, while rows are wri
 	PERFKIT_SERVICES=load $(BIN)/python -m project.services start
 	$(BIN)/python -m tests.load.walks $(ARGS)
 
-matrix: $(UV)  ## Run the tests on each supported Python and Django (MATRIX=smoke or full)
+matrix: $(UV)  ## Run the tests on each supported Python and Django (MATRIX=full: on all pairs)
 	.ci/matrix '$(abspath $(UV))' '$(MATRIX)' '$(WORKERS)'
 
 check: $(STAMP)  ## Format, lint, types, layers, spelling, documentation, migrations

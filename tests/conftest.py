@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -34,3 +35,14 @@ def _threads_close_databases_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
                     BaseDatabaseWrapper.close(each)
 
     monkeypatch.setattr(connections, "close_all", close_really_all)
+
+
+@pytest.fixture(autouse=True)
+def _no_pool_outlives_its_test() -> Iterator[None]:
+    """Django keeps pools by alias for the whole process: another test's would be taken for this one's."""
+    yield
+    pools = getattr(connections["default"], "_connection_pools", {})
+    left = list(pools)
+    for alias in left:
+        pools.pop(alias).close()
+    assert not left, "a test has left a pool: connection.close_pool() while its OPTIONS name one"

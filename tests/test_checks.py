@@ -835,6 +835,7 @@ class TestPoolers:
         assert only(self.found()).id == "perfkit.W504"
         monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
         assert self.found() == [], "the pooler's limit is another one"
+        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's
 
 
 LIMITS = "perfkit.api.RateLimitMiddleware"

@@ -39,7 +39,7 @@ def pooled() -> Iterator[Callable[..., BaseDatabaseWrapper]]:
         if "port" in values:
             server["HOST"], server["PORT"] = LOOPBACK, values.pop("port")
         connection.settings_dict.update(database_settings(server, application_name=NAME, **values))
-        connection.close_pool()  # another test's, which would be found under the alias
+        connection.close_pool()  # of an earlier call, which would be found under the alias
         is_changed = True
         return connections["default"]
 

@@ -11,6 +11,7 @@ import pytest
 from django.conf import LazySettings
 
 from perfkit.caching import Answer, WarmResult, coherence, warm
+from perfkit.caching.warming import row_batches
 from tests.caching.conftest import wait_until
 from tests.caching.warming.functions import name_of, ran
 from tests.plugins.valkey import DisposableValkey
@@ -47,8 +48,14 @@ def test_it_says_that_the_server_does_not_answer(
 @pytest.mark.parametrize("kind", ["rows", "lists", "calls"])
 @JOBS
 def test_it_stops_where_the_server_goes_meanwhile(
-    server: DisposableValkey, items: list[Item], warmed: Warmed, kind: str, jobs: int
+    server: DisposableValkey,
+    items: list[Item],
+    warmed: Warmed,
+    kind: str,
+    jobs: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(row_batches, "BATCH_ROWS", 100)  # else each of the threads has the last of its own
     kinds: dict[str, Callable[[], Iterator[Any]]] = {
         "rows": lambda: iter([Item.plain.all()]),
         "lists": lambda: (Answer(Item.objects.filter(pk=item.pk)) for item in items[:100]),
