@@ -597,7 +597,7 @@ class TestLists:
     def test_it_names_indexes_that_the_database_does_not_have(self) -> None:
         assert [each for each in found(databases=["default"]) if each.id == "perfkit.W403"] == []
         with connection.cursor() as cursor:
-            cursor.execute("DROP INDEX flight_number")
+            cursor.execute("DROP INDEX flight_number_id")
             cursor.execute(
                 "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'airport_name_trigrams'::regclass"
             )
@@ -605,7 +605,7 @@ class TestLists:
         problems = sorted(each.msg.partition(" relies on the index ")[2] for each in messages)
         assert problems == [
             "airport_name_trigrams of flights_airport on 'default', which is not valid, so no query uses it.",
-            "flight_number of flights_flight on 'default', which is not there.",
+            "flight_number_id of flights_flight on 'default', which is not there.",
         ]
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE flights_flight RENAME TO elsewhere")

@@ -143,7 +143,9 @@ class Flight(models.Model):
             models.Index(fields=["dest_code", "-time_hour"], name="flight_dest_code_time"),
             models.Index(fields=["plane", "-time_hour"], name="flight_plane_time"),
             models.Index(fields=["destination"], name="flight_destination"),
-            models.Index(fields=["number"], name="flight_number"),
+            # These two serve walks by cursor, to whose order the primary key is added.
+            models.Index(fields=["airline", "id"], name="flight_airline"),
+            models.Index(fields=["number", "id"], name="flight_number_id"),
             # Serves equality and prefix search.
             models.Index(fields=["tailnum"], name="flight_tailnum", opclasses=["varchar_pattern_ops"]),
             PortableIndex(F("dep_delay").desc(nulls_last=True), "id", name="flight_dep_delay"),

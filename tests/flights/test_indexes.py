@@ -26,7 +26,7 @@ def indexes() -> list[tuple[type[models.Model], models.Index]]:
 
 def test_it_names_them_for_every_database() -> None:
     names = [index.name for _, index in indexes()]
-    assert len(names) == len(set(names)) == 17
+    assert len(names) == len(set(names)) == 18
     assert max(map(len, names)) <= 30
 
 
@@ -92,7 +92,9 @@ LATEST = Flight.objects.order_by("-time_hour", "-id")
         ("flight_dest_code_time", LATEST.filter(dest_code="LAX")),
         ("flight_plane_time", LATEST.filter(plane="N500")),
         ("flight_destination", Flight.objects.filter(destination="ABQ")),
-        ("flight_number", Flight.objects.filter(number=1545)),
+        ("flight_number_id", Flight.objects.filter(number=1545)),
+        ("flight_number_id", Flight.objects.order_by("-number", "-id")),
+        ("flight_airline", Flight.objects.order_by("airline_id", "id")),
         ("flight_tailnum", Flight.objects.filter(tailnum="N500")),
         ("flight_tailnum", Flight.objects.filter(tailnum__startswith="N50")),
         ("flight_dep_delay", Flight.objects.order_by(F("dep_delay").desc(nulls_last=True), "id")),

@@ -20,7 +20,8 @@ from django.db.models.query import ModelIterable
 
 from perfkit.api.compiling.fetching import Row, Steps, rows_of
 from perfkit.api.compiling.kinds import internal_type_of
-from perfkit.api.compiling.schemas import Many, Node, NotCompiledError, node_of, pruned
+from perfkit.api.compiling.nodes import Many, Node, NotCompiledError, pruned
+from perfkit.api.compiling.schemas import node_of
 from perfkit.api.compiling.statements import asked_of
 from perfkit.api.compiling.walks import steps_of
 from perfkit.api.compiling.writers import Children, Dialect, writer_of

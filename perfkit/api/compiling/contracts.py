@@ -25,7 +25,7 @@ from ninja.renderers import JSONRenderer
 from pydantic import BaseModel, model_validator
 
 from perfkit.api.compiling.answers import Shown, shown_of
-from perfkit.api.compiling.schemas import NotCompiledError
+from perfkit.api.compiling.nodes import NotCompiledError
 
 Fields = tuple[tuple[str, ...], ...]
 """Paths of the fields that a request asks for."""

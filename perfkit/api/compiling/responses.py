@@ -17,7 +17,7 @@ from ninja.operation import Operation
 from perfkit.api.compiling.answers import Shown
 from perfkit.api.compiling.contracts import Contract, asked_fields, contract_of
 from perfkit.api.compiling.fetching import Steps
-from perfkit.api.compiling.schemas import NotCompiledError
+from perfkit.api.compiling.nodes import NotCompiledError
 from perfkit.errors import SchemaFieldError, SchemaPlanError
 from perfkit.loading import from_schema
 

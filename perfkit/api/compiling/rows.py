@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from perfkit.api.compiling.answers import shown_of
 from perfkit.api.compiling.driving import afinished, finished
 from perfkit.api.compiling.fetching import Steps
+from perfkit.api.compiling.nodes import NotCompiledError
 from perfkit.api.compiling.responses import loaded_for
-from perfkit.api.compiling.schemas import NotCompiledError
 from perfkit.api.compiling.writers import Dialect
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from perfkit.api.compiling.kinds import NAMES
-from perfkit.api.compiling.schemas import Leaf, Many, Node, One
+from perfkit.api.compiling.nodes import Leaf, Many, Node, One
 from perfkit.hydration.instances import compiled
 
 Dialect = Literal["text", "values"]

@@ -11,7 +11,7 @@ from ninja import Schema
 
 from perfkit.api.compiling.answers import Shown, shown_of
 from perfkit.api.compiling.driving import finished
-from perfkit.api.compiling.schemas import NotCompiledError
+from perfkit.api.compiling.nodes import NotCompiledError
 from perfkit.api.compiling.statements import asked_of, forget_statements
 from perfkit.api.compiling.walks import steps_of
 from perfkit.api.keysets.pages import Walk
