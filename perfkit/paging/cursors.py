@@ -7,11 +7,16 @@ has shown; it is not secret, and holds the values that the rows are sorted by.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from django.conf import settings
 from django.core import signing
+from django.utils.crypto import salted_hmac
+from django.utils.encoding import force_bytes
 
 from perfkit.caching.named.packing import packed_value, unpacked_value
 from perfkit.errors import CursorError
@@ -40,7 +45,8 @@ def cursor_of(place: Place, *, fingerprint: str) -> str:
     Raises:
         UnstorableError: A value is of a type that cannot be told again exactly.
     """
-    packed = packed_value((VERSION, place.is_backward, place.values))
+    values = None if place.values is None else list(place.values)
+    packed = packed_value([VERSION, place.is_backward, values])
     text = urlsafe_b64encode(packed).decode().rstrip("=")
     return _signer(fingerprint).sign(text)
 
@@ -63,7 +69,7 @@ def place_of(cursor: str, *, fingerprint: str, keys: int) -> Place:
     version, is_backward, values = unpacked_value(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     if version != VERSION or (values is not None and len(values) != keys):
         raise CursorError("is one of an earlier version")
-    return Place(is_backward, values)
+    return Place(is_backward, None if values is None else tuple(values))
 
 
 def fingerprint_of(label: str, keys: Sequence[SortKey], scope: str) -> str:
@@ -85,5 +91,24 @@ def fingerprint_of(label: str, keys: Sequence[SortKey], scope: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _signer(fingerprint: str) -> signing.Signer:
-    return signing.Signer(salt=f"perfkit.keyset:{fingerprint}", sep=".")
+class _Signer(signing.Signer):
+    """Django's signer, which derives the key of its list once and not for each cursor."""
+
+    def signature(self, value: str | bytes, key: str | bytes | None = None) -> str:
+        """Return what proves that a text is ours."""
+        derived = _derived_key(self.salt, key or self.key)
+        return urlsafe_b64encode(hmac.digest(derived, force_bytes(value), "sha256")).decode().rstrip("=")
+
+
+def _signer(fingerprint: str) -> _Signer:
+    return _signer_of(fingerprint, settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
+
+
+@lru_cache(maxsize=1024)
+def _signer_of(fingerprint: str, key: str | bytes, fallbacks: tuple[str | bytes, ...]) -> _Signer:
+    return _Signer(key=key, salt=f"perfkit.keyset:{fingerprint}", sep=".", fallback_keys=fallbacks)  # type: ignore[arg-type]  # any sequence
+
+
+@lru_cache(maxsize=1024)
+def _derived_key(salt: str, key: str | bytes) -> bytes:
+    return salted_hmac(salt, "cursor", key, algorithm="sha256").digest()

@@ -5,11 +5,9 @@ It knows nothing of ninja's operations: `operations` and a plain Django view tak
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, Final, cast
 
 from django.core.exceptions import EmptyResultSet
@@ -23,7 +21,7 @@ from perfkit.api.compiling.kinds import internal_type_of
 from perfkit.api.compiling.nodes import Many, Node, NotCompiledError, pruned
 from perfkit.api.compiling.schemas import node_of
 from perfkit.api.compiling.statements import asked_of
-from perfkit.api.compiling.walks import steps_of
+from perfkit.api.compiling.walks import way_of
 from perfkit.api.compiling.writers import Children, Dialect, writer_of
 from perfkit.api.keysets.pages import KeysetPage, Walk
 from perfkit.caching.queryset import CachedQuerySet
@@ -78,16 +76,16 @@ class Shown:
         self, queryset: QuerySet[Any], cursor: str | None, page_size: int, *, scope: str
     ) -> Steps[KeysetPage[Any]]:
         """Return a page by cursor; as `perfkit.api.keysets.pages.keyset`."""
-        steps = steps_of(queryset, self.node.columns)
-        walk = Walk(queryset.model._meta.label, steps.keys, cursor, page_size, scope=scope)
+        way = way_of(queryset, self.node.columns)
+        walk = Walk(queryset.model._meta.label, way.steps.keys, cursor, page_size, scope=scope)
         rows: list[Row] = []
-        for asked in steps.segments(walk):
+        for asked in way.segments(walk):
             rows += yield from rows_of(asked)
             if len(rows) >= walk.wanted:
                 break
-        page = walk.page(rows[: walk.wanted], itemgetter(slice(-len(steps.keys), None)))
-        items = yield from self.items_of(page.items, steps.alias)
-        return dataclasses.replace(page, items=items)
+        page = walk.page(rows[: walk.wanted], way.steps.values_of)
+        items = yield from self.items_of(page.items, way.alias)
+        return KeysetPage(items, page.next, page.previous, page.has_next, page.has_prev)
 
 
 def shown_of(
@@ -108,11 +106,11 @@ def shown_of(
         NotCompiledError: They are made of instances.
     """
     _refuse_queryset(queryset)
-    annotations = queryset.query.annotation_select
+    annotations = queryset.query.annotation_select.items()
     found = _node(
         cast("Any", queryset.model),
         schema,
-        tuple(sorted([(name, internal_type_of(annotations[name].output_field)) for name in annotations])),
+        tuple(sorted([(name, internal_type_of(each.output_field)) for name, each in annotations])),
         by_alias,
         connections[queryset.db].vendor == "postgresql",
     )

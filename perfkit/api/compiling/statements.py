@@ -115,12 +115,13 @@ def form_of(queryset: QuerySet[Any], alias: str) -> Form | None:
         EmptyResultSet: There can be no rows.
     """
     query = queryset.query
-    if query.where.contains_aggregate or query.where.contains_over_clause:
+    where = query.where
+    if where.children and (where.contains_aggregate or where.contains_over_clause):
         return None
     structure = structure_of(query)
     if structure is None:
         return None
-    condition, values = _condition(query, connections[alias])
+    condition, values = _condition(query, alias)
     return Form(alias, structure.skeleton, condition, values)
 
 
@@ -143,12 +144,12 @@ def forget_statements() -> None:
         _kept.clear()
 
 
-def _condition(query: Query, connection: BaseDatabaseWrapper) -> tuple[Any, tuple[Any, ...]]:
+def _condition(query: Query, alias: str) -> tuple[Any, tuple[Any, ...]]:
     """Return what tells the text of a query's condition from those of others of its structure, and its values."""
     where = query.where
     if not where.children:
         return (), ()
-    compiler = query.get_compiler(connection=connection)
+    compiler = query.get_compiler(connection=connections[alias])
     try:
         return _plain_condition(where, compiler) or _text(where, compiler)
     except FullResultSet:  # a part of it says nothing

@@ -5,14 +5,16 @@ See Note [Segments] in `perfkit.paging.segments`: a page may take several statem
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import QuerySet, Value
 
+from perfkit.api.compiling.fetching import Row
 from perfkit.api.compiling.statements import Asked, Form, Statement, asked_of, form_of, keep, kept, made
 from perfkit.api.keysets.pages import Walk, segments
 from perfkit.paging.cursors import Place
@@ -50,13 +52,15 @@ class Steps:
 
     Attributes:
         keys: Of the order.
-        columns: That are read, the values of the keys at their end.
+        columns: That are read; those of the keys at their end, where a row does not show them anyway.
+        values_of: Tells what a row has for the keys.
         known: By the direction, and by which keys have no value at the place: the segments; None where the
             statements depend on more than these.
     """
 
     keys: tuple[SortKey, ...]
     columns: tuple[str, ...]
+    values_of: Callable[[Row], tuple[Any, ...]]
     known: dict[Any, tuple[Segment, ...] | None] = field(default_factory=dict)
 
 
@@ -68,15 +72,10 @@ class Way(NamedTuple):
     queryset: QuerySet[Any]
     form: Form | None
 
-    @property
-    def keys(self) -> tuple[SortKey, ...]:
-        """Of the order."""
-        return self.steps.keys
-
     def segments(self, walk: Walk) -> Iterator[Asked]:
         """Yield the statements that read the rows from the walk's place on."""
         place = walk.place
-        values = place.values
+        keys, values = self.steps.keys, place.values
         pattern = place.is_backward, None if values is None else tuple([value is None for value in values])
         if pattern not in self.steps.known:
             self.steps.known[pattern] = _learnt(self, place)
@@ -85,13 +84,13 @@ class Way(NamedTuple):
             yield from self._built(walk)
             return
         limit = f" LIMIT {walk.wanted}"
-        connection = connections[self.alias]
         for statement, slots in known:
             params = self.form.values
             if slots:
                 assert values is not None  # noqa: S101  # else there would be none
+                connection = connections[self.alias]
                 params += tuple(
-                    [self.keys[each].field.get_db_prep_value(values[each], connection) for each in slots]
+                    [keys[each].field.get_db_prep_value(values[each], connection) for each in slots]
                 )
             yield Asked(self.alias, statement, statement.sql + limit, params)
 
@@ -104,7 +103,7 @@ class Way(NamedTuple):
                 continue
 
 
-def steps_of(queryset: QuerySet[Any], columns: tuple[str, ...]) -> Way:
+def way_of(queryset: QuerySet[Any], columns: tuple[str, ...]) -> Way:
     """Return how the columns of a queryset's rows are read from any place in its order.
 
     Raises:
@@ -118,10 +117,18 @@ def steps_of(queryset: QuerySet[Any], columns: tuple[str, ...]) -> Way:
     steps = None if form is None else kept((WALK, columns), form)
     if steps is None:
         _, keys = keyed(queryset.using(alias))
-        steps = Steps(keys, (*columns, *[key.name for key in keys]))
+        steps = _steps(keys, columns)
         if form is not None:
             keep((WALK, columns), form, steps)
     return Way(alias, steps, queryset, form)
+
+
+def _steps(keys: tuple[SortKey, ...], columns: tuple[str, ...]) -> Steps:
+    read = tuple(dict.fromkeys([*columns, *[key.name for key in keys]]))
+    first, *others = [read.index(key.name) for key in keys]
+    if others:
+        return Steps(keys, read, itemgetter(first, *others))
+    return Steps(keys, read, lambda row: (row[first],))
 
 
 def _learnt(way: Way, place: Place) -> tuple[Segment, ...] | None:

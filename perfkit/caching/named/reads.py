@@ -180,7 +180,9 @@ class NamedRead:
 
     def _found(self, store: Store) -> bool:
         """Look for the value in the process and on the server; if it is nowhere, take tokens to make it with."""
-        mode = options.CACHE_MEMORY if store.is_shared else "off"
+        mode = options.CACHE_MEMORY
+        if mode == "request" and not store.is_shared:
+            mode = "strict"  # asking a store of this process costs no way to a server
         if mode != "request":
             self._question = None
         held = memory.get(self._named.key) if mode != "off" else None

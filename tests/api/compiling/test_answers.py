@@ -13,7 +13,7 @@ from perfkit.api.compiling.answers import Shown, shown_of
 from perfkit.api.compiling.driving import finished
 from perfkit.api.compiling.nodes import NotCompiledError
 from perfkit.api.compiling.statements import asked_of, forget_statements
-from perfkit.api.compiling.walks import steps_of
+from perfkit.api.compiling.walks import way_of
 from perfkit.api.keysets.pages import Walk
 from perfkit.caching.queryset import as_cached
 from perfkit.hydration import FastQuerySetMixin
@@ -185,11 +185,11 @@ class Router:
 def test_the_database_of_an_answer_is_chosen_once(books: list[Book], settings: Any) -> None:
     """A router may name another replica each time."""
     queryset = Book.objects.order_by("pk")
-    walk = Walk("testapp.Book", steps_of(queryset, ("id",)).keys, None, 2, scope="")
+    walk = Walk("testapp.Book", way_of(queryset, ("id",)).steps.keys, None, 2, scope="")
     settings.DATABASE_ROUTERS = ["tests.api.compiling.test_answers.Router"]
     for ask in (
         lambda: asked_of(queryset, ("id",)),
-        lambda: list(steps_of(queryset, ("id",)).segments(walk)),
+        lambda: list(way_of(queryset, ("id",)).segments(walk)),
     ):
         Router.asked = 0
         ask()
