@@ -8,7 +8,9 @@ import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+TURN_SECONDS: Final = 0.02
 
 
 class Player(Protocol):
@@ -54,6 +56,22 @@ class Contender:
         self.run()
         _, self.peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
+
+
+def warm(job: Callable[[], object]) -> Callable[[], int]:
+    """Return what does a short job again and again for `TURN_SECONDS`, at least once.
+
+    A job that is done once, after somebody else's, takes the time in which the processor finds its way back.
+    """
+
+    def run() -> int:
+        done, end = 0, time.perf_counter() + TURN_SECONDS
+        while not done or time.perf_counter() < end:
+            job()
+            done += 1
+        return done
+
+    return run
 
 
 def play(contenders: Sequence[Player], *, rounds: int, budget_seconds: float, seed: int = 2013) -> int:

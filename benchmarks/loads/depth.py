@@ -13,18 +13,22 @@ from django.db.models.expressions import OrderBy
 
 from benchmarks.figures import Figure
 from benchmarks.loads.scene import Section
-from benchmarks.rounds import Contender, play
+from benchmarks.rounds import Contender, play, warm
 from perfkit.api import keyset, paginate
+from perfkit.api.compiling.answers import shown_of
+from perfkit.api.compiling.driving import finished
 from perfkit.api.counts import Counting, counted
 from perfkit.paging.cursors import Place, cursor_of, fingerprint_of
 from perfkit.paging.keys import keyed, value_of
 from project.flights.models import Flight
+from project.flights.schemas import FlightOut
 
 PAGE_SIZE: Final = 20
 DEEP_PAGE: Final = 15_000
 DEEPER_GOAL: Final = 1.5
 OFFSET_GOAL: Final = 100.0
 
+RELATIONS: Final = ("airline", "origin", "destination", "plane")
 ORDERS: Final[dict[str, tuple[str | OrderBy, ...]]] = {
     "by time": ("-time_hour", "-id"),
     "by airline, newest first": ("airline", "-time_hour", "-id"),
@@ -34,54 +38,54 @@ COUNTS: Final[tuple[Counting, ...]] = ("exact", "capped", "estimated")
 
 
 def pages(name: str, *, rounds: int, seconds: float) -> Section:
-    """Read the first page and a deep one of an order, in turns, with the flights' airlines.
+    """Read the first page and a deep one of an order, in turns, with all that the flights refer to.
 
     Raises:
         RuntimeError: Two ways to a page do not show the same flights.
     """
     order = [F("airline_id").asc() if term == "airline" else term for term in ORDERS[name]]
-    queryset = Flight._base_manager.select_related("airline").order_by(*order)
+    queryset = Flight._base_manager.select_related(*RELATIONS).order_by(*order)
     deep = _cursor_of_page(queryset, DEEP_PAGE)
     ways: dict[str, Callable[[], list[Any]]] = {
-        "page 1, keyset": lambda: keyset(queryset, None, PAGE_SIZE).items,
-        f"page {DEEP_PAGE:,}, keyset": lambda: keyset(queryset, deep, PAGE_SIZE).items,
+        "page 1, compiled": lambda: _compiled(queryset, None),
+        f"page {DEEP_PAGE:,}, compiled": lambda: _compiled(queryset, deep),
+        "page 1, keyset()": lambda: keyset(queryset, None, PAGE_SIZE).items,
+        f"page {DEEP_PAGE:,}, keyset()": lambda: keyset(queryset, deep, PAGE_SIZE).items,
         f"page {DEEP_PAGE:,}, OFFSET": lambda: list(_slice(queryset, DEEP_PAGE)),
         f"page {DEEP_PAGE:,}, Paginator": lambda: list(Paginator(queryset, PAGE_SIZE).page(DEEP_PAGE)),
         f"page {DEEP_PAGE:,}, paginate()": lambda: paginate(queryset, DEEP_PAGE, PAGE_SIZE).items,
     }
     expected = [row.pk for row in _slice(queryset, DEEP_PAGE)]
-    for way, read in list(ways.items())[1:]:
-        if [row.pk for row in read()] != expected:
+    for way, read in ways.items():
+        shown = [row["id"] if isinstance(row, dict) else row.pk for row in read()]
+        if way.startswith(f"page {DEEP_PAGE:,}") and shown != expected:
             raise RuntimeError(f"{way} shows other flights.")
-    contenders = [Contender(way, partial(_once, read), lambda: None) for way, read in ways.items()]
+    contenders = [Contender(way, warm(read), lambda: None) for way, read in ways.items()]
     play(contenders, rounds=rounds, budget_seconds=seconds)
-    first, deep_keyset, by_offset, *_ = contenders
+    first, deep_compiled, first_keyset, deep_keyset, by_offset, *_ = contenders
+    deeper, offset = f"{name}: page {DEEP_PAGE:,} / page 1", f"{name}: page {DEEP_PAGE:,}, OFFSET"
     return Section(
         _lines(f"flights {name}", contenders, first),
         [
-            Figure(
-                f"{name}: page {DEEP_PAGE:,} / page 1, keyset",
-                _times(deep_keyset, first),
-                "times",
-                DEEPER_GOAL,
-                "lower",
-            ),
-            Figure(
-                f"{name}: page {DEEP_PAGE:,}, OFFSET / keyset",
-                _times(by_offset, deep_keyset),
-                "times",
-                OFFSET_GOAL,
-                "higher",
-            ),
+            Figure(f"{deeper}, compiled", _times(deep_compiled, first), "times", DEEPER_GOAL, "lower"),
+            Figure(f"{deeper}, keyset()", _times(deep_keyset, first_keyset), "times", DEEPER_GOAL, "lower"),
+            Figure(f"{offset} / compiled", _times(by_offset, deep_compiled), "times", OFFSET_GOAL, "higher"),
+            Figure(f"{offset} / keyset()", _times(by_offset, deep_keyset), "times", None, "higher"),
         ],
     )
+
+
+def _compiled(queryset: QuerySet[Any], cursor: str | None) -> list[Any]:
+    """Return the page as a route with `KeysetPagination` shows it."""
+    shown = shown_of(queryset, FlightOut, dialect="values")
+    return finished(shown.keyset(queryset, cursor, PAGE_SIZE, scope="")).items
 
 
 def counts(*, rounds: int, seconds: float) -> Section:
     """Count all flights of the year in turns, as pages may."""
     queryset = Flight._base_manager.filter(distance__gt=0)
     contenders = [
-        Contender(f"count, {how}", partial(_counted, queryset, how), lambda: None) for how in COUNTS
+        Contender(f"count, {how}", warm(partial(counted, queryset, how)), lambda: None) for how in COUNTS
     ]
     play(contenders, rounds=rounds, budget_seconds=seconds)
     exact, *others = contenders
@@ -104,16 +108,6 @@ def _cursor_of_page(queryset: QuerySet[Any], page: int) -> str:
     last = ordered[(page - 1) * PAGE_SIZE - 1]
     place = Place(is_backward=False, values=tuple(value_of(last, key) for key in keys))
     return cursor_of(place, fingerprint=fingerprint_of(queryset.model._meta.label, keys, ""))
-
-
-def _once(read: Callable[[], object]) -> int:
-    read()
-    return 1
-
-
-def _counted(queryset: QuerySet[Any], how: Counting) -> int:
-    counted(queryset, how)
-    return 1
 
 
 def _times(each: Contender, other: Contender) -> float:

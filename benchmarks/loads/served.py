@@ -1,4 +1,4 @@
-"""The same lists over HTTP: one gunicorn with threads, 64 connections that ask as fast as they are answered."""
+"""The same lists over HTTP: one process of a server, 64 connections that ask as fast as they are answered."""
 
 from __future__ import annotations
 
@@ -19,25 +19,42 @@ from benchmarks import environment
 from benchmarks.figures import Figure
 from benchmarks.loads.scene import Section
 from project.services.processes import free_port
+from project.services.state import LOOPBACK
 
 CONNECTIONS: Final = 64
-THREADS: Final = 8
+THREADS: Final = 2
+"""Of the process; with more of them than cores, they wait for each other."""
 SIZE: Final = 20
 PATIENCE_SECONDS: Final = 30.0
 
+ROUTE: Final = "compiled, ninja with perfkit's renderer"
 WAYS: Final = {
-    "compiled, perfkit's renderer": "fast/keyset",
-    "compiled, ninja's renderer": "ours/keyset",
+    "compiled, a plain Django view": "view/",
+    ROUTE: "fast/first",
+    "compiled, ninja": "ours/first",
     "ninja, select_related": "plain/first",
     "Django REST framework, select_related": "rest/",
     "a list that is kept": "fast/cached",
     "a view of constant bytes": "constant/",
 }
-GOALS: Final = {"ninja, select_related": 6.0, "Django REST framework, select_related": 7.0}
+
+SERVERS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, float | None]]]] = {
+    # With the goals, by whom the compiled list is set against.
+    "granian": (
+        ("granian", "benchmarks.loads.wsgi:application", "--interface", "wsgi", "--log-level", "error"),
+        ("--workers", "1", "--blocking-threads", str(THREADS), "--host", LOOPBACK, "--port"),
+        {"ninja, select_related": 6.0, "Django REST framework, select_related": 7.0},
+    ),
+    "gunicorn": (
+        ("gunicorn", "benchmarks.loads.wsgi:application", "--log-level", "error"),
+        ("--worker-class", "gthread", "--threads", str(THREADS), "--bind"),
+        {"ninja, select_related": None, "Django REST framework, select_related": None},
+    ),
+}
 
 
 def served(*, rounds: int, seconds: float) -> Section:
-    """Ask for the first page of all flights over HTTP, each way for some seconds in turns.
+    """Ask for the first page of all flights over HTTP, each way for some seconds in turns, of each server.
 
     Args:
         seconds: Of all rounds together.
@@ -49,26 +66,35 @@ def served(*, rounds: int, seconds: float) -> Section:
     wrk = shutil.which("wrk")
     if wrk is None:
         raise environment.EnvironmentError("Room api needs wrk to measure over HTTP: apt-get install wrk.")
-    duration = max(int(seconds / rounds / len(WAYS)), 1)
+    duration = max(int(seconds / rounds / len(WAYS) / len(SERVERS)), 1)
+    sections = [_served_by(name, wrk, rounds=rounds, duration=duration) for name in SERVERS]
+    return Section(
+        [line for section in sections for line in section.lines],
+        [figure for section in sections for figure in section.figures],
+    )
+
+
+def _served_by(server: str, wrk: str, *, rounds: int, duration: int) -> Section:
     rates: dict[str, list[float]] = {name: [] for name in WAYS}
-    with _server() as address:
+    with _running(server) as address:
         for number in range(rounds + 1):  # the first fills what is kept
             for name, path in WAYS.items():
                 rate = _rate(wrk, f"{address}/{path}?page_size={SIZE}", duration if number else 1)
                 if number:
                     rates[name].append(rate)
-    mine = rates["compiled, perfkit's renderer"]
+    mine = rates[ROUTE]
     lines: list[tuple[str, ...]] = [
         (
-            f"over HTTP, {CONNECTIONS} connections, {SIZE} flights: {name}",
+            f"{server}, {CONNECTIONS} connections, {SIZE} flights: {name}",
             f"{1e3 / statistics.median(each):,.3f}",
             f"{_times(mine, each):.2f}",
         )
         for name, each in rates.items()
     ]
+    *_, goals = SERVERS[server]
     figures = [
-        Figure(f"over HTTP: {name} / compiled", _times(mine, rates[name]), "times", goal, "higher")
-        for name, goal in GOALS.items()
+        Figure(f"{server}: {name} / {ROUTE}", _times(mine, rates[name]), "times", goal, "higher")
+        for name, goal in goals.items()
     ]
     return Section(lines, figures)
 
@@ -91,15 +117,15 @@ def _rate(wrk: str, url: str, seconds: int) -> float:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def _running(server: str) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "benchmarks.loads.wsgi:application"]
-    options = ["--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", str(THREADS)]
+    command, options, _ = SERVERS[server]
+    place = f"{LOOPBACK}:{port}" if options[-1] == "--bind" else str(port)
     variables = os.environ | {"DJANGO_SETTINGS_MODULE": "benchmarks.served"}
-    process = subprocess.Popen([*command, *options, "--log-level", "error"], env=variables)
-    address = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen([sys.executable, "-m", *command, *options, place], env=variables)
+    address = f"http://{LOOPBACK}:{port}"
     try:
-        _await(f"{address}/fast/keyset?page_size={SIZE}", process)
+        _await(f"{address}/fast/first?page_size={SIZE}", process)
         yield address
     finally:
         process.terminate()

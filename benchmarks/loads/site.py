@@ -14,7 +14,7 @@ from ninja.pagination import PageNumberPagination, paginate
 from ninja.renderers import BaseRenderer
 from rest_framework import generics, serializers
 
-from perfkit.api import FastJSONRenderer, KeysetPagination, PagePagination
+from perfkit.api import FastJSONRenderer, KeysetPagination, PagePagination, compiled, compiled_rows
 from perfkit.caching import cache_response
 from project.flights.models import Airline, Airport, Flight, Plane
 from project.flights.schemas import FlightOut
@@ -92,6 +92,12 @@ for api in (plain, fast_plain):
 
 for api in (ours, fast):
 
+    @api.get("first", response=list[FlightOut])
+    @compiled
+    def compiled_first(request: HttpRequest, page_size: int) -> Any:
+        """Return the first flights."""
+        return flights()[:page_size]
+
     @api.get("keyset", response=list[FlightOut])
     @paginate(KeysetPagination)
     def keyset(request: HttpRequest) -> Any:
@@ -112,6 +118,13 @@ for api in (ours, fast):
         return flights()
 
 
+def plain_view(request: HttpRequest) -> HttpResponse:
+    """Return the first flights without any framework but Django."""
+    rows = compiled_rows(flights()[: int(request.GET["page_size"])], FlightOut)
+    content = FastJSONRenderer().render(request, rows, response_status=200)
+    return HttpResponse(content, content_type="application/json")
+
+
 CONSTANT: dict[str, bytes] = {}
 """By the number of flights, the bytes of a list."""
 
@@ -127,5 +140,6 @@ urlpatterns = [
     path("ours/", ours.urls),
     path("fast/", fast.urls),
     path("rest/", RestFlights.as_view()),
+    path("view/", plain_view),
     path("constant/", constant),
 ]

@@ -12,7 +12,7 @@ from benchmarks.loads.lists import lists
 from benchmarks.loads.served import served
 from benchmarks.timetable.tables import fill_tables
 
-PEERS: Final = ("limits", "djangorestframework", "orjson", "gunicorn")
+PEERS: Final = ("limits", "djangorestframework", "orjson", "gunicorn", "granian")
 FLIGHTS: Final = 336_776
 
 

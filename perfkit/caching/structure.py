@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 from django.core.exceptions import FieldDoesNotExist, FieldError
@@ -65,6 +66,7 @@ _FLAGS: Final = (
     "alias_cols",
     "default_cols",
 )
+_flags_of: Final = attrgetter(*_FLAGS)
 _REFUSED_STATE: Final = (
     *("extra", "extra_tables", "extra_order_by", "_filtered_relations"),
     *("combinator", "combined_queries", "select_for_update", "explain_info"),
@@ -133,13 +135,13 @@ def _query_name(query: Query, walk: Walk) -> Name:
 def _is_known(query: Query, state: dict[str, Any]) -> bool:
     """Return whether all of a query's state is taken into account."""
     is_djangos = type(query) is Query and state.keys() <= _KNOWN_STATE and state["model"] is not None
-    return is_djangos and not any(state.get(attribute) for attribute in _REFUSED_STATE)
+    return is_djangos and not any(map(state.get, _REFUSED_STATE))
 
 
 def _flags(query: Query) -> int:
     bits = 0
-    for flag in _FLAGS:
-        bits = bits * 2 + bool(getattr(query, flag))
+    for is_set in _flags_of(query):
+        bits = bits * 2 + bool(is_set)
     return bits
 
 

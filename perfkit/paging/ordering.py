@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 from django.db.models import F, Field, Model, QuerySet
 from django.db.models.expressions import OrderBy
@@ -50,7 +51,7 @@ def _tie_breakers(queryset: QuerySet[Any, Any], ordering: Sequence[Any]) -> list
     query = queryset.query
     yields_models = queryset._fields is None  # type: ignore[attr-defined]  # noqa: SLF001  # Django has no public name
     if yields_models:
-        return [] if _is_unique(queryset.model, set(_plain_names(ordering))) else ["pk"]
+        return [] if _is_unique(cast("Any", queryset.model), frozenset(_plain_names(ordering))) else ["pk"]
     selected = [*query.values_select, *query.annotation_select]
     if isinstance(query.group_by, tuple) or query.distinct or query.combinator:
         return selected
@@ -71,7 +72,8 @@ def _is_descending(term: Any) -> bool:
     return term.descending if isinstance(term, OrderBy) else isinstance(term, str) and term.startswith("-")
 
 
-def _is_unique(model: type[Model], names: set[str]) -> bool:
+@lru_cache(maxsize=1024)
+def _is_unique(model: type[Model], names: frozenset[str]) -> bool:
     """Whether rows of `model` differ in at least one of the columns `names`."""
     meta: Options[Any] = model._meta
     columns = {field.name for name in names if (field := _column(meta, name)) is not None and not field.null}
