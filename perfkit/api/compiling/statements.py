@@ -204,6 +204,8 @@ def made(
     Args:
         condition: The part of the queryset's whose values may be of any type; None for all of it.
     """
+    if condition is None:
+        condition = queryset.query.where
     chosen = queryset.values_list(*columns) if not queryset.query.is_sliced else _unsliced(queryset, columns)
     compiler = chosen.query.get_compiler(connection=connection)
     sql, params = compiler.as_sql()
@@ -212,7 +214,7 @@ def made(
     statement = Statement(
         sql,
         converters if converters.is_needed else None,
-        may_be_prepared=all(_can_be_typed(each) for each in _leaves(condition or queryset.query.where)),
+        may_be_prepared=all(map(_can_be_typed, _leaves(condition))),
         is_binary=kinds <= SAME_IN_BINARY | {MOMENTS},
         has_moments=MOMENTS in kinds,
     )

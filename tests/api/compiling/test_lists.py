@@ -239,3 +239,21 @@ def test_it_goes_on_where_a_column_has_got_another_type(client: Client) -> None:
             cursor.execute(f"ALTER TABLE testapp_person ALTER COLUMN name TYPE {kind}")
         for _ in range(2):
             assert client.get("/api/pupils/open").content == expected
+
+
+@pytest.mark.postgres
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("path", ["kinds", "pupils"], ids=["all rows", "some rows"])
+def test_all_pages_of_a_walk_are_prepared(client: Client, path: str) -> None:
+    for text in "ab":
+        EveryKind.plain.create(short="short", text=text)
+    may_prepare = connection.connection.prepare_threshold is not None
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+    connection.connection._prepared.clear()
+    first = client.get(f"/api/{path}/keyset?page_size=1").json()
+    assert client.get(f"/api/{path}/keyset", {"page_size": 1, "cursor": first["next"]}).json()["items"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements ORDER BY prepare_time")
+        statements = [text for (text,) in cursor.fetchall() if " LIMIT 2" in text]
+    assert [" > $" in text for text in statements] == ([False, True] if may_prepare else []), statements
