@@ -29,9 +29,15 @@ AWAY_SECONDS: Final = 3.0
 GRACE_SECONDS: Final = 6.0
 """How long after a server's return the last 503 may be told: those who wait for a connection, wait in vain."""
 
+COMING_SECONDS: Final = 5
+"""In which the users come, the first of them to a server that has just started."""
+
 WORKERS: Final = ("--workers", "2")
 SERVERS: Final[dict[str, tuple[str, ...]]] = {
-    "gunicorn": ("gunicorn", "project.wsgi", *WORKERS, "--threads", "16", "--bind", f"{LOOPBACK}:{{port}}"),
+    "gunicorn": (
+        *("gunicorn", "project.wsgi", *WORKERS, "--threads", "16", "--bind", f"{LOOPBACK}:{{port}}"),
+        *("--keep-alive", "75"),  # by itself it hangs up after two seconds, perhaps just when a user asks again
+    ),
     "granian": (
         *("granian", "project.asgi:application", "--interface", "asgi", *WORKERS),
         *("--host", LOOPBACK, "--port", "{port}", "--no-access-log", "--log-level", "warning"),
@@ -70,7 +76,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--users", type=int, default=100)
-    parser.add_argument("--wait-seconds", type=float, default=0.2, help="between two requests of a user")
+    parser.add_argument("--wait-seconds", type=float, default=0.2, help="between two requests of a user, about")
     parser.add_argument("--outages", action="store_true", help="kill the database, and then the cache")
     parser.add_argument("--server", action="append", choices=SERVERS, help="all, where none is named")
     parser.add_argument("--locust", default="locust", help="the program")
@@ -109,7 +115,8 @@ def loaded(name: str, options: argparse.Namespace, *, postgres: PostgresServer, 
             environment["LOAD_OUTAGE_SECONDS"] = outages.window
         command = [
             *(options.locust, "-f", LOCUSTFILE, "--headless", "--only-summary", "--host", address),
-            *("-u", str(options.users), "-r", str(options.users), "-t", f"{options.seconds:.0f}s"),
+            *("-u", str(options.users), "-r", str(max(1, options.users // COMING_SECONDS))),
+            *("-t", f"{options.seconds:.0f}s"),
             *("--stop-timeout", "40", "--csv", f"{folder}/load", "--loglevel", "ERROR"),
         ]
         locust = subprocess.Popen(

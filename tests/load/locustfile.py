@@ -10,11 +10,12 @@ import os
 import random
 import time
 
-from locust import HttpUser, constant, events, task
+from locust import HttpUser, between, events, task
 
 TOKEN = os.environ.get("LOAD_TOKEN", "")
 FROM, TO = map(float, os.environ.get("LOAD_OUTAGE_SECONDS", "0-0").split("-"))
 PATIENCE_SECONDS = 35
+WAIT_SECONDS = float(os.environ.get("LOAD_WAIT_SECONDS", "0.2"))
 
 AIRLINES = ("UA", "B6", "EV", "DL", "AA", "MQ", "US", "WN")
 AIRPORTS = ("JFK", "EWR", "LGA", "ATL", "ORD", "LAX", "BOS", "MIA", "SFO", "IAH")
@@ -36,7 +37,7 @@ def may_be_away():
 class Visitor(HttpUser):
     """Looks at lists and details, and now and then reports something."""
 
-    wait_time = constant(float(os.environ.get("LOAD_WAIT_SECONDS", "0.2")))
+    wait_time = between(0.5 * WAIT_SECONDS, 1.5 * WAIT_SECONDS)  # else all come at once, again and again
 
     def ask(self, method, address, *, name, expected=200, **body):
         started_in_outage = may_be_away()
