@@ -1,6 +1,13 @@
 """Lists and writes over HTTP with django-ninja: pages, filters, sorting, limits, idempotency, and task status."""
 
-from perfkit.api.compiling.rows import acompiled_json, acompiled_rows, compiled_json, compiled_rows
+from perfkit.api.compiling.rows import (
+    acompiled_json,
+    acompiled_keyset,
+    acompiled_rows,
+    compiled_json,
+    compiled_keyset,
+    compiled_rows,
+)
 from perfkit.api.compiling.views import compiled
 from perfkit.api.events import StreamTimes
 from perfkit.api.filtering.filters import Filters
@@ -50,6 +57,7 @@ __all__ = [
     "ToDay",
     "Verdict",
     "acompiled_json",
+    "acompiled_keyset",
     "acompiled_rows",
     "add_error_handlers",
     "after_response",
@@ -61,6 +69,7 @@ __all__ = [
     "bulk_create",
     "compiled",
     "compiled_json",
+    "compiled_keyset",
     "compiled_rows",
     "default_throttles",
     "idempotent",

@@ -19,6 +19,13 @@ from perfkit.postgres.outages import UNAVAILABLE, is_outage
 logger = logging.getLogger("perfkit.api")
 
 
+def problems_of(error: RequestError | type[RequestError]) -> list[dict[str, Any]]:
+    """Return what is wrong with a request, as ninja tells it."""
+    field = getattr(error, "field", "")
+    location = ["query", field] if field else ["query"]
+    return [{"type": "value_error", "loc": location, "msg": str(error)}]
+
+
 def add_error_handlers(api: NinjaAPI) -> None:
     """Let `api` answer perfkit's errors: RequestError with a 422 as ninja's own, UnavailableError with a 503.
 
@@ -29,10 +36,7 @@ def add_error_handlers(api: NinjaAPI) -> None:
     """
 
     def bad_request(request: HttpRequest, error: RequestError | type[RequestError]) -> HttpResponse:
-        field = getattr(error, "field", "")
-        location = ["query", field] if field else ["query"]
-        detail: list[dict[str, Any]] = [{"type": "value_error", "loc": location, "msg": str(error)}]
-        return api.create_response(request, {"detail": detail}, status=422)
+        return api.create_response(request, {"detail": problems_of(error)}, status=422)
 
     def unavailable(request: HttpRequest, error: UnavailableError | type[UnavailableError]) -> HttpResponse:
         logger.error("%s %s was answered with a 503: %s", request.method, request.path, error)

@@ -5,8 +5,9 @@ It knows nothing of ninja's operations: `operations` and a plain Django view tak
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -86,6 +87,13 @@ class Shown:
         page = walk.page(rows[: walk.wanted], way.steps.values_of)
         items = yield from self.items_of(page.items, way.alias)
         return KeysetPage(items, page.next, page.previous, page.has_next, page.has_prev)
+
+
+def page_text(page: Any) -> str:
+    """Return the JSON of a page, with what it says beside its items; these are JSON already."""
+    envelope = {field.name: getattr(page, field.name) for field in fields(page)}
+    items = ", ".join(envelope.pop("items"))
+    return f'{{"items": [{items}], {json.dumps(envelope)[1:]}'
 
 
 def shown_of(

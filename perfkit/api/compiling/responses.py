@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja.operation import Operation
 
-from perfkit.api.compiling.answers import Shown
+from perfkit.api.compiling.answers import Shown, page_text
 from perfkit.api.compiling.contracts import Contract, asked_fields, contract_of
 from perfkit.api.compiling.fetching import Steps
 from perfkit.api.compiling.nodes import NotCompiledError
@@ -85,11 +85,9 @@ def paged_answer(
 
     def made(shown: Shown) -> Steps[str | dict[str, Any]]:
         page = yield from make(shown)
-        envelope = {field.name: getattr(page, field.name) for field in fields(page)}
-        if shown.dialect == "values":
-            return envelope
-        items = ", ".join(envelope.pop("items"))
-        return f'{{"items": [{items}], {json.dumps(envelope)[1:]}'
+        if shown.dialect == "text":
+            return page_text(page)
+        return {field.name: getattr(page, field.name) for field in fields(page)}
 
     return (yield from _answer(contract, request, queryset, made))
 

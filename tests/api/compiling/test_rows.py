@@ -13,7 +13,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pydantic import BaseModel, Field
 
-from perfkit.api import acompiled_json, acompiled_rows, compiled_json, compiled_rows
+from perfkit.api import (
+    acompiled_json,
+    acompiled_keyset,
+    acompiled_rows,
+    compiled_json,
+    compiled_keyset,
+    compiled_rows,
+)
+from perfkit.errors import CursorError, KeysetOrderError, PageError
 from perfkit.loading import from_schema
 from tests.api.compiling.loops import on_a_loop
 from tests.api.compiling.views import BOOKS, BookOut, KindOut
@@ -85,3 +93,64 @@ def test_several_may_be_gathered() -> None:
 
     found = on_a_loop(ask)
     assert found == [compiled_rows(Book.objects.all(), BookOut)] * 5
+
+
+class TestPages:
+    @pytest.mark.parametrize("name", BOOKS)
+    def test_it_is_each_page_of_an_operation(self, client: Client, name: str) -> None:
+        schema: Any
+        schema, source = BOOKS[name]
+        path = f"/api/{name}/keyset"
+        cursor, seen = None, []
+        while True:
+            query = {"page_size": 2} if cursor is None else {"page_size": 2, "cursor": cursor}
+            expected = client.get(path, query).content
+
+            async def ask(cursor: str | None = cursor) -> bytes:
+                return await acompiled_keyset(source(), schema, cursor, 2, scope=f"{path}?")
+
+            assert compiled_keyset(source(), schema, cursor, 2, scope=f"{path}?") == expected
+            assert on_a_loop(ask) == expected
+            answer = json.loads(expected)
+            seen += answer["items"]
+            cursor = answer["next"]
+            if cursor is None:
+                break
+        assert len(seen) == source().count()
+
+    def test_it_goes_back(self, client: Client) -> None:
+        first = client.get("/api/books/keyset?page_size=2")
+        second = client.get("/api/books/keyset", {"page_size": 2, "cursor": first.json()["next"]})
+        back = second.json()["previous"]
+        expected = client.get("/api/books/keyset", {"page_size": 2, "cursor": back}).content
+        books = BOOKS["books"][1]()
+        assert compiled_keyset(books, BookOut, back, 2, scope="/api/books/keyset?") == expected
+
+    def test_an_empty_list_is_an_envelope_too(self, client: Client) -> None:
+        Book.objects.all().delete()
+        expected = client.get("/api/books/keyset").content
+        assert compiled_keyset(BOOKS["books"][1](), BookOut) == expected
+
+    def test_it_takes_aliases(self, client: Client) -> None:
+        expected = client.get("/api/async-kinds/keyset").content
+        kinds = QuerySet(EveryKind).order_by("pk")
+        assert b'100 % \\"sure\\"' in expected
+        assert compiled_keyset(kinds, KindOut, scope="/api/async-kinds/keyset?", by_alias=True) == expected
+
+    @pytest.mark.parametrize("name", ["books", "resolved"])
+    def test_it_refuses_what_keyset_refuses(self, name: str) -> None:
+        schema: Any
+        schema, source = BOOKS[name]
+        following = json.loads(compiled_keyset(source(), schema, page_size=1, scope="a"))["next"]
+        with pytest.raises(CursorError):
+            compiled_keyset(source(), schema, following, scope="b")
+        with pytest.raises(PageError, match="page_size=101"):
+            compiled_keyset(source(), schema, page_size=101)
+        with pytest.raises(KeysetOrderError):
+            compiled_keyset(source().order_by("?"), schema)
+
+    @pytest.mark.parametrize("schema", [BookOut, BOOKS["resolved"][0]])
+    def test_it_costs_a_query_for_each_level(self, schema: Any) -> None:
+        with CaptureQueriesContext(connection) as queries:
+            compiled_keyset(Book.objects.order_by("pk"), schema)
+        assert len(queries) == (3 if schema is BookOut else 1)
