@@ -1,11 +1,13 @@
 """Handlers of django-bolt that answer with finished JSON; it needs django-bolt, which is no part of any extra.
 
 # Note [What stands around a handler]
-Django sends `request_started` and `request_finished` around a view, and its connections are closed by them when
-they are broken or too old; perfkit's cache begins and ends what it knows for one request. It also gives each
-request a thread, where all of its code that is not async runs. django-bolt does neither by itself: a connection
-that broke would stay in its thread, and a sync handler whose source does not look like the ORM runs on the event
-loop. So the handlers here are async for django-bolt, and do around themselves what Django does.
+Around a view Django sends `request_started` and `request_finished`. With these it closes connections that are
+broken or too old, and perfkit's cache begins and ends what it knows for one request. Under ASGI each request
+also has a thread of its own, where all of its code runs that is not async.
+django-bolt sends no such signals unless it is told to. Its 0.3 keeps a broken connection, and what reads by
+it fails until the server is restarted; a sync handler in whose source it sees no query runs on the event
+loop, where Django refuses to read. So to django-bolt each handler here is async, and does around itself what
+Django does.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any, Final
 
 from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
 from django.core.signals import request_finished, request_started
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from django_bolt.responses import Response
 
 from perfkit.api.handlers import problems_of
@@ -32,7 +34,7 @@ from perfkit.postgres.outages import UNAVAILABLE, is_outage
 logger = logging.getLogger("perfkit.api")
 
 MEDIA_TYPE: Final = "application/json; charset=utf-8"
-"""As ninja has it. Of bytes that are `application/json` and no more, django-bolt 0.3 would make JSON again."""
+"""As ninja has it. Bytes that are plain `application/json` are encoded once more by django-bolt 0.3."""
 
 
 def json_handler(handler: Callable[..., Any]) -> Callable[..., Awaitable[Response]]:
@@ -65,7 +67,7 @@ def json_handler(handler: Callable[..., Any]) -> Callable[..., Awaitable[Respons
                     raise
                 return _unavailable(handler, error, retry_after())
             finally:
-                await sync_to_async(request_finished.send)(sender=json_handler)
+                await sync_to_async(_end)()
 
     # django-bolt reads the parameters of the handler. It must not find its source, for it would warn of queries on
     # the event loop, nor what it returns, for it would check the bytes by that.
@@ -75,6 +77,12 @@ def json_handler(handler: Callable[..., Any]) -> Callable[..., Awaitable[Respons
         name: kind for name, kind in handler.__annotations__.items() if name != "return"
     }
     return answered
+
+
+def _end() -> None:
+    """Tell that the request is over, and close its connections: nobody gets to them after its thread."""
+    request_finished.send(sender=json_handler)
+    connections.close_all()
 
 
 def _response(content: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
