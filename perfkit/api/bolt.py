@@ -72,7 +72,7 @@ def json_handler(handler: Callable[..., Any]) -> Callable[..., Awaitable[Respons
     # django-bolt reads the parameters of the handler. It must not find its source, for it would warn of queries on
     # the event loop, nor what it returns, for it would check the bytes by that.
     answered.__signature__ = inspect.signature(handler)  # type: ignore[attr-defined]
-    del answered.__wrapped__  # type: ignore[attr-defined]
+    del answered.__wrapped__
     answered.__annotations__ = {
         name: kind for name, kind in handler.__annotations__.items() if name != "return"
     }
