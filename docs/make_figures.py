@@ -143,6 +143,18 @@ def loading(page: str, results: dict[str, Any]) -> str:
     return filled(page, "figures", "\n".join(content))
 
 
+def api(page: str, results: dict[str, Any]) -> str:
+    """Return docs/how-to/api.md with the times of lists, and the figures beside their goals."""
+    (what, milliseconds, _), *times = results["table"]
+    figures = [(each["name"], measured(each), goal(each)) for each in results["figures"]]
+    content = (
+        table((what, milliseconds), [row[:2] for row in times]),
+        table(("figure", "measured", "goal"), figures),
+        circumstances(results),
+    )
+    return filled(page, "figures", "\n".join(content))
+
+
 def scale_out(page: str, results: dict[str, Any]) -> str:
     """Return docs/how-to/deployment.md with what a cluster costs beside one server."""
     titles, *times = results["table"]
@@ -199,6 +211,7 @@ def _rounded(value: float) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Fill the pages whose figures are there."""
     pages = (
+        ("api", "api", api),
         ("bulk", "bulk", bulk),
         ("caching", "caching", caching),
         ("functions", "functions", functions),

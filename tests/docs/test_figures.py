@@ -183,6 +183,16 @@ class TestFunctions:
         assert "page of 50 flights, gzip: perfkit" in names
 
 
+class TestApi:
+    def test_it_quotes_the_benchmarks_results(self) -> None:
+        page = how_to("api")
+        assert page == MAKER["api"](page, results("api")), "Run: python docs/make_figures.py"
+        names = [cells(line)[0] for line in place(page, "figures") if line.startswith("| ")]
+        figures = [each["name"] for each in results("api")["figures"]]
+        assert names[-len(figures) :] == figures
+        assert "20 flights: compiled, a plain Django view" in names
+
+
 class TestScaleOut:
     def test_it_quotes_the_benchmarks_results(self) -> None:
         page = how_to("deployment")
