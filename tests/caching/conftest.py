@@ -17,6 +17,7 @@ from perfkit.caching.counting import counting
 from perfkit.caching.flights import durations
 from perfkit.caching.memory import memory
 from perfkit.caching.relations import forget_relations
+from perfkit.caching.scope import end_scope
 from perfkit.caching.store import Store, current_store, forget_store
 from perfkit.caching.store.cluster import ClusterStore
 from perfkit.caching.store.redis import RedisStore
@@ -38,7 +39,8 @@ def wait_until(claim: Callable[[], bool], *, seconds: float = 10.0) -> None:
 
 
 def forget_everything() -> None:
-    """Bring this process to the state of one that has just started."""
+    """Bring this process to the state of one that has just started, outside of all requests."""
+    end_scope()  # that of a request which another test's client has left open
     forget_store()
     coherence.breaker.succeeded()
     coherence.outbox._next_look.clear()

@@ -136,7 +136,7 @@ def test_it_answers_as_the_database_does(
     for _ in range(3):
         for _ in range(2):
             assert answers() == expected
-        for key in client.scan_iter():
+        for key in client.scan_iter("perfkit:*"):
             poisoned(client, key, chance)
         if chance.random() < 0.5:
             write()
@@ -149,7 +149,7 @@ def test_it_answers_as_the_database_does(
 
 def test_it_is_well_again_after_a_write(client: redis.Redis, mode: str, reads: list[Outcome]) -> None:
     answers()
-    for number, key in enumerate(list(client.scan_iter())):
+    for number, key in enumerate(list(client.scan_iter("perfkit:*"))):
         poisoned(client, key, random.Random(number))
     write()
     answers()
@@ -164,9 +164,9 @@ def test_it_waits_a_moment_only_for_a_lease_that_nobody_ends(
     def numbers() -> list[int]:
         return [item.pk for item in Item.objects.order_by("id")]
 
-    before = set(client.scan_iter())
+    before = set(client.scan_iter("perfkit:*"))
     assert numbers() == [1, 2, 3]
-    new = set(client.scan_iter()) - before
+    new = set(client.scan_iter("perfkit:*")) - before
     [entry] = [key for key in new if b":q:" in key and b":l:" not in key]
     prefix, _, rest = entry.partition(b":q:")
     tokens = tuple(msgspec.msgpack.decode(client.get(entry))[1][1:])

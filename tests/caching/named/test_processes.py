@@ -178,7 +178,9 @@ def test_of_all_processes_one_makes_it_anew_before_it_ends(start: Callable[..., 
     told = [process.answer() for process in processes]
     made = sum(times for _, times in told)
     assert lifetimes <= made <= 2 * lifetimes, "once in each lifetime, or a little more often"
-    assert len({value for shown, _ in told for value in shown}) == made, "everything that was made was shown"
+    shown_of_all = len({value for shown, _ in told for value in shown})
+    # What a process makes ahead at its end nobody may have asked for any more.
+    assert made - len(processes) <= shown_of_all <= made, "everything that was made was shown"
     for shown, _ in told:
         assert len(shown) == len(set(shown)), "nobody is shown an older one again"
 
