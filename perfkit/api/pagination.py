@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,7 @@ from django.http import HttpRequest
 from ninja import Field, Schema
 from ninja.pagination import AsyncPaginationBase
 
-from perfkit.api.compiling.answers import Shown
+from perfkit.api.compiling.answers import Shown, envelope_of
 from perfkit.api.compiling.contracts import Envelope, contract_of
 from perfkit.api.compiling.driving import afinished, finished
 from perfkit.api.compiling.fetching import Steps
@@ -113,8 +112,8 @@ class PagePagination(AsyncPaginationBase):
             queryset = loaded(contract_of(request), queryset)
         place = pagination.page, pagination.page_size
         if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
-            return _envelope(paginate(queryset, *place, count=self._count))
-        return _envelope(paginate_open(_queryset(queryset), *place, count=self._count))
+            return envelope_of(paginate(queryset, *place, count=self._count))
+        return envelope_of(paginate_open(_queryset(queryset), *place, count=self._count))
 
     async def apaginate_queryset(
         self,
@@ -131,8 +130,8 @@ class PagePagination(AsyncPaginationBase):
             queryset = loaded(contract_of(request), queryset)
         place = pagination.page, pagination.page_size
         if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
-            return _envelope(await apaginate(queryset, *place, count=self._count))
-        return _envelope(await apaginate_open(_queryset(queryset), *place, count=self._count))
+            return envelope_of(await apaginate(queryset, *place, count=self._count))
+        return envelope_of(await apaginate_open(_queryset(queryset), *place, count=self._count))
 
     def _compiled(
         self, queryset: Any, pagination: Input, request: HttpRequest
@@ -157,7 +156,3 @@ def _queryset(rows: QuerySet[Any, Any] | Sequence[Any]) -> QuerySet[Any, Any]:
             "A sequence is counted at once: leave PagePagination's count out, or return a queryset."
         )
     return rows
-
-
-def _envelope(page: Page[Any] | OpenPage[Any]) -> dict[str, Any]:
-    return {field.name: getattr(page, field.name) for field in fields(page)}

@@ -89,9 +89,14 @@ class Shown:
         return KeysetPage(items, page.next, page.previous, page.has_next, page.has_prev)
 
 
+def envelope_of(page: Any) -> dict[str, Any]:
+    """Return a page as what it says: its items, and what stands beside them."""
+    return {field.name: getattr(page, field.name) for field in fields(page)}
+
+
 def page_text(page: Any) -> str:
     """Return the JSON of a page, with what it says beside its items; these are JSON already."""
-    envelope = {field.name: getattr(page, field.name) for field in fields(page)}
+    envelope = envelope_of(page)
     items = ", ".join(envelope.pop("items"))
     return f'{{"items": [{items}], {json.dumps(envelope)[1:]}'
 

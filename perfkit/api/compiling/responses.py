@@ -7,14 +7,13 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja.operation import Operation
 
-from perfkit.api.compiling.answers import Shown, page_text
+from perfkit.api.compiling.answers import Shown, envelope_of, page_text
 from perfkit.api.compiling.contracts import Contract, asked_fields, contract_of
 from perfkit.api.compiling.fetching import Steps
 from perfkit.api.compiling.nodes import NotCompiledError
@@ -85,9 +84,7 @@ def paged_answer(
 
     def made(shown: Shown) -> Steps[str | dict[str, Any]]:
         page = yield from make(shown)
-        if shown.dialect == "text":
-            return page_text(page)
-        return {field.name: getattr(page, field.name) for field in fields(page)}
+        return page_text(page) if shown.dialect == "text" else envelope_of(page)
 
     return (yield from _answer(contract, request, queryset, made))
 

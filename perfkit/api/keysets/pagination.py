@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial, wraps
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlencode
@@ -14,7 +13,7 @@ from ninja import Field, Schema
 from ninja.pagination import AsyncPaginationBase
 from ninja.utils import is_async_callable
 
-from perfkit.api.compiling.answers import Shown
+from perfkit.api.compiling.answers import Shown, envelope_of
 from perfkit.api.compiling.contracts import Envelope, contract_of
 from perfkit.api.compiling.driving import afinished, finished
 from perfkit.api.compiling.fetching import Steps
@@ -153,7 +152,7 @@ def _shown_page(
 
 def _envelope(page: KeysetPage[Any], request: HttpRequest) -> dict[str, Any]:
     _note_links(page, request)
-    return {field.name: getattr(page, field.name) for field in fields(page)}
+    return envelope_of(page)
 
 
 def _note_links(page: KeysetPage[Any], request: HttpRequest) -> None:

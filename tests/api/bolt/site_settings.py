@@ -3,7 +3,7 @@
 import os
 
 from perfkit.postgres import database_settings
-from tests.settings import *  # noqa: F403
+from tests.settings import *  # noqa: F403  # all that the tests' site has
 from tests.settings import DATABASES, INSTALLED_APPS, PERFKIT
 
 INSTALLED_APPS = [*INSTALLED_APPS, "django_bolt"]
