@@ -22,6 +22,8 @@ from project.services.state import LOOPBACK, ServiceError
 PATIENCE_SECONDS: Final = 60
 HIGHEST_PORT: Final = 65_535
 SERVER_PORTS: Final = range(10_000, 32_000)
+_named: Final[set[int]] = set()
+"""The ports that this process has chosen; their servers may not have begun yet."""
 
 
 @contextmanager
@@ -87,19 +89,22 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a loopback port that is free at this moment.
+    """Return a loopback port that is free at this moment, another one at each call.
 
     Not one of those that the system lends to outgoing connections, as binding to port 0 would: another program's
     connection might have it before a server is started there.
     """
     while True:
         port = SERVER_PORTS.start + secrets.randbelow(len(SERVER_PORTS))  # tests seed `random` alike
+        if port in _named:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind((LOOPBACK, port))
             except OSError:
                 continue
-            return port
+        _named.add(port)
+        return port
 
 
 def fixed_port(variable: str) -> int | None:

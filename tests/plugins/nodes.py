@@ -35,20 +35,22 @@ class Node:
         self.is_paused = False
         self._command = [str(program), *arguments]
         self._folder = folder
+        self._log = folder / f"{port}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.client = redis.Redis(
             host=LOOPBACK, port=port, password=password, socket_timeout=5, retry=Retry(NoBackoff(), 0)
         )
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder
-        )
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=subprocess.STDOUT, cwd=self._folder
+            )
         wait_for(self.answers)
 
     def answers(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, "A server has ended."
+        assert self._process.poll() is None, f"A server has ended: {self._log.read_text()[-2000:]}"
         with suppress(redis.RedisError):
             return bool(self.client.ping())
         return False

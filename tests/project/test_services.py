@@ -432,6 +432,10 @@ class TestUrls:
             server.title for server in needed([PostgresServer(tmp_path), ValkeyServer(tmp_path)])
         ] == titles
 
+    def test_each_server_to_come_has_a_port_of_its_own(self) -> None:
+        """Of a thousand drawn anew from 22,000, some would be the same."""
+        assert len({free_port() for _ in range(1000)}) == 1000
+
     @pytest.mark.parametrize("text", ["x", "0", "65536", "-1", "1.5"])
     def test_a_wrong_fixed_port_is_refused(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PERFKIT_PG_PORT", text)

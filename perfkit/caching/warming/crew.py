@@ -24,6 +24,9 @@ MOST_LEFT: Final = 64
 TRIES: Final = 4
 """Of a batch, where the cache server does not answer."""
 
+PASSING: Final = frozenset({"outage", "outbox"})
+"""Why the cache may not be filled at this moment: nobody is to ask the server, or another thread asks."""
+
 Done = Callable[[int, Filled], None]
 
 
@@ -145,7 +148,7 @@ class Crew:
                     self._done(batch.size, filled)
 
     def _patiently(self, batch: Batch, fill: Callable[[], Filled | None]) -> Filled | None:
-        """Fill a batch, once more where the server does not answer: a busy one may do so a moment later.
+        """Fill a batch, once more where the server does not answer or is not to be trusted at this moment.
 
         Nobody knows then who holds the lease: the batch is filled whoever does.
         """
@@ -157,7 +160,7 @@ class Crew:
                 if not tries_left or self.is_stopped():
                     raise
             except Bypass as bypass:
-                if str(bypass) != "outage" or not tries_left or self.is_stopped():
+                if str(bypass) not in PASSING or not tries_left or self.is_stopped():
                     raise
             time.sleep(options.CACHE_RETRY_AFTER)
         raise AssertionError("the last try returns or raises")

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
 
 from perfkit.caching import Answer, WarmResult, coherence, warm
 from perfkit.caching.warming import row_batches
+from perfkit.models import PendingInvalidation
 from tests.caching.conftest import wait_until
 from tests.caching.warming.functions import name_of, ran
 from tests.plugins.valkey import DisposableValkey
@@ -118,3 +120,28 @@ def test_it_goes_on_after_a_moment_in_which_the_server_does_not_answer(
     hung[0].join()
     assert (result.wanted, result.error) == (1260, "")
     assert warmed(wanted).held == 1260
+
+
+def test_it_waits_while_another_thread_looks_into_the_outbox(items: list[Item], warmed: Warmed) -> None:
+    """And that one waits itself, for somebody holds the table."""
+    holder = connection.copy()
+    holder.set_autocommit(False)
+    table = connection.ops.quote_name(PendingInvalidation._meta.db_table)
+    with holder.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+    coherence.outbox.look_again("default")
+    looking = threading.Thread(target=_read, args=[items[0].pk])
+    looking.start()
+    wait_until(lambda: "default" in coherence.outbox._looking)
+    release = threading.Timer(0.5, holder.connection.rollback)
+    release.start()
+    result = warmed(lambda: (partial(name_of, item.pk) for item in items[:60]), jobs=3)
+    for thread in (release, looking):
+        thread.join()
+    holder.close()
+    assert (result.entries, result.error) == (60, "")
+
+
+def _read(pk: int) -> None:
+    Item.objects.get(pk=pk)
+    connection.close()
