@@ -271,6 +271,11 @@ class Options:
         least=0,
         most=1_000,
     )
+    JOB_BACKEND = Option(
+        "celery",
+        "What carries jobs to workers: 'celery', 'immediate' (they run where they are enqueued, for tests), "
+        "or the dotted name of a `perfkit.jobs.backends.JobBackend`.",
+    )
     IDEMPOTENCY_TTL = Option(
         86_400,
         "How long the answer to a request with an idempotency key is given again; after that the request would "

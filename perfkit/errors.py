@@ -18,6 +18,11 @@ PerfkitError
 │   ├── UnknownWarmerError   no warmer of that name
 │   ├── UnknownTagError      neither a model nor a tag of the cache
 │   ├── UnwarmableError      a warmer wants what cannot be warmed
+│   ├── JobDeclarationError  a job that is declared in a way that cannot be
+│   ├── JobArgumentError     a job cannot be called with these arguments
+│   ├── JobResultError       a job has returned what JSON cannot hold
+│   ├── JobActionError       nothing of that kind can be done to a job in its state
+│   ├── UnknownJobError      no job of that name, or of that id
 │   ├── AtomicMigrationError  an index operation that must not run inside a transaction
 │   ├── IndexConflictError   another index has that name
 │   ├── KeysetOrderError     an order in which no row has a place that can be found again
@@ -29,6 +34,9 @@ PerfkitError
 │   ├── TriggerRightsError   the database role lacks a right that triggers need
 │   └── VisibilityTimeoutError  tasks would be delivered twice
 ├── UnavailableError         the world failed; retry or go without
+│   ├── JobKeyBusyError      another transaction enqueues a job under the same key
+│   ├── JobFencedError       somebody else has the job that ran here
+│   ├── JobCancelledError    somebody has cancelled the job that runs here
 │   ├── TaskStatusUnavailableError  the store of task results does not answer
 │   ├── WarmingError         some cache warmers failed
 │   ├── CacheUnavailableError  the cache server did not take an invalidation
@@ -316,6 +324,66 @@ class UnwarmableError(UsageError, TypeError):
         )
 
 
+class JobDeclarationError(UsageError, TypeError):
+    """A function cannot be made a job as `@job` declares it."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(name, problem)
+        self.name = name
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The job {self.name}: {self.problem}"
+
+
+class JobArgumentError(UsageError, TypeError):
+    """A job cannot be enqueued with these arguments; nothing was."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(name, problem)
+        self.name = name
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The job {self.name} cannot be called so: {self.problem}"
+
+
+class JobResultError(UsageError, TypeError):
+    """A job has returned, or yielded, what JSON cannot hold; its effect was rolled back."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(name, problem)
+        self.name = name
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"What the job {self.name} returns cannot be kept: {self.problem}"
+
+
+class JobActionError(UsageError):
+    """A job is in a state in which this cannot be done to it, such as to replay one that runs."""
+
+    def __init__(self, job_id: str, problem: str) -> None:
+        super().__init__(job_id, problem)
+        self.job_id = job_id
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The job {self.job_id} {self.problem}"
+
+
+class UnknownJobError(UsageError, LookupError):
+    """There is no job of that name in this process, or none with that id in the database."""
+
+    def __init__(self, name: str, hint: str = "") -> None:
+        super().__init__(name, hint)
+        self.name = name
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"There is no job {self.name!r}.{self.hint}"
+
+
 class AtomicMigrationError(UsageError):
     """An index operation met a transaction; raised before the database is touched."""
 
@@ -464,6 +532,41 @@ class VisibilityTimeoutError(UsageError):
 
 class UnavailableError(PerfkitError):
     """Something outside failed: retry later, or go without."""
+
+
+class JobKeyBusyError(UnavailableError):
+    """Another transaction has a job under the same key, which this one cannot see; try again in a new one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"Another transaction has the job {self.name} under the same key: try again in a new transaction."
+        )
+
+
+class JobFencedError(UnavailableError):
+    """The lease of a running job has ended, and somebody else has it; nothing of this run was committed."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"Somebody else has the job {self.job_id} now."
+
+
+class JobCancelledError(UnavailableError):
+    """Somebody wants the running job to stop; it is raised where the job next looks, and should come through."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"The job {self.job_id} was cancelled."
 
 
 class TaskStatusUnavailableError(UnavailableError):

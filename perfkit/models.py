@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+import uuid
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from perfkit.conf import options
@@ -74,6 +76,73 @@ class IdempotentAnswer(models.Model):
     def oldest() -> dt.datetime:
         """Return when the oldest answer was kept that still holds."""
         return timezone.now() - dt.timedelta(seconds=options.IDEMPOTENCY_TTL)
+
+
+class JobState(models.TextChoices):
+    """Where a job stands; the last three are its ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+class Job(models.Model):
+    """Work that was asked for, and what came of it; written in the transaction of whoever asks.
+
+    See Note [Why a job has one effect] in `perfkit.jobs.rows`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=255, help_text="Of its function.")
+    queue = models.CharField(max_length=64)
+    key = models.CharField(max_length=64, null=True, help_text="SHA-256 of its name and its key.")
+    arguments = models.JSONField(help_text="A list of two: positional ones, and named ones.")
+    state = models.CharField(max_length=9, choices=JobState.choices, default=JobState.QUEUED)
+    fence = models.IntegerField(
+        default=0, help_text="How often it was taken; who took it before may not end it."
+    )
+    failures = models.IntegerField(default=0, help_text="Declared errors that it was tried again after.")
+    losses = models.IntegerField(default=0, help_text="How often its worker was lost.")
+    sent = models.IntegerField(default=0, help_text="How often it was sent to a queue since it was queued.")
+    lease_seconds = models.FloatField(
+        help_text="For how long it is taken, unless whoever took it renews that."
+    )
+    worker = models.CharField(max_length=255, default="", help_text="Who took it last.")
+    enqueued_at = models.DateTimeField(db_index=True)
+    not_before = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(
+        null=True, help_text="When it is sent again if nobody has taken it, or when its lease ends."
+    )
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(
+        null=True, help_text="Until when its result is kept, and holds its key."
+    )
+    current = models.BigIntegerField(null=True)
+    total = models.BigIntegerField(null=True)
+    message = models.CharField(max_length=255, default="")
+    checkpoint = models.JSONField(null=True, help_text="What its last committed step has yielded.")
+    result = models.JSONField(null=True)
+    error = models.TextField(
+        default="", help_text="Of its last failure, without the values of its arguments."
+    )
+    is_cancel_wanted = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(state__in=["queued", "running", "done"]), name="perfkit_job_key"
+            ),
+        )
+        indexes = (
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="perfkit_job_due"),
+            models.Index(fields=["finished_at"], condition=Q(state="dead"), name="perfkit_job_dead"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.id}"
 
 
 class Cache(PendingInvalidation):

@@ -24,6 +24,11 @@
 `n_plus_one_found`
     Queries were sent in a loop, where one for all rows would do. Sender: the model, None for raw SQL.
     Argument: `finding` (a `perfkit.loading.Finding`).
+
+`job_ended`
+    A run of a job has come to its end. Sender: the function under `perfkit.jobs.job`.
+    Arguments: `outcome` (`"done"`, `"failed"`, `"retried"`, `"cancelled"`, or `"fenced"`, where somebody else had
+    taken the job), `wait_seconds` (since it could have begun), `run_seconds`, `failures` (before this run).
 """
 
 from __future__ import annotations
@@ -60,3 +65,4 @@ cache_read = ReadSignal()
 cache_outage = Signal()
 query_timed = Signal()
 n_plus_one_found = Signal()
+job_ended = Signal()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+QUEUE: Final = "perfkit_queue"
+"""The attribute of a task that is sent to a queue of its own, whatever the routes say; Celery gives up its one."""
 
 
 class LimitsByQueue:
@@ -27,7 +30,8 @@ class LimitsByQueue:
         conf = task.app.conf
         if (task.soft_time_limit, task.time_limit) != (conf.task_soft_time_limit, conf.task_time_limit):
             return None
-        route = task.app.amqp.router.route({}, task.name)
+        own = getattr(task, QUEUE, None)
+        route = task.app.amqp.router.route({"queue": own} if own else {}, task.name)
         name = route["queue"].name
         if name not in self.limits:
             return None

@@ -202,7 +202,9 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
     else:
         app.add_defaults(check)  # the signal would log an error and go on
         app.on_after_configure.connect(apply, weak=False)
-    app.autodiscover_tasks(["perfkit.tasks"], related_name="warming")
+    for module in ("warming", "jobs"):
+        app.autodiscover_tasks(["perfkit.tasks"], related_name=module)
+    app.autodiscover_tasks(related_name="jobs")
     scopes.install()
 
 

@@ -3,6 +3,7 @@
 from tests.testapp.api import *  # noqa: F403  # Django looks for them here
 from tests.testapp.bulk import *  # noqa: F403  # Django looks for them here
 from tests.testapp.caching import *  # noqa: F403  # Django looks for them here
+from tests.testapp.effects import *  # noqa: F403  # Django looks for them here
 from tests.testapp.hydration import *  # noqa: F403  # Django looks for them here
 from tests.testapp.imported import *  # noqa: F403  # Django looks for them here
 from tests.testapp.large import *  # noqa: F403  # Django looks for them here
