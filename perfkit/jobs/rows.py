@@ -29,11 +29,11 @@ from perfkit.errors import JobFencedError
 from perfkit.models import Job, JobState
 
 SEND_AGAIN_SECONDS: Final = 30
-SEND_AGAIN_FACTOR: Final = 4
+SEND_AGAIN_FACTOR: Final = 2
 """Nobody knows whether a message was lost or the queue is long, so each wait is longer than the one before."""
 
-MOST_SENT: Final = 6
-"""Longer than after so many the wait does not become: 8.5 hours."""
+MOST_SENT: Final = 9
+"""Longer than after so many the wait does not become: 4 hours."""
 
 
 @dataclass(frozen=True, slots=True)
