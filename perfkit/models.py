@@ -140,6 +140,7 @@ class Job(models.Model):
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="perfkit_job_due"),
             models.Index(fields=["finished_at"], condition=Q(state="dead"), name="perfkit_job_dead"),
         )
+        permissions = (("replay_job", "Can queue jobs once more"), ("cancel_job", "Can cancel jobs"))
 
     def __str__(self) -> str:
         return f"{self.name} {self.id}"

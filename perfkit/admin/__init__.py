@@ -1,8 +1,9 @@
-"""What perfkit adds to Django's admin: lists of large tables, import and export, and a page of the cache."""
+"""What perfkit adds to Django's admin: lists of large tables, import and export, pages of cache and jobs."""
 
 from perfkit.admin.cache_page import CacheAdmin
 from perfkit.admin.exports import ExportMixin
 from perfkit.admin.imports import ImportMixin
+from perfkit.admin.jobs_page import JobAdmin
 from perfkit.admin.large_tables import LargeTableAdmin
 
 
@@ -16,4 +17,4 @@ class ImportExportMixin(ImportMixin, ExportMixin):
     """
 
 
-__all__ = ["CacheAdmin", "ExportMixin", "ImportExportMixin", "ImportMixin", "LargeTableAdmin"]
+__all__ = ["CacheAdmin", "ExportMixin", "ImportExportMixin", "ImportMixin", "JobAdmin", "LargeTableAdmin"]

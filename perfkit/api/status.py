@@ -25,7 +25,7 @@ EVENT_STREAM: Final = "text/event-stream"
 
 
 class ProgressLike(Protocol):
-    """How far a task is."""
+    """How far a task is; where it has `eta_seconds` too, that is told as well."""
 
     @property
     def current(self) -> int: ...  # noqa: D102
@@ -57,6 +57,7 @@ class ProgressOut(Schema):
     total: int
     percent: float
     message: str
+    eta_seconds: float | None = Field(None, description="How long the rest will take, where that is known.")
 
 
 class TaskStatusOut(Schema):

@@ -21,12 +21,18 @@ PROGRESS: Final = "PROGRESS"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a task is."""
+    """How far a task is.
+
+    Attributes:
+        percent: 0 to 100.
+        eta_seconds: How long the rest will take if it goes on like this; known of jobs alone.
+    """
 
     current: int
     total: int
     percent: float
     message: str
+    eta_seconds: float | None = None
 
 
 def make_progress(current: int, total: int, message: str = "") -> Progress:
@@ -34,7 +40,7 @@ def make_progress(current: int, total: int, message: str = "") -> Progress:
 
     Example:
         >>> make_progress(1, 3)
-        Progress(current=1, total=3, percent=33.3, message='')
+        Progress(current=1, total=3, percent=33.3, message='', eta_seconds=None)
     """
     percent = round(min(100.0, max(0.0, 100 * current / total)), 1) if total > 0 else 100.0
     return Progress(current, total, percent, message)

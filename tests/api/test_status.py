@@ -20,6 +20,7 @@ class Progress:
     total: int = 4
     percent: float = 25.0
     message: str = "planes"
+    eta_seconds: float | None = 7.5
 
 
 @dataclass

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from perfkit.admin import open_lists
+from perfkit.models import Job, JobState
 from project.flights.models import Airline, Flight
 from tests.admin.tomes import estimate_tomes, make_tomes
 from tests.flights.factories import make_flights, make_reference_rows
@@ -348,3 +350,28 @@ def test_the_admin_shows_the_cache_and_voids_a_model(page: Page) -> None:
     page.get_by_label("Model or tag").fill("flights.Airline")
     page.get_by_role("button", name="Invalidate").click()
     expect(page.locator(".messagelist .success")).to_contain_text("Invalidated flights.Airline")
+
+
+def test_jobs_are_shown_with_bars_at_any_width(page: Page) -> None:
+    now = timezone.now()
+    Job.objects.create(
+        name="shop.jobs.make_report",
+        queue="heavy",
+        arguments=[["secret"], {}],
+        state=JobState.RUNNING,
+        fence=2,
+        lease_seconds=30,
+        enqueued_at=now,
+        started_at=now,
+        current=40,
+        total=100,
+    )
+    log_in(page, is_staff=True, is_superuser=True)
+    page.goto("/admin/perfkit/job/")
+    bar = page.locator("#result_list progress")
+    expect(bar).to_have_js_property("value", 40)
+    expect(page.locator("#result_list")).to_contain_text("40 %")
+    expect(page.locator("#action-toggle")).to_be_visible()
+    page.get_by_role("link", name="shop.jobs.make_report").first.click()
+    expect(page.get_by_text("argument 0=str of 6")).to_be_visible()
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)

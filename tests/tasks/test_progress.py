@@ -15,6 +15,8 @@ from perfkit.tasks.progress import PacedProgress, make_progress, report_progress
 from perfkit.tasks.status import TaskStatus, read_status
 from tests.plugins.valkey import DisposableValkey
 
+pytestmark = pytest.mark.django_db
+
 
 def make_app(url: str = "cache+memory://") -> Celery:
     app = Celery("tests", set_as_current=False, broker="memory://", backend=url)

@@ -11,6 +11,8 @@ from perfkit.tasks import configure
 from perfkit.tasks.progress import Progress
 from perfkit.tasks.status import TaskStatus, read_status
 
+pytestmark = pytest.mark.django_db
+
 
 @pytest.fixture
 def app() -> Celery:
