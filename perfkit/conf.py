@@ -276,6 +276,12 @@ class Options:
         "What carries jobs to workers: 'celery', 'immediate' (they run where they are enqueued, for tests), "
         "or the dotted name of a `perfkit.jobs.backends.JobBackend`.",
     )
+    TASK_IN_TRANSACTION = Option(
+        "log",
+        "What happens when a Celery task is sent within a transaction: 'log' logs it once for each line, "
+        "'raise' refuses it, 'off' does not look.",
+        choices=("off", "log", "raise"),
+    )
     IDEMPOTENCY_TTL = Option(
         86_400,
         "How long the answer to a request with an idempotency key is given again; after that the request would "

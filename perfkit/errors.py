@@ -23,6 +23,7 @@ PerfkitError
 │   ├── JobResultError       a job has returned what JSON cannot hold
 │   ├── JobActionError       nothing of that kind can be done to a job in its state
 │   ├── UnknownJobError      no job of that name, or of that id
+│   ├── TaskInTransactionError  a task is sent within a transaction
 │   ├── AtomicMigrationError  an index operation that must not run inside a transaction
 │   ├── IndexConflictError   another index has that name
 │   ├── KeysetOrderError     an order in which no row has a place that can be found again
@@ -382,6 +383,25 @@ class UnknownJobError(UsageError, LookupError):
 
     def __str__(self) -> str:
         return f"There is no job {self.name!r}.{self.hint}"
+
+
+class TaskInTransactionError(UsageError):
+    """A task is to be sent within a transaction; raised in the mode `"raise"`, and it was not sent.
+
+    It could begin before COMMIT, and find nothing; and it would run though the transaction is rolled back.
+    """
+
+    def __init__(self, name: str, line: str, alias: str) -> None:
+        super().__init__(name, line, alias)
+        self.name = name
+        self.line = line
+        self.alias = alias
+
+    def __str__(self) -> str:
+        return (
+            f"{self.line} sends the task {self.name} within a transaction of {self.alias!r}: it may begin before "
+            "COMMIT, and runs though it is rolled back. Use delay_on_commit(…), or after_response(task, …)."
+        )
 
 
 class AtomicMigrationError(UsageError):

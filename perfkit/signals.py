@@ -29,6 +29,14 @@
     A run of a job has come to its end. Sender: the function under `perfkit.jobs.job`.
     Arguments: `outcome` (`"done"`, `"failed"`, `"retried"`, `"cancelled"`, or `"fenced"`, where somebody else had
     taken the job), `wait_seconds` (since it could have begun), `run_seconds`, `failures` (before this run).
+
+`task_ended`
+    A run of a Celery task has come to its end, told in the worker; jobs have `job_ended` instead.
+    Sender: the task's name, the same object as `task.name`.
+    Arguments: `outcome` (`"success"`, `"failure"`, `"retry"`, `"revoked"`, `"rejected"`),
+    `run_seconds` (0 where it never began), `wait_seconds` (from when it was sent, or from its `eta` on, until it
+    began; None where it never began, or whoever sent it did not say when), `retries` (before this run), `queue`.
+    A receiver that fails is logged, and fails no task.
 """
 
 from __future__ import annotations
@@ -66,3 +74,4 @@ cache_outage = Signal()
 query_timed = Signal()
 n_plus_one_found = Signal()
 job_ended = Signal()
+task_ended = Signal()

@@ -282,6 +282,11 @@ def job_named(name: str) -> JobFunction[..., Any]:
         raise UnknownJobError(name, nearest(name, list(_jobs))) from None
 
 
+def is_job(name: str) -> bool:
+    """Say whether this process knows a job of that name."""
+    return name in _jobs
+
+
 def has_jobs() -> bool:
     """Say whether this process knows any."""
     return bool(_jobs)

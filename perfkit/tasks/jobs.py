@@ -17,9 +17,7 @@ from perfkit.jobs.declared import JobFunction, has_jobs, on_each_job
 from perfkit.jobs.recovery import Recovery
 from perfkit.jobs.running import run_job
 from perfkit.tasks.limits import QUEUE
-from perfkit.tasks.preset import QUEUES
-
-_PRIORITIES: Final = {queue.name: queue.priority for queue in QUEUES}
+from perfkit.tasks.queues import broker_of, priority_of
 
 
 class CeleryJobs(JobBackend):
@@ -30,8 +28,9 @@ class CeleryJobs(JobBackend):
         options: dict[str, Any] = {}
         if queue is not None:
             options["queue"] = queue
-            if queue in _PRIORITIES:
-                options["priority"] = _PRIORITIES[queue]
+            priority = priority_of(queue, broker_of(current_app.conf.broker_url))
+            if priority is not None:
+                options["priority"] = priority
         current_app.send_task(name, args=[str(job_id)], task_id=str(job_id), ignore_result=True, **options)
 
 

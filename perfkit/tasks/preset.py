@@ -3,51 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from celery import Celery
-from kombu import Exchange, Queue
 
 from perfkit.errors import VisibilityTimeoutError
-from perfkit.tasks import scopes
+from perfkit.tasks import scopes, timings, transactions
 from perfkit.tasks.limits import LimitsByQueue
-
-
-@dataclass(frozen=True, slots=True)
-class TaskQueue:
-    """One kind of work.
-
-    Priorities are those of Redis, where 0 comes first (RabbitMQ counts the other way).
-    """
-
-    name: str
-    priority: int
-    soft_seconds: int
-    hard_seconds: int
-    text: str
-
-
-QUEUES: Final = (
-    TaskQueue("quick", 0, 25, 30, "Somebody waits for it: mails, invalidation."),
-    TaskQueue("default", 3, 270, 300, "Everything that no route names."),
-    TaskQueue("ai", 6, 540, 600, "Calls to model servers: slow, and mostly waiting."),
-    TaskQueue("heavy", 9, 1740, 1800, "Reports, imports, warming: long, and in no hurry."),
+from perfkit.tasks.queues import (
+    DEFAULT,
+    LONGEST_ETA_SECONDS,
+    QUEUES,
+    VISIBILITY_MARGIN_SECONDS,
+    Broker,
+    broker_of,
+    declared_queues,
+    declared_routes,
+    least_timeout,
 )
-
-ROUTES: Final = (
-    ("perfkit.warm_cache", "heavy"),
-    ("*.quick.*", "quick"),
-    ("*.heavy.*", "heavy"),
-    ("*.ai.*", "ai"),
-)
-"""Patterns of task names and their queues; a `queue=` where the task is sent wins."""
-
-LONGEST_ETA_SECONDS: Final = 3600
-VISIBILITY_MARGIN_SECONDS: Final = 300
 
 TRANSPORT: Final = "broker_transport_options"
+
+longest_etas: Final[WeakKeyDictionary[Celery, int]] = WeakKeyDictionary()
+"""What `configure` was told, by app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +47,15 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def visibility_timeout(
-    longest_eta_seconds: int = LONGEST_ETA_SECONDS, queues: Sequence[TaskQueue] = QUEUES
-) -> int:
-    """Return the seconds after which the broker gives an unacknowledged task to another worker.
-
-    Less than the hard limit plus the longest countdown would run a task twice while it still waits or works.
-    """
-    return max(queue.hard_seconds for queue in queues) + longest_eta_seconds + VISIBILITY_MARGIN_SECONDS
-
-
-def preset(longest_eta_seconds: int = LONGEST_ETA_SECONDS) -> tuple[Setting, ...]:
+def preset(
+    longest_eta_seconds: int = LONGEST_ETA_SECONDS, *, broker: Broker = "redis"
+) -> tuple[Setting, ...]:
     """Return every setting of the preset in the order of the documentation.
 
     Args:
         longest_eta_seconds: Longest `countdown` or `eta` of the project's tasks, retries included.
+        broker: `"rabbitmq"` counts priorities the other way, and has no visibility timeout.
     """
-    default = next(queue for queue in QUEUES if queue.name == "default")
     return (
         Setting(
             "task_acks_late", True, "A task is acknowledged when it is done, so a crash does not lose it."
@@ -101,38 +74,29 @@ def preset(longest_eta_seconds: int = LONGEST_ETA_SECONDS) -> tuple[Setting, ...
         Setting("worker_send_task_events", True, "Monitors see what workers do."),
         Setting("task_send_sent_event", True, "Monitors see how long a task waited."),
         Setting("task_track_started", True, "A running task says STARTED, not PENDING."),
-        Setting("task_default_queue", default.name, "Where a task goes that no route names."),
-        Setting("task_default_priority", default.priority, "Between quick and heavy."),
+        Setting("task_default_queue", DEFAULT.name, "Where a task goes that no route names."),
+        Setting("task_default_priority", DEFAULT.priority(broker), "Between quick and heavy."),
         Setting(
-            "task_queues", tuple(_declared(queue) for queue in QUEUES), "One queue for each kind of work."
+            "task_queues", declared_queues(broker, longest_eta_seconds), "One queue for each kind of work."
         ),
         Setting(
             "task_create_missing_queues",
             False,
             "A misspelt queue is an error where it is named, not a queue that nobody reads.",
         ),
-        Setting("task_routes", (dict(_routes()),), "Each task's queue and priority, by its name."),
+        Setting("task_routes", (declared_routes(broker),), "Each task's queue and priority, by its name."),
         Setting(
-            "task_soft_time_limit", default.soft_seconds, "The task is told first, so that it can clean up."
+            "task_soft_time_limit", DEFAULT.soft_seconds, "The task is told first, so that it can clean up."
         ),
         Setting(
-            "task_time_limit", default.hard_seconds, "A task that hangs does not hold its process for ever."
+            "task_time_limit", DEFAULT.hard_seconds, "A task that hangs does not hold its process for ever."
         ),
         Setting(
             "task_annotations",
             (LimitsByQueue({queue.name: (queue.soft_seconds, queue.hard_seconds) for queue in QUEUES}),),
             "The time limits of each queue, where a task has none of its own.",
         ),
-        Setting(
-            TRANSPORT,
-            {
-                "visibility_timeout": visibility_timeout(longest_eta_seconds),
-                "priority_steps": sorted(queue.priority for queue in QUEUES),
-                "queue_order_strategy": "priority",
-            },
-            "An unacknowledged task is given out again only after hard limit, longest ETA and a margin; "
-            "and a worker of several queues takes the most urgent task first.",
-        ),
+        _transport(broker, longest_eta_seconds),
         Setting(
             "result_backend_transport_options",
             {"retry_policy": {"timeout": 5.0, "max_retries": 2}},
@@ -157,6 +121,7 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
 
     The preset are defaults: what the project configures itself (`config_from_object`, `app.conf`) wins,
     in whatever order the two are called; of `broker_transport_options` it wins key by key.
+    Which broker it is for is read from the broker's URL, when Celery first reads its configuration.
     Nothing is connected, and no Django setting is read yet.
 
     Args:
@@ -171,32 +136,40 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
 
     Source:
         Celery manual, "Configuration and defaults" and "Using Redis: visibility timeout".
+        RabbitMQ manual, "Classic Queues Support Priorities" and "Delivery Acknowledgement Timeout".
     """
-    defaults = {setting.name: setting.value for setting in preset(longest_eta_seconds)}
-    settings = defaults | overrides
 
-    def transport_options(conf: Mapping[str, Any]) -> dict[str, Any]:
-        hard_limits = [queue.hard_seconds for queue in QUEUES]
-        hard_limit = max(conf.get("task_time_limit") or settings["task_time_limit"], *hard_limits)
-        least = hard_limit + longest_eta_seconds + VISIBILITY_MARGIN_SECONDS
+    def transport_options(conf: Mapping[str, Any], broker: Broker) -> dict[str, Any]:
         given = {**overrides.get(TRANSPORT, {}), **(conf.get(TRANSPORT) or {})}
-        seconds = given.get("visibility_timeout", least)
-        if seconds < least:
-            raise VisibilityTimeoutError(seconds, hard_limit, longest_eta_seconds, VISIBILITY_MARGIN_SECONDS)
-        return {**defaults[TRANSPORT], "visibility_timeout": least, **given}
+        own = dict(_transport(broker, longest_eta_seconds).value)
+        if broker == "redis":
+            limits = [queue.hard_seconds for queue in QUEUES]
+            own_limit = conf.get("task_time_limit") or overrides.get("task_time_limit") or 0
+            hard_limit = max(own_limit, *limits)
+            least = own["visibility_timeout"] = int(least_timeout(hard_limit, longest_eta_seconds))
+            seconds = given.get("visibility_timeout", least)
+            if seconds < least:
+                raise VisibilityTimeoutError(
+                    seconds, hard_limit, longest_eta_seconds, VISIBILITY_MARGIN_SECONDS
+                )
+        return {**own, **given}
 
     def apply(source: Any, **_: Any) -> None:
-        options = transport_options(source)
+        broker = broker_of(source.broker_url or overrides.get("broker_url"))
+        options = transport_options(source, broker)
         if source.get(TRANSPORT):
             source[TRANSPORT] = options
+        settings = {setting.name: setting.value for setting in preset(longest_eta_seconds, broker=broker)}
         # Celery's own; add_defaults() would beat the project's settings.
-        source.defaults[-1].update(settings | {TRANSPORT: options})
+        source.defaults[-1].update(settings | overrides | {TRANSPORT: options})
 
     def check() -> dict[str, Any]:
-        transport_options(app.conf)
+        transport_options(app.conf, broker_of(app.conf.broker_url or overrides.get("broker_url")))
         return {}
 
-    transport_options({})
+    if overrides.get(TRANSPORT):
+        transport_options({}, "redis" if "visibility_timeout" in overrides[TRANSPORT] else "rabbitmq")
+    longest_etas[app] = longest_eta_seconds
     if app.configured:  # type: ignore[attr-defined]  # missing in the stubs
         apply(app.conf)
     else:
@@ -206,13 +179,25 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
         app.autodiscover_tasks(["perfkit.tasks"], related_name=module)
     app.autodiscover_tasks(related_name="jobs")
     scopes.install()
+    timings.install()
+    transactions.install(app)
 
 
-def _declared(queue: TaskQueue) -> Queue:
-    """Return the queue with an exchange of its own; Celery would bind all of them to the default one alike."""
-    return Queue(queue.name, Exchange(queue.name), routing_key=queue.name)
-
-
-def _routes() -> list[tuple[str, dict[str, Any]]]:
-    priorities = {queue.name: queue.priority for queue in QUEUES}
-    return [(pattern, {"queue": queue, "priority": priorities[queue]}) for pattern, queue in ROUTES]
+def _transport(broker: Broker, longest_eta_seconds: int) -> Setting:
+    if broker == "rabbitmq":
+        return Setting(
+            TRANSPORT,
+            {"confirm_publish": True},
+            "A task that is sent is one that the broker says it has.",
+        )
+    hard_seconds = max(queue.hard_seconds for queue in QUEUES)
+    return Setting(
+        TRANSPORT,
+        {
+            "visibility_timeout": int(least_timeout(hard_seconds, longest_eta_seconds)),
+            "priority_steps": sorted(queue.priority(broker) for queue in QUEUES),
+            "queue_order_strategy": "priority",
+        },
+        "An unacknowledged task is given out again only after hard limit, longest ETA and a margin; "
+        "and a worker of several queues takes the most urgent task first.",
+    )

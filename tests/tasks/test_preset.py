@@ -9,7 +9,8 @@ from celery.exceptions import QueueNotFound
 
 from perfkit.errors import VisibilityTimeoutError
 from perfkit.tasks import configure, preset
-from perfkit.tasks.preset import LONGEST_ETA_SECONDS, QUEUES, VISIBILITY_MARGIN_SECONDS, usable_cores
+from perfkit.tasks.preset import usable_cores
+from perfkit.tasks.queues import LONGEST_ETA_SECONDS, QUEUES, VISIBILITY_MARGIN_SECONDS, broker_of
 from project.celery import app as project_app
 
 
@@ -119,7 +120,7 @@ def test_it_refuses_a_visibility_timeout_that_delivers_twice() -> None:
 
 def configured_with(is_configured_first: bool, **settings: Any) -> Celery:
     """Return an app that reads `settings` as Django's; the configuration is not loaded yet."""
-    app = Celery("tests", set_as_current=False)
+    app = Celery("tests", set_as_current=False, broker="redis://")
     steps = [
         lambda: configure(app),
         lambda: app.config_from_object(SimpleNamespace(**settings), namespace="CELERY"),
@@ -164,7 +165,7 @@ class TestTransportOptionsOfTheProject:
 
 
 def test_it_refuses_a_short_visibility_timeout_of_an_app_that_is_configured() -> None:
-    app = Celery("tests", set_as_current=False)
+    app = Celery("tests", set_as_current=False, broker="redis://")
     app.conf.broker_transport_options = {"visibility_timeout": 60}
     assert app.conf.task_acks_late is False
     with pytest.raises(VisibilityTimeoutError, match="60 s is too short"):
@@ -196,6 +197,87 @@ def test_what_the_project_configures_itself_wins(is_configured_first: bool) -> N
     for step in steps if is_configured_first else reversed(steps):
         step()
     assert (app.conf.result_expires, app.conf.task_acks_late) == (60, True)
+
+
+def other_than(value: Any) -> Any:
+    """Return a value of the same type that the preset does not have."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, str):
+        return f"{value}-other"
+    return {"of": "the project"} if isinstance(value, dict) else (*value[:1],) if len(value) > 1 else ()
+
+
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
+@pytest.mark.parametrize("name", [setting.name for setting in preset()])
+def test_each_setting_can_be_overridden(name: str, broker: Any) -> None:
+    """By an argument, and by the project's own configuration, which wins."""
+    (setting,) = [each for each in preset(broker=broker) if each.name == name]
+    other = other_than(setting.value)
+    expected = {**setting.value, **other} if name == "broker_transport_options" else other
+    url = {"redis": "redis://", "rabbitmq": "amqp://"}[broker]
+    by_argument = Celery("tests", set_as_current=False, broker=url)
+    configure(by_argument, **{name: other})
+    by_project = Celery("tests", set_as_current=False, broker=url)
+    configure(by_project)
+    by_project.config_from_object(SimpleNamespace(**{f"CELERY_{name.upper()}": other}), namespace="CELERY")
+    for app in (by_argument, by_project):
+        assert app.conf[name] == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "broker"),
+    [
+        (None, "rabbitmq"),
+        ("amqp://guest@localhost//", "rabbitmq"),
+        ("amqps://a;amqps://b", "rabbitmq"),
+        (["pyamqp://a", "pyamqp://b"], "rabbitmq"),
+        ("redis://localhost/1", "redis"),
+        ("rediss://localhost", "redis"),
+        ("redis+socket:///run/redis.sock", "redis"),
+        ("sentinel://a;sentinel://b", "redis"),
+        ("memory://", "redis"),
+        ("sqs://", "redis"),
+    ],
+)
+def test_it_knows_by_the_url_how_a_broker_counts(url: Any, broker: str) -> None:
+    assert broker_of(url) == broker
+
+
+class TestOnRabbitMq:
+    """Priorities are turned round, queues have them declared, and nothing of Redis is said."""
+
+    @pytest.fixture(params=["argument", "django", "override"])
+    def app(self, request: pytest.FixtureRequest) -> Celery:
+        url = "amqp://guest@localhost//"
+        app = Celery("tests", set_as_current=False, broker=url if request.param == "argument" else None)
+        configure(app, **({"broker_url": url} if request.param == "override" else {}))
+        if request.param == "django":
+            app.config_from_object(SimpleNamespace(CELERY_BROKER_URL=url), namespace="CELERY")
+        return app
+
+    def test_it_has_no_options_of_redis(self, app: Celery) -> None:
+        assert app.conf.broker_transport_options == {"confirm_publish": True}
+
+    def test_its_queues_are_declared_with_priorities_and_time_to_acknowledge(self, app: Celery) -> None:
+        by_name = {queue.name: queue.queue_arguments for queue in app.conf.task_queues}
+        assert {name: each["x-max-priority"] for name, each in by_name.items()} == dict.fromkeys(by_name, 9)
+        for queue in QUEUES:
+            least = queue.hard_seconds + LONGEST_ETA_SECONDS + VISIBILITY_MARGIN_SECONDS
+            assert by_name[queue.name]["x-consumer-timeout"] == least * 1000
+
+    def test_what_is_urgent_has_the_highest_priority(self, app: Celery) -> None:
+        names = {"shop.quick.mail": 9, "shop.ai.answer": 3, "shop.heavy.report": 0}
+        for name, priority in names.items():
+            assert app.amqp.router.route({}, name)["priority"] == priority
+        assert app.conf.task_default_priority == 6
+
+    def test_a_long_limit_needs_no_visibility_timeout(self) -> None:
+        app = Celery("tests", set_as_current=False, broker="amqp://")
+        configure(app, task_time_limit=86_400)
+        assert "visibility_timeout" not in app.conf.broker_transport_options
 
 
 def test_it_counts_the_cores_that_may_be_used() -> None:
