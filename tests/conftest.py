@@ -13,7 +13,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Fixtures, of modules that a plugin imports too early.
 from tests.plugins.pgbouncer import pgbouncer  # noqa: F401
-from tests.plugins.rabbitmq import rabbitmq_url  # noqa: F401
 
 # Other workers share the processor, so the time of one example says nothing.
 # With PERFKIT_EXAMPLES=same there are no new examples, so that a change is refused for its own faults.

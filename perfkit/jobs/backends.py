@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import Final
 from uuid import UUID
@@ -22,9 +23,10 @@ SHORT: Final = {
 }
 
 
-class JobBackend:
+class JobBackend(ABC):
     """Carries ids of jobs to workers."""
 
+    @abstractmethod
     def send(self, job_id: UUID, *, name: str, queue: str | None) -> None:
         """Have a worker call `run_job` with this id; it may be told several times, or in vain.
 
@@ -34,7 +36,6 @@ class JobBackend:
         Raises:
             Anything, where the queue cannot be reached: the job is sent again later.
         """
-        raise NotImplementedError
 
 
 class ImmediateJobs(JobBackend):

@@ -166,7 +166,7 @@ def _run(this: _Run) -> str:
         return outcome
     finally:
         left(token)
-        job_ended.send(
+        job_ended.send_robust(
             sender=this.job,
             outcome=outcome,
             wait_seconds=this.taken.waited_seconds,

@@ -185,6 +185,19 @@ class calling:  # noqa: N801  # a context manager
         post_save.disconnect(self._function, sender=Effect)
 
 
+def test_a_receiver_that_fails_changes_nothing() -> None:
+    def receive(**_: Any) -> None:
+        raise ZeroDivisionError
+
+    status = jobs.leave_effect.enqueue(7)
+    job_ended.connect(receive)
+    try:
+        assert run_job(status.id) == "done"
+    finally:
+        job_ended.disconnect(receive)
+    assert (job_status(status.id).state, numbers()) == (JobState.DONE, [7])
+
+
 def test_it_fails_for_good_with_an_error_that_is_not_declared(caplog: pytest.LogCaptureFixture) -> None:
     status = jobs.fail.enqueue(1, "sesame", kind="no")
     with pytest.raises(ValueError, match="no way"):

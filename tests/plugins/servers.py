@@ -18,7 +18,7 @@ from project.services.__main__ import Server, needed
 from project.services.postgres import PostgresServer
 from project.services.state import ServiceError, make_folder, services_folder
 from project.services.valkey import ValkeyServer
-from tests.plugins import browser, pgbouncer, rabbitmq, redis_server
+from tests.plugins import browser, pgbouncer, redis_server
 
 PLUGINS = ("cluster", "flushing", "postgres", "sentinel", "standby", "valkey")
 pytest_plugins = [f"tests.plugins.{name}" for name in PLUGINS]
@@ -28,7 +28,6 @@ LEFT_OUT = {
     "postgres": "need PostgreSQL and were left out of this run on SQLite",
     "redis": "need Redis or Valkey and were left out of this run on SQLite",
     "redis_server": "need redis-server and were left out: install Debian's package of that name, or another",
-    "rabbitmq": "need RabbitMQ and were left out: install Debian's package rabbitmq-server, or another",
     "pgbouncer": "need PgBouncer and were left out: install Debian's package pgbouncer, or another",
     "browser": f"need a browser and were left out: install one of {', '.join(browser.NAMES)}, "
     "or name one in PERFKIT_CHROMIUM",
@@ -88,8 +87,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         missing.add("browser")
     if redis_server.is_done_without():
         missing.add("redis_server")
-    if rabbitmq.is_done_without():
-        missing.add("rabbitmq")
     if pgbouncer.is_done_without():
         missing.add("pgbouncer")
     if os.environ.get("PERFKIT_DB") == "sqlite":
