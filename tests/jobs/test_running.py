@@ -384,7 +384,8 @@ class TestBeats:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                "WHERE query LIKE '%%UPDATE perfkit_job%%' AND pid <> pg_backend_pid() AND state = 'idle'"
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+                "AND query LIKE '%%UPDATE perfkit_job%%' AND state = 'idle'"
             )
             assert cursor.fetchone() == (1,)
         thread.join()
