@@ -1,6 +1,7 @@
 """Answers of language models: kept by what was asked, asked for once by all processes, counted and paid for once.
 
-The names below load what they need when they are first asked for; httpx is loaded by `OpenAICompatibleAdapter` alone.
+The names below load what they need when they are first asked for.
+httpx is loaded by `OpenAICompatibleAdapter` alone.
 """
 
 from __future__ import annotations

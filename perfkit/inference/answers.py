@@ -24,7 +24,7 @@ class ModelAnswer:
 
     Attributes:
         text: What the model says; empty where it only calls tools.
-        finish_reason: Why it has stopped: `"stop"` and `"tool_calls"` are whole answers, `"length"` one that was cut.
+        finish_reason: Why it has stopped: `"stop"` and `"tool_calls"` are whole answers, `"length"` is a cut one.
         model: That has answered, as its server names it.
         usage: None where the server does not say.
         tool_calls: As the server sends them.

@@ -1,4 +1,4 @@
-"""A stand-in for development and tests: it asks no model at all, and answers the same prompt with the same text."""
+"""A stand-in for development and tests: it asks no model, and answers the same prompt with the same text."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Single flight: of all who ask the same at the same time one asks the model, and the others get what came of it.
 
-The lease is renewed by a thread while the call goes on, however long that takes; a dead process leaves it for seconds.
-What came of a flight is told, for a while, to those who waited for it, by its own id: nobody who comes later sees it.
+The lease is renewed by a thread while the call goes on, however long that takes.
+A dead process leaves it for seconds.
+What came of a flight is told, for a while, to those who waited for it, by its own id.
+Nobody who comes later sees it.
 """
 
 from __future__ import annotations

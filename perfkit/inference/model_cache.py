@@ -1,8 +1,9 @@
-"""`ModelCache`: a limit, then the cache, then one call of the model for all who ask the same, then the cache again.
+"""`ModelCache`: a limit, then the cache, then one call for all who ask the same, then the cache again.
 
 # Note [Steps of a prompt]
-What happens to a prompt is one generator for plain and async code, whole answers and streams. It yields what is to be
-done (`streams.Step`) and is sent what came of it, or the error that did, so that it cleans up by steps too.
+What happens to a prompt is one generator for plain and async code, whole answers and streams.
+It yields what is to be done (`streams.Step`) and is sent what came of it, or the error that did, so that it cleans
+up by steps too.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ _TOLD: Final = (
 class ModelCache:
     """Asks a model, and keeps its answers: of all processes that ask the same, one does so.
 
-    Kept are whole answers; never errors, nor answers that were cut or held back. Who waited for a call gets what came
-    of it, whatever that is.
+    Kept are whole answers; never errors, nor answers that were cut or held back.
+    Who waited for a call gets what came of it, whatever that is.
 
     Args:
         adapter: Speaks to the model.

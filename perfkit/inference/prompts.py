@@ -1,8 +1,8 @@
 """What a model is asked, in one canonical form, and the digest that names it. Pure.
 
 # Note [Which prompts are one]
-Two are one where their JSON means the same: the order of keys does not matter, that of messages does; 1 and 1.0 are
-one number, and True is none. A parameter that is None is one that was left out. Text is compared as it is, without
+Two are one where their JSON means the same: the order of keys does not matter, that of messages does.
+1 and 1.0 are one number, and True is none. A parameter that is None is one that was left out. Text is compared as it is, without
 normalisation, for a model may tell its forms apart.
 """
 

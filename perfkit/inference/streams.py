@@ -1,4 +1,4 @@
-"""Drives the steps of a prompt: in a thread, or on an event loop. See Note [Steps of a prompt] in `model_cache`."""
+"""Drives the steps of a prompt, in a thread or on an event loop; see Note [Steps of a prompt] in `model_cache`."""
 
 from __future__ import annotations
 
