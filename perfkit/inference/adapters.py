@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
@@ -53,7 +53,7 @@ class ModelAdapter(ABC):
     async def astream(self, prompt: Prompt) -> AsyncIterator[str | ModelAnswer]:
         """Do what `stream` does, unless it is overridden in threads."""
         pieces = self.stream(prompt)
-        step = sync_to_async(next, thread_sensitive=False)
+        step: Callable[..., Awaitable[Any]] = sync_to_async(next, thread_sensitive=False)
         try:
             while (piece := await step(pieces, _ENDED)) is not _ENDED:
                 yield piece

@@ -133,7 +133,9 @@ class ModelCache:
             ModelLimitError, ModelBudgetError: The model is not asked now.
             ModelUnavailableError, ModelRefusedError, ModelAnswerError: It was, in vain.
         """
-        stream = ModelStream(self._steps(messages, model, tenant, cache, params, _whole), self.adapter)
+        stream = ModelStream(
+            self._steps(messages, model, _whole, tenant=tenant, cache=cache, params=params), self.adapter
+        )
         for _ in stream:
             pass
         return _answered(stream.answer)
@@ -142,7 +144,9 @@ class ModelCache:
         self, messages: Messages, *, model: str, tenant: str = "", cache: bool | None = None, **params: Any
     ) -> ModelAnswer:
         """Return the answer to a prompt, as `complete` does."""
-        stream = AsyncModelStream(self._steps(messages, model, tenant, cache, params, _whole), self.adapter)
+        stream = AsyncModelStream(
+            self._steps(messages, model, _whole, tenant=tenant, cache=cache, params=params), self.adapter
+        )
         async for _ in stream:
             pass
         return _answered(stream.answer)
@@ -154,13 +158,17 @@ class ModelCache:
 
         It is kept once its last piece was read. Arguments and errors are those of `complete`.
         """
-        return ModelStream(self._steps(messages, model, tenant, cache, params, _streamed), self.adapter)
+        return ModelStream(
+            self._steps(messages, model, _streamed, tenant=tenant, cache=cache, params=params), self.adapter
+        )
 
     def astream(
         self, messages: Messages, *, model: str, tenant: str = "", cache: bool | None = None, **params: Any
     ) -> AsyncModelStream:
         """Return the text of an answer in pieces, as `stream` does."""
-        return AsyncModelStream(self._steps(messages, model, tenant, cache, params, _streamed), self.adapter)
+        return AsyncModelStream(
+            self._steps(messages, model, _streamed, tenant=tenant, cache=cache, params=params), self.adapter
+        )
 
     def peek(self, messages: Messages, *, model: str, tenant: str = "", **params: Any) -> ModelAnswer | None:
         """Return the answer that is kept, None where none is; nobody is asked, and nothing counted."""
@@ -192,10 +200,11 @@ class ModelCache:
         self,
         messages: Messages,
         model: str,
+        ask: Callable[[Prompt], Steps],
+        *,
         tenant: str,
         cache: bool | None,
         params: dict[str, Any],
-        ask: Callable[[Prompt], Steps],
     ) -> Steps:
         prompt = prompt_of(model, messages, params)
         return self._counted(self._found(prompt, tenant, self._is_kept(prompt, cache), ask), ask)
@@ -257,11 +266,12 @@ class ModelCache:
             if answer.is_complete:
                 yield Do(partial(self._keep, key, prompt, tenant, answer))
             outcome = json.dumps({"answer": answer.plain()})
-            return answer
         except UnavailableError as error:
             if type(error).__name__ in _TOLD:
                 outcome = json.dumps({"error": [type(error).__name__, *error.args]})
             raise
+        else:
+            return answer
         finally:
             yield Do(partial(flight.land, outcome))
 

@@ -2,8 +2,9 @@
 
 # Note [Which prompts are one]
 Two are one where their JSON means the same: the order of keys does not matter, that of messages does.
-1 and 1.0 are one number, and True is none. A parameter that is None is one that was left out. Text is compared as it is, without
-normalisation, for a model may tell its forms apart.
+1 and 1.0 are one number, and True is none.
+A parameter that is None is one that was left out.
+Text is compared as it is, without normalisation, for a model may tell its forms apart.
 """
 
 from __future__ import annotations
@@ -58,11 +59,12 @@ class Prompt:
         return json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def prompt_of(model: str, messages: Messages, params: Mapping[str, Any]) -> Prompt:
+def prompt_of(model: Any, messages: Any, params: Mapping[str, Any]) -> Prompt:
     """Return a prompt in its canonical form.
 
     Args:
-        messages: Each with its role and content, or one text of the user's.
+        model: Its name.
+        messages: As `Messages`: each with its role and content, or one text of the user's.
 
     Raises:
         ModelRequestError: JSON cannot hold it, or it asks for an answer of another form.

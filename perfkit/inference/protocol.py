@@ -16,6 +16,9 @@ from perfkit.inference.answers import ModelAnswer, TokenUsage
 from perfkit.inference.prompts import Prompt
 
 MALFORMED: Final = "is malformed"
+MOST_TOKENS: Final = 2**31
+"""More in one answer is nonsense."""
+
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 """What servers call their reasons; anything else may quote the prompt, or the key."""
 
@@ -80,10 +83,12 @@ def _checked(text: Any, reason: Any, model: Any, usage: Any, calls: Any) -> Mode
 def _usage_of(told: Any) -> TokenUsage | None:
     if not isinstance(told, Mapping):
         return None
-    numbers = told.get("prompt_tokens"), told.get("completion_tokens", 0)
-    if not all(type(number) is int and 0 <= number < 2**31 for number in numbers):
+    prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens", 0)
+    if type(prompt) is not int or type(completion) is not int:
         return None
-    return TokenUsage(*numbers)
+    if not (0 <= prompt < MOST_TOKENS and 0 <= completion < MOST_TOKENS):
+        return None
+    return TokenUsage(prompt, completion)
 
 
 class Assembly:

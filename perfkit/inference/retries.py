@@ -40,7 +40,7 @@ class CallRetries:
         told = error.retry_after_seconds
         if told is not None:
             return None if told > self.longest_seconds else told
-        pause = min(self.backoff_seconds * 2 ** (failures - 1), self.longest_seconds)
+        pause = min(self.backoff_seconds * 2.0 ** (failures - 1), self.longest_seconds)
         return pause * (1 - self.chance() / 2)
 
 

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
-from typing import Final
+from typing import Any, Final
 
 from perfkit.caching.coherence import breaker
 from perfkit.caching.locks import fork_safe_lock
@@ -123,8 +123,9 @@ class Ledger:
             for name, number in self._add({}, ago=ago)[1].items():
                 sums[name] = sums.get(name, 0) + number
         whole = [name for name in ModelStatistics.__dataclass_fields__ if not name.endswith("cost")]
+        counts: dict[str, Any] = {name: sums.get(name, 0) for name in whole}
         return ModelStatistics(
-            *(sums.get(name, 0) for name in whole),
+            **counts,
             cost=Decimal(sums.get("cost", 0)) / NANO,
             saved_cost=Decimal(sums.get("saved_cost", 0)) / NANO,
         )
