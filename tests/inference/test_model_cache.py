@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections
 
 from perfkit.caching.store import current_store
 from perfkit.errors import (
@@ -117,6 +119,7 @@ def test_it_asks_once_from_coroutines_and_keeps_tenants_apart(server: Server, mo
         assert not (await models.acomplete("Hello", model="m", tenant="b")).is_cached
         assert [text async for text in models.astream("Hi", model="m")] == ["Good ", "day"]
         assert [text async for text in models.astream("Hi", model="m")] == ["Good day"]
+        await sync_to_async(connections.close_all)()
 
     asyncio.run(ask())
     assert len(server.calls) == 3
@@ -128,6 +131,7 @@ def test_threads_that_ask_together_make_one_call(server: Server, models: ModelCa
 
     def ask() -> None:
         answers.append(models.complete("Hello", model="m").text)
+        connections.close_all()
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
