@@ -32,6 +32,8 @@ PerfkitError
 │   ├── PartitionedTableError  an index on a partitioned table cannot be built concurrently
 │   ├── TriggersUnsupportedError  outside writes to a model cannot be told by triggers
 │   ├── RateError            a rate of requests that is none
+│   ├── ModelRequestError    a language model cannot be asked so
+│   ├── SamplingPolicyError  nobody has said whether answers that are drawn by lot are kept
 │   ├── TriggerRightsError   the database role lacks a right that triggers need
 │   └── VisibilityTimeoutError  tasks would be delivered twice
 ├── UnavailableError         the world failed; retry or go without
@@ -44,6 +46,11 @@ PerfkitError
 │   ├── CacheUnreachableError  the cache server does not answer somebody who looks into it
 │   ├── PoolBusyError        no connection of the async pool was free in time
 │   ├── LimiterUnavailableError  a rate limit cannot be counted, and the request is refused
+│   ├── ModelLimitError      more prompts than a rate admits
+│   ├── ModelBudgetError     the budget of the day does not reach for a prompt
+│   ├── ModelUnavailableError  the server of a language model does not answer, or answers with an error
+│   ├── ModelRefusedError    the server of a language model does not take a request
+│   ├── ModelAnswerError     an answer of a language model is malformed, cut off or too large
 │   ├── IndexLockedError     an index could not be built or dropped for a lock that others hold
 │   └── TriggersLockedError  triggers could not be made or dropped for a lock that others hold
 └── RequestError             a request was bad; becomes a 4xx
@@ -516,6 +523,38 @@ class TriggersUnsupportedError(UsageError):
         return f"{self.subject} {self.problem}"
 
 
+class ModelRequestError(UsageError, TypeError):
+    """A language model cannot be asked so: messages or parameters that JSON cannot hold, or that change the form.
+
+    Nothing was asked. The text names places, never what stands there.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The model cannot be asked so: {self.problem}"
+
+
+class SamplingPolicyError(UsageError, TypeError):
+    """An answer would be drawn by lot, and nobody has said whether it is to be kept; nothing was asked.
+
+    Above temperature 0, or without one, say `cache=True` (all get the same answer until it ends) or `cache=False`
+    (each gets a new one), in the call or for the whole `ModelCache`.
+    """
+
+    def __init__(self, temperature: str) -> None:
+        super().__init__(temperature)
+        self.temperature = temperature
+
+    def __str__(self) -> str:
+        return (
+            f"With {self.temperature} the same prompt has many answers: say cache=True to keep the first one, "
+            "or cache=False for a new one each time."
+        )
+
+
 class TriggerRightsError(UsageError):
     """The database role lacks a right that making or dropping triggers needs; this table is as it was."""
 
@@ -669,6 +708,79 @@ class LimiterUnavailableError(UnavailableError):
 
     def __str__(self) -> str:
         return f"The rate limit cannot be counted, so the request is refused: {self.problem}"
+
+
+class ModelLimitError(UnavailableError):
+    """More prompts than the rate of a `ModelCache` admits; nothing was asked.
+
+    `retry_after_seconds` says when one would be admitted.
+    """
+
+    def __init__(self, rates: str, retry_after_seconds: int | None) -> None:
+        super().__init__(rates, retry_after_seconds)
+        self.rates = rates
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return f"More prompts than {self.rates}: the next one is admitted in {self.retry_after_seconds} s."
+
+
+class ModelBudgetError(UnavailableError):
+    """What a prompt may cost is more than what is left of the day's budget, or that cannot be counted.
+
+    The model was not asked; answers that are kept are still given.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The model is not asked for its budget: {self.problem}"
+
+
+class ModelUnavailableError(UnavailableError):
+    """The server of a language model cannot be reached, is too slow, or answers with a 429 or 5xx.
+
+    `status` is None where it has not answered; `retry_after_seconds` what it says, where it does.
+    """
+
+    def __init__(
+        self, problem: str, status: int | None = None, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(problem, status, retry_after_seconds)
+        self.problem = problem
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return f"The model's server {self.problem}."
+
+
+class ModelRefusedError(UnavailableError):
+    """The server of a language model does not take a request (a 4xx): a wrong key, no such model, a long prompt.
+
+    Asking again does not help. `code` is what the server calls the reason, where it does so in one word.
+    """
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(status, code)
+        self.status = status
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"The model's server refuses the request: {self.status} {self.code}".rstrip()
+
+
+class ModelAnswerError(UnavailableError):
+    """A language model has answered, and its answer is malformed, cut off or too large; it is not kept."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The model's answer {self.problem}."
 
 
 class IndexLockedError(UnavailableError):

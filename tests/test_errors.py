@@ -18,6 +18,7 @@ SAMPLES = {
     "int": 7,
     "int | None": 7,
     "float": 0.5,
+    "float | None": 0.5,
     "object": 10**21,
     "Sequence[str]": ["airline", "plane"],
     "Sequence[int]": [1, 2],

@@ -17,9 +17,7 @@ from perfkit.api.heads import HeadMiddleware
 from perfkit.api.keysets.pages import KeysetPage, akeyset, keyset
 from perfkit.api.keysets.pagination import KeysetPagination, link_headers
 from perfkit.api.limiting.decorator import rate_limit
-from perfkit.api.limiting.limiter import Limiter, Verdict
 from perfkit.api.limiting.middleware import RateLimitMiddleware
-from perfkit.api.limiting.rules import Standing
 from perfkit.api.limiting.throttles import PerMinuteThrottle, RateLimitThrottle, default_throttles
 from perfkit.api.pages import OpenPage, Page, apaginate, apaginate_open, paginate, paginate_open
 from perfkit.api.pagination import PagePagination
@@ -31,6 +29,8 @@ from perfkit.api.status import task_status_router
 from perfkit.api.writing.after import after_response, after_response_middleware
 from perfkit.api.writing.bulk import bulk_body, bulk_create
 from perfkit.api.writing.idempotent import idempotent
+from perfkit.limiting.limiter import Limiter, Verdict
+from perfkit.limiting.rules import Standing
 from perfkit.paging.ordering import total_order
 from perfkit.rates import Rate
 

@@ -14,7 +14,6 @@ from ninja.decorators import decorate_view
 from ninja.errors import HttpError, Throttled
 
 from perfkit.api.limiting.identity import By
-from perfkit.api.limiting.limiter import Verdict
 from perfkit.api.limiting.operations import limited_run
 from perfkit.api.limiting.requests import (
     Cost,
@@ -25,6 +24,7 @@ from perfkit.api.limiting.requests import (
     with_fields,
 )
 from perfkit.errors import LimiterUnavailableError, UsageError
+from perfkit.limiting.limiter import Verdict
 from perfkit.postgres.outages import UNAVAILABLE
 from perfkit.rates import Rate
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from perfkit.api.limiting.limiter import tightness
-from perfkit.api.limiting.rules import MICROSECONDS, Standing
+from perfkit.limiting.limiter import tightness
+from perfkit.limiting.rules import MICROSECONDS, Standing
 from perfkit.rates import Rate
 
 

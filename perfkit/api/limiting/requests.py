@@ -11,10 +11,10 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from perfkit.api.limiting.fields import fields_of
 from perfkit.api.limiting.identity import By, aclient_of, checked, client_of
-from perfkit.api.limiting.limiter import Limiter, Verdict
-from perfkit.api.limiting.rules import Standing
 from perfkit.conf import options
 from perfkit.errors import LimiterUnavailableError
+from perfkit.limiting.limiter import Limiter, Verdict
+from perfkit.limiting.rules import Standing
 from perfkit.postgres.outages import UNAVAILABLE
 from perfkit.rates import Rate
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from perfkit.api.limiting.fields import fields_of
-from perfkit.api.limiting.rules import Standing
+from perfkit.limiting.rules import Standing
 from perfkit.rates import Rate, rate_of
 
 

@@ -11,15 +11,15 @@ from typing import Final, NamedTuple
 from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
 
-from perfkit.api.limiting.counters import Counter, Plan, current_counter
-from perfkit.api.limiting.rules import MICROSECONDS, NEVER, Standing
 from perfkit.caching.breaker import Breaker
 from perfkit.caching.store import StoreError
 from perfkit.conf import options
 from perfkit.errors import LimiterUnavailableError, UsageError
+from perfkit.limiting.counters import Counter, Plan, current_counter
+from perfkit.limiting.rules import MICROSECONDS, NEVER, Standing
 from perfkit.rates import Rate, rate_of
 
-logger = logging.getLogger("perfkit.api")
+logger = logging.getLogger("perfkit.limiting")
 
 
 def _outage_changed(is_down: bool, problem: str) -> None:
@@ -159,4 +159,4 @@ def _settings_changed(*, setting: str, **_: object) -> None:
         breaker.succeeded()  # another server: nothing is known of it yet
 
 
-setting_changed.connect(_settings_changed, dispatch_uid="perfkit.api.limiting")
+setting_changed.connect(_settings_changed, dispatch_uid="perfkit.limiting")

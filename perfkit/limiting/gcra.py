@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from perfkit.api.limiting.rules import MICROSECONDS, NEVER, Rule
+from perfkit.limiting.rules import MICROSECONDS, NEVER, Rule
 from perfkit.rates import Rate
 
 

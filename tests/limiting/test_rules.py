@@ -10,10 +10,10 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perfkit.api.limiting.counters import ADMIT, Plan
-from perfkit.api.limiting.gcra import Gcra
-from perfkit.api.limiting.rules import MICROSECONDS, NEVER, Rule, Standing, taken
-from perfkit.api.limiting.windows import MOST_ENTRIES, Window
+from perfkit.limiting.counters import ADMIT, Plan
+from perfkit.limiting.gcra import Gcra
+from perfkit.limiting.rules import MICROSECONDS, NEVER, Rule, Standing, taken
+from perfkit.limiting.windows import MOST_ENTRIES, Window
 from perfkit.rates import Rate, rate_of
 
 START_US = 1_790_000_000_000_000

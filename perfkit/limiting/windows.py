@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import dropwhile
 from typing import ClassVar, Final
 
-from perfkit.api.limiting.rules import MICROSECONDS, NEVER, Rule
+from perfkit.limiting.rules import MICROSECONDS, NEVER, Rule
 from perfkit.rates import Rate
 
 MOST_ENTRIES: Final = 128

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
-from perfkit.api.limiting.gcra import Gcra
-from perfkit.api.limiting.rules import MICROSECONDS, Rule, Standing, taken
-from perfkit.api.limiting.windows import Window
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.store import ScriptedStore, Store, current_store
 from perfkit.caching.store.packing import Words
 from perfkit.caching.store.scripts import ScriptForms
+from perfkit.limiting.gcra import Gcra
+from perfkit.limiting.rules import MICROSECONDS, Rule, Standing, taken
+from perfkit.limiting.windows import Window
 from perfkit.rates import Rate
 
 MOST_KNOWN: Final = 100_000

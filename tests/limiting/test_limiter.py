@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from django.test import AsyncClient, Client, override_settings
 
-from perfkit.api.limiting.counters import Counter, LocalCounter, current_counter
-from perfkit.api.limiting.limiter import Limiter, Verdict, breaker
-from perfkit.api.limiting.rules import NEVER, Standing
 from perfkit.caching.breaker import Breaker
 from perfkit.conf import configured, options
 from perfkit.errors import LimiterUnavailableError, RateError, UsageError
+from perfkit.limiting.counters import Counter, LocalCounter, current_counter
+from perfkit.limiting.limiter import Limiter, Verdict, breaker
+from perfkit.limiting.rules import NEVER, Standing
 from perfkit.rates import Rate
 from tests.api.limiting.conftest import limits
 from tests.plugins.valkey import DisposableValkey
@@ -142,7 +142,7 @@ class TestOutage:
     ) -> None:
         made, now = own_clock
         limiter = made("2/hour")
-        with caplog.at_level(logging.INFO, "perfkit.api"):
+        with caplog.at_level(logging.INFO, "perfkit.limiting"):
             assert [limiter.take("ann").is_admitted for _ in range(3)] == [True, True, False]
             server.kill()
             assert [limiter.take("ann") for _ in range(20)] == [None] * 20
@@ -235,7 +235,7 @@ class TestOutage:
                 assert response.status_code == 503
                 assert response.json() == {"detail": "Temporarily unavailable."}
                 assert response["Retry-After"] == "60"
-        own = [record for record in caplog.records if record.name == "perfkit.api"]
+        own = [record for record in caplog.records if record.name == "perfkit.limiting"]
         assert [record.levelname for record in own] == ["WARNING"]
 
     def test_a_closed_limit_is_a_503_on_an_event_loop_too(self, server: DisposableValkey) -> None:

@@ -11,10 +11,10 @@ import redis
 from django.test import override_settings
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from perfkit.api.limiting.counters import Counter, LocalCounter, Plan, ServerCounter, current_counter
-from perfkit.api.limiting.rules import MICROSECONDS, NEVER
 from perfkit.caching.store.redis import RedisStore
 from perfkit.errors import SettingsError
+from perfkit.limiting.counters import Counter, LocalCounter, Plan, ServerCounter, current_counter
+from perfkit.limiting.rules import MICROSECONDS, NEVER
 from perfkit.rates import Rate, rate_of
 from project.services.state import LOOPBACK
 from tests.api.limiting.conftest import LOCAL
