@@ -17,7 +17,7 @@ from django.core import checks
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.urls import get_resolver
-from django.utils.module_loading import import_string
+from django.utils.module_loading import autodiscover_modules, import_string
 
 from perfkit.caching.databases import is_watchable
 from perfkit.caching.registry import cached_models, listed_models
@@ -31,6 +31,8 @@ from perfkit.postgres.catalogue import find_index, find_table
 from perfkit.postgres.dangers import Danger, dangers_in, dangers_of
 
 TAG: Final = "perfkit"
+
+JOB_EMAIL_BACKEND: Final = "perfkit.jobs.mail.JobEmailBackend"
 
 # An id is never given to another finding, even after its own is gone.
 FINDINGS: Final = {
@@ -50,6 +52,8 @@ FINDINGS: Final = {
     "perfkit.E203": "An admin imports a relation by a field that does not name one row of the other model.",
     "perfkit.E204": "A list of an admin has a column that needs what its model does not have.",
     "perfkit.E301": "A preset names what its model does not have.",
+    "perfkit.E611": "A schedule cannot enqueue its job.",
+    "perfkit.E612": "MAIL_BACKEND names what cannot send mails.",
     "perfkit.E501": "A database has a pool and CONN_MAX_AGE.",
     "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
     "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
@@ -112,6 +116,8 @@ def register() -> None:
         check_connections,
         check_presets,
         check_lists,
+        check_schedules,
+        check_mail,
     ):
         checks.register(check, TAG)
     for check in (check_relations, check_triggers, check_poolers, check_list_indexes):
@@ -422,6 +428,46 @@ def check_list_indexes(
         text = f"{where} relies on the index {index.name} of {index.table} on {alias!r}, which {what}."
         found.append(_finding("W403", text, "Run its migration; AddIndexSafely builds an invalid one anew."))
     return found
+
+
+def check_schedules(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Find schedules whose job there is not, or that call it as it cannot be called."""
+    if _valid("SCHEDULES") is None or not options.SCHEDULES:
+        return []
+    from perfkit.jobs.schedules import problem_with_schedule
+
+    autodiscover_modules("jobs")
+    hint = "Jobs are found in the modules 'jobs' of apps; those of perfkit begin with 'perfkit.'."
+    problems = {name: problem_with_schedule(name) for name in options.SCHEDULES}
+    return [
+        _finding("E611", f"{SETTING}['SCHEDULES'][{name!r}]: {problem}", hint)
+        for name, problem in problems.items()
+        if problem
+    ]
+
+
+def check_mail(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Find a `MAIL_BACKEND` that sends nothing, where mails are left to workers."""
+    if settings.EMAIL_BACKEND != JOB_EMAIL_BACKEND or _valid("MAIL_BACKEND") is None:
+        return []
+    from perfkit.jobs.mail import real_backend
+
+    try:
+        real_backend()
+    except SettingsError as error:
+        hint = "It is what EMAIL_BACKEND would be without JobEmailBackend."
+        return [_finding("E612", str(error), hint)]
+    return []
+
+
+def _valid(name: str) -> Any:
+    """Return the value of an option; None where `check_settings` finds it wrong."""
+    try:
+        return getattr(options, name)
+    except SettingsError:
+        return None
 
 
 def _waits_for_migrations(alias: str) -> bool:

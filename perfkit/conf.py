@@ -13,8 +13,9 @@ from django.conf import settings as django_settings
 
 from perfkit.errors import SettingsError
 from perfkit.rates import rate_of
+from perfkit.schedules import schedule_of
 
-T = TypeVar("T", bound="bool | int | float | str | tuple[str, ...]")
+T = TypeVar("T", bound="bool | int | float | str | tuple[str, ...] | dict[str, Any]")
 
 SETTING: Final = "PERFKIT"
 
@@ -33,7 +34,8 @@ class Option(Generic[T]):
         least: Smallest valid number.
         most: Largest valid number.
         choices: The valid strings, where they are few.
-        read: Reads each of a tuple's strings, and raises ValueError where it means nothing.
+        read: Reads each of a tuple's strings, or of a dictionary's values, and raises ValueError where it means
+            nothing.
     """
 
     name: str
@@ -47,7 +49,7 @@ class Option(Generic[T]):
         least: float | None = None,
         most: float | None = None,
         choices: Sequence[str] = (),
-        read: Callable[[str], object] | None = None,
+        read: Callable[[Any], object] | None = None,
     ) -> None:
         self.default: T = default
         self.kind: type[T] = type(default)
@@ -79,7 +81,7 @@ class Option(Generic[T]):
             raise SettingsError(self.name, problem)
         convert: Callable[[Any], Any] = self.kind if self.kind in {float, tuple} else lambda same: same
         value: T = convert(given)
-        if not isinstance(given, list):  # that may change
+        if not isinstance(given, list | dict):  # that may change
             self._seen = (given, value)
         return value
 
@@ -88,7 +90,7 @@ class Option(Generic[T]):
         accepted: tuple[type, ...] = {float: (int, float), tuple: (list, tuple)}.get(self.kind, (self.kind,))
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
             return f"must be {self.kind.__name__}, not {type(value).__name__}."
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | dict):
             return self._problem_within(value)
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(map(repr, self.choices))}, not {value!r}."
@@ -99,16 +101,17 @@ class Option(Generic[T]):
                 return f"must be at most {self.most}, not {value}."
         return None
 
-    def _problem_within(self, values: Sequence[object]) -> str | None:
-        """Say what is wrong with one of several strings, or None where all are valid."""
-        for value in values:
-            if not isinstance(value, str):
-                return "must hold strings only."
+    def _problem_within(self, values: Sequence[object] | Mapping[Any, object]) -> str | None:
+        """Say what is wrong with one of several values, or None where all are valid."""
+        named = isinstance(values, Mapping)
+        for name, value in values.items() if isinstance(values, Mapping) else enumerate(values):
+            if not isinstance(name if named else value, str):
+                return "must have strings as its keys." if named else "must hold strings only."
             try:
                 if self.read is not None:
                     self.read(value)
             except ValueError as error:
-                return f"cannot be read: {error}"
+                return f"cannot be read: {f'{name!r}: ' if named else ''}{error}"
         return None
 
 
@@ -275,6 +278,18 @@ class Options:
         "celery",
         "What carries jobs to workers: 'celery', 'immediate' (they run where they are enqueued, for tests), "
         "or the dotted name of a `perfkit.jobs.backends.JobBackend`.",
+    )
+    SCHEDULES: Option[dict[str, Any]] = Option(
+        {},
+        "Jobs that are enqueued again and again, by names of your own: each entry says the `job`, `every` so "
+        "many seconds (or a timedelta) or a `cron` such as '0 3 * * *', and, where needed, `args`, `kwargs` and "
+        "`queue`.",
+        read=schedule_of,
+    )
+    MAIL_BACKEND = Option(
+        "django.core.mail.backends.smtp.EmailBackend",
+        "What sends the mails that `perfkit.jobs.mail.JobEmailBackend` has left to workers: the dotted name of "
+        "an e-mail back end.",
     )
     TASK_IN_TRANSACTION = Option(
         "log",

@@ -380,6 +380,29 @@ class JobActionError(UsageError):
         return f"The job {self.job_id} {self.problem}"
 
 
+class UnknownScheduleError(UsageError, LookupError):
+    """`PERFKIT["SCHEDULES"]` has no entry of that name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(name, known)
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:
+        return f"There is no schedule {self.name!r}.{nearest(self.name, list(self.known))}"
+
+
+class MailArgumentError(UsageError, ValueError):
+    """A mail cannot be left to a worker; none was."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The mail cannot be left to a worker: {self.problem}"
+
+
 class UnknownJobError(UsageError, LookupError):
     """There is no job of that name in this process, or none with that id in the database."""
 
@@ -626,6 +649,17 @@ class JobCancelledError(UnavailableError):
 
     def __str__(self) -> str:
         return f"The job {self.job_id} was cancelled."
+
+
+class MailRefusedError(PerfkitError):
+    """A mail server will not take a mail, now or later; the job that sends it is a dead letter."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"The mail server refuses the mail, with the code {self.code}."
 
 
 class TaskStatusUnavailableError(UnavailableError):

@@ -146,6 +146,19 @@ class Job(models.Model):
         return f"{self.name} {self.id}"
 
 
+class JobSchedule(models.Model):
+    """When a schedule is to enqueue its job next; who moves that on is who enqueues it."""
+
+    name = models.CharField(max_length=255, primary_key=True, help_text="In PERFKIT['SCHEDULES'].")
+    text = models.CharField(max_length=255, help_text="How often it was when it was due last.")
+    next_at = models.DateTimeField()
+    last_at = models.DateTimeField(null=True)
+    job_id = models.UUIDField(null=True, help_text="Of the job that was enqueued last.")
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.text}"
+
+
 class Cache(PendingInvalidation):
     """What the admin shows the cache by, and what the permissions to look at it and to void it hang on.
 

@@ -135,6 +135,31 @@ def invalidate_all() -> Invalidation:
     return _kept(sorted(tags_of_tables() | {EVERYTHING}), problem) if problem else Invalidation(is_told=True)
 
 
+def drain() -> list[str]:
+    """Tell the cache server what waits in the outbox of each database; return the aliases of those that have one.
+
+    Raises:
+        CacheUnreachableError: It does not answer; what waits goes on waiting.
+
+    Queries:
+        One for each database and 500 notices, and one that removes them.
+    """
+    store = current_store()
+    if store is None:
+        return []
+    drained = []
+    for alias in _watchable():
+        try:
+            outbox.tell(connections[alias], store)
+        except OutboxMissingError:
+            continue
+        except StoreError as error:
+            breaker.failed(str(error))
+            raise CacheUnreachableError(f"{error}; what waits in the outbox goes on waiting.") from error
+        drained.append(alias)
+    return drained
+
+
 def _told(void: Callable[[Store], None]) -> str:
     """Have the store void something; return why it has not heard, an empty text where it has."""
     store = current_store()

@@ -24,7 +24,13 @@ SHORT: Final = {
 
 
 class JobBackend(ABC):
-    """Carries ids of jobs to workers."""
+    """Carries ids of jobs to workers.
+
+    Attributes:
+        limit_errors: What it raises within a job whose soft limit is over.
+    """
+
+    limit_errors: tuple[type[BaseException], ...] = ()
 
     @abstractmethod
     def send(self, job_id: UUID, *, name: str, queue: str | None) -> None:

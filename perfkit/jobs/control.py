@@ -90,17 +90,21 @@ def purge_jobs(
         older_than: Those that ended before so long; by default those whose result is no longer kept.
         states: Dead letters stay unless this names them.
     """
+    rows = purgeable(older_than=older_than, states=states)
+    number = 0
+    while pks := list(rows.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
+        number += all_jobs().filter(pk__in=pks).delete()[0]
+    return number
+
+
+def purgeable(
+    *, older_than: dt.timedelta | None = None, states: tuple[str, ...] = (JobState.DONE, JobState.CANCELLED)
+) -> models.QuerySet[Job]:
+    """Return what `purge_jobs` removes."""
     now = timezone.now()
     over = (
         models.Q(expires_at__lt=now) | models.Q(expires_at=None)
         if older_than is None
         else models.Q(finished_at__lt=now - older_than)
     )
-    number = 0
-    while pks := list(
-        all_jobs()
-        .filter(over, state__in=states, finished_at__isnull=False)
-        .values_list("pk", flat=True)[:PURGED_AT_ONCE]
-    ):
-        number += all_jobs().filter(pk__in=pks).delete()[0]
-    return number
+    return all_jobs().filter(over, state__in=states, finished_at__isnull=False)

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, overl
 from asgiref.sync import sync_to_async
 
 from perfkit.caching.functions.templates import Template
-from perfkit.errors import JobDeclarationError, UnknownJobError, nearest
+from perfkit.errors import (
+    JobArgumentError,
+    JobDeclarationError,
+    UncacheableArgumentError,
+    UnknownJobError,
+    nearest,
+)
 from perfkit.jobs.arguments import bound
 from perfkit.jobs.retries import Retries
 
@@ -42,6 +48,8 @@ class JobFunction(Generic[P, R]):
         is_atomic: Whether it runs in the transaction that ends it.
         has_steps: Whether it is a generator function, whose every `yield` commits what was done until there.
         soft_limit, hard_limit: Seconds, for back ends that have these; None for those of the queue.
+        is_reused: Whether one that is done holds its key while its result is kept.
+        is_forgotten: Whether its arguments are removed when it is done.
         shown: Parameters whose values people may see.
     """
 
@@ -51,7 +59,7 @@ class JobFunction(Generic[P, R]):
         *,
         name: str,
         queue: str | None,
-        key: str | None,
+        key: str | Callable[..., str] | None,
         ttl: int,
         retries: Retries,
         lease: float,
@@ -59,6 +67,8 @@ class JobFunction(Generic[P, R]):
         atomic: bool,
         soft_limit: float | None,
         hard_limit: float | None,
+        reuse: bool,
+        forget: bool,
         shown: Sequence[str],
     ) -> None:
         update_wrapper(self, function)
@@ -73,6 +83,7 @@ class JobFunction(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self.takes_progress = progress
         self.soft_limit, self.hard_limit = soft_limit, hard_limit
+        self.is_reused, self.is_forgotten = reuse, forget
         self.shown = frozenset(shown)
         signature = inspect.signature(function)
         if progress:
@@ -86,7 +97,11 @@ class JobFunction(Generic[P, R]):
             raise JobDeclarationError(
                 name, f"shown={wrong[0]!r} is none of its parameters.{nearest(wrong[0], self.parameters)}"
             )
-        self._key = None if key is None else Template(key, function=name, parameters=self.parameters)
+        self._key: Callable[[dict[str, Any]], str] | None = None
+        if isinstance(key, str):
+            self._key = Template(key, function=name, parameters=self.parameters).path
+        elif key is not None:
+            self._key = lambda arguments: key(**arguments)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function, here and now; as a job it is nobody's then."""
@@ -135,7 +150,15 @@ class JobFunction(Generic[P, R]):
             JobArgumentError: The function cannot be called with these.
         """
         arguments = bound(self.name, self.signature, args, kwargs)
-        return None if self._key is None else self._key.path(arguments)
+        if self._key is None:
+            return None
+        try:
+            return self._key(arguments)
+        except UncacheableArgumentError as error:
+            raise JobArgumentError(
+                self.name,
+                f"{error.argument!r} is {error.kind.removeprefix('of ')}, which names nothing in a key.",
+            ) from error
 
 
 def _untold(current: int, total: int, message: str = "") -> None:
@@ -151,7 +174,7 @@ def job(function: Callable[P, R], /) -> JobFunction[P, R]: ...
 def job(
     *,
     queue: str | None = None,
-    key: str | None = None,
+    key: str | Callable[..., str] | None = None,
     ttl: int = TTL_SECONDS,
     retries: int = 0,
     retry_on: Sequence[type[BaseException]] = (),
@@ -162,6 +185,8 @@ def job(
     atomic: bool = True,
     soft_limit: float | None = None,
     hard_limit: float | None = None,
+    reuse: bool = True,
+    forget: bool = False,
     shown: Sequence[str] = (),
     name: str | None = None,
 ) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
@@ -170,7 +195,7 @@ def job(
     /,
     *,
     queue: str | None = None,
-    key: str | None = None,
+    key: str | Callable[..., str] | None = None,
     ttl: int = TTL_SECONDS,
     retries: int = 0,
     retry_on: Sequence[type[BaseException]] = (),
@@ -181,6 +206,8 @@ def job(
     atomic: bool = True,
     soft_limit: float | None = None,
     hard_limit: float | None = None,
+    reuse: bool = True,
+    forget: bool = False,
     shown: Sequence[str] = (),
     name: str | None = None,
 ) -> Any:
@@ -194,8 +221,9 @@ def job(
 
     Args:
         queue: Where it is sent; else the routes of the back end decide.
-        key: A template of its parameters, such as `report:{flight_id}`: while a job with that key waits or runs,
-            and for `ttl` seconds after it is done, `enqueue` returns that one.
+        key: A template of its parameters, such as `report:{flight_id}`, or a function of them that returns a text:
+            while a job with that key waits or runs, and for `ttl` seconds after it is done, `enqueue` returns that
+            one.
         ttl: Seconds that its result is kept.
         retries: How often it is tried again after an error in `retry_on`.
         retry_on: Errors that may be gone a while later. Any other is final: the job is a dead letter then.
@@ -207,6 +235,9 @@ def job(
         atomic: Whether it runs in one transaction. Without, it may run twice where a worker is lost,
             so it must bear that.
         soft_limit, hard_limit: Seconds; by default those of the queue.
+        reuse: Whether one that is done holds its key while its result is kept; without, only one that waits or
+            runs does.
+        forget: Remove the arguments when it is done; what can be replayed keeps them until it is purged.
         shown: Parameters whose values the admin and `perfkit_jobs` show; of others they show the type.
         name: In the place of the function's module and name; workers find it by that.
 
@@ -243,6 +274,8 @@ def job(
             atomic=atomic,
             soft_limit=soft_limit,
             hard_limit=hard_limit,
+            reuse=reuse,
+            forget=forget,
             shown=shown,
         )
         if declared.has_steps and not atomic:

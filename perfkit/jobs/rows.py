@@ -162,13 +162,28 @@ class JobRows:
             raise JobFencedError(str(job_id))
         return bool(row[0])
 
-    def finish(self, job_id: UUID, fence: int, result: str, *, keep_seconds: float, mark: Mark) -> None:
+    def finish(
+        self,
+        job_id: UUID,
+        fence: int,
+        result: str,
+        *,
+        keep_seconds: float,
+        mark: Mark,
+        frees_key: bool = False,
+        forgets: bool = False,
+    ) -> None:
         """Write that a job is done, in the transaction of its effect.
+
+        Args:
+            frees_key: Whether another one may have its key from now on.
+            forgets: Whether its arguments are removed.
 
         Raises:
             JobFencedError: Somebody else has the job; the effect must be rolled back.
         """
         values = "result = %s, error = '', current = %s, total = %s, message = %s"
+        values += ", key = NULL" * frees_key + _FORGETTING * forgets
         self._end(job_id, fence, JobState.DONE, values, (result, *_told(mark)), keep_seconds=keep_seconds)
 
     def give_up(self, job_id: UUID, fence: int, error: str, *, keep_seconds: float) -> None:
@@ -310,6 +325,7 @@ class JobRows:
 
 
 _HELD: Final = "id = %s AND fence = %s AND state = 'running'"
+_FORGETTING: Final = ", arguments = '[[], {}]'"
 
 
 def _told(mark: Mark) -> tuple[int | None, int | None, str]:

@@ -95,6 +95,8 @@ class _Run:
             result_text(self.job.name, result),
             keep_seconds=self.job.ttl_seconds,
             mark=self.run.mark,
+            frees_key=not self.job.is_reused,
+            forgets=self.job.is_forgotten,
         )
 
     def stopped(self) -> None:

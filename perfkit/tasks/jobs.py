@@ -6,22 +6,27 @@ what a lost worker leaves is found by the lease of its job, not by the broker's 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, Final
 from uuid import UUID
 
 from celery import current_app, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import worker_ready, worker_shutting_down
 
 from perfkit.jobs.backends import JobBackend
 from perfkit.jobs.declared import JobFunction, has_jobs, on_each_job
 from perfkit.jobs.recovery import Recovery
 from perfkit.jobs.running import run_job
+from perfkit.jobs.schedules import READY
 from perfkit.tasks.limits import QUEUE
 from perfkit.tasks.queues import broker_of, priority_of
 
 
 class CeleryJobs(JobBackend):
     """Sends jobs as tasks of their names, by the project's Celery app."""
+
+    limit_errors = (SoftTimeLimitExceeded,)
 
     def send(self, job_id: UUID, *, name: str, queue: str | None) -> None:
         """Send the message; without a queue of its own, the routes for the name decide."""
@@ -59,6 +64,8 @@ def _end(**_: Any) -> None:
 
 def install() -> None:
     """Register a task for each job, and have workers look for what is due; once."""
+    for module in READY:
+        import_module(module)
     on_each_job(_register)
     worker_ready.connect(_begin, weak=False, dispatch_uid="perfkit.tasks.jobs.begin")
     worker_shutting_down.connect(_end, weak=False, dispatch_uid="perfkit.tasks.jobs.end")

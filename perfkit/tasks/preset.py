@@ -24,6 +24,7 @@ from perfkit.tasks.queues import (
     declared_routes,
     least_timeout,
 )
+from perfkit.tasks.schedules import beat_entries_of_settings, schedule_beats
 
 TRANSPORT: Final = "broker_transport_options"
 
@@ -160,11 +161,13 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
         if source.get(TRANSPORT):
             source[TRANSPORT] = options
         settings = {setting.name: setting.value for setting in preset(longest_eta_seconds, broker=broker)}
+        schedule_beats(source)
         # Celery's own; add_defaults() would beat the project's settings.
         source.defaults[-1].update(settings | overrides | {TRANSPORT: options})
 
     def check() -> dict[str, Any]:
         transport_options(app.conf, broker_of(app.conf.broker_url or overrides.get("broker_url")))
+        beat_entries_of_settings()
         return {}
 
     if overrides.get(TRANSPORT):
@@ -175,7 +178,7 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
     else:
         app.add_defaults(check)  # the signal would log an error and go on
         app.on_after_configure.connect(apply, weak=False)
-    for module in ("warming", "jobs"):
+    for module in ("jobs", "ticks"):
         app.autodiscover_tasks(["perfkit.tasks"], related_name=module)
     app.autodiscover_tasks(related_name="jobs")
     scopes.install()

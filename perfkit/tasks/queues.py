@@ -46,6 +46,12 @@ DEFAULT: Final = next(queue for queue in QUEUES if queue.name == "default")
 
 ROUTES: Final = (
     ("perfkit.warm_cache", "heavy"),
+    ("perfkit.clean_up", "heavy"),
+    ("perfkit.delete_old_rows", "heavy"),
+    ("perfkit.tick", "quick"),
+    ("perfkit.send_mail", "quick"),
+    ("perfkit.invalidate", "quick"),
+    ("perfkit.drain_outbox", "quick"),
     ("*.quick.*", "quick"),
     ("*.heavy.*", "heavy"),
     ("*.ai.*", "ai"),

@@ -12,7 +12,7 @@ from perfkit.caching.coherence import breaker
 from perfkit.caching.warming.batches import Filled, Manner
 from perfkit.caching.warming.crew import Crew
 from perfkit.caching.warming.wanted import SINGLE, batches, count
-from perfkit.caching.warming.warmers import Warmer, warmers_named
+from perfkit.caching.warming.warmers import Wanted, Warmer, warmers_named
 
 logger: Final = logging.getLogger("perfkit.caching")
 
@@ -108,6 +108,20 @@ def warm(
             if told is not None:
                 told(results[-1])
     return results
+
+
+def refresh(name: str, wanted: Wanted) -> WarmResult:
+    """Make anew what one could return from a warmer, whether or not the cache has it.
+
+    Args:
+        name: What the result calls it.
+
+    Queries:
+        Those that make it.
+    """
+    run = _Run(name, None)
+    run.fill(lambda: wanted, Manner(force=True), jobs=1)
+    return run.result()
 
 
 class _Run:
