@@ -31,7 +31,7 @@ EVENT_STREAM = "text/event-stream"
 router = Router(auth=[TokenAuth(), django_auth], tags=["descriptions"])
 
 
-class FiguresOut(Schema):
+class DelaysOut(Schema):
     """What a description was made from."""
 
     airport: str
@@ -48,7 +48,7 @@ class DescriptionOut(Schema):
     is_from_model: bool = Field(description="False where the site has no model; the text says so, too.")
     is_complete: bool = Field(description="False where it was cut for its length.")
     model: str
-    figures: FiguresOut
+    figures: DelaysOut
 
 
 class AskedOut(Schema):
