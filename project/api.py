@@ -8,6 +8,7 @@ from ninja.security import django_auth
 from perfkit.api import add_error_handlers, default_throttles, task_status_router
 from perfkit.tasks.status import read_status
 from project.flights.api import router as flights_router
+from project.flights.descriptions_api import router as descriptions_router
 from project.flights.reports_api import router as reports_router
 from project.pool_api import router as pool_router
 
@@ -22,5 +23,6 @@ api = NinjaAPI(
 add_error_handlers(api)
 api.add_router("", flights_router)
 api.add_router("", reports_router)
+api.add_router("", descriptions_router)
 api.add_router("", pool_router)
 api.add_router("", task_status_router(read_status))

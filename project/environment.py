@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -62,6 +63,23 @@ def choice(name: str, *, default: str, among: tuple[str, ...]) -> str:
     text = os.environ.get(name, "").strip() or default
     if text not in (default, *among):
         raise _refused(name, f"must be {', '.join(among[:-1])} or {among[-1]}")
+    return text
+
+
+def address(name: str) -> str:
+    """Return the address of a server over HTTP in the variable `name`; empty where it is empty or not set.
+
+    Raises:
+        ImproperlyConfigured: It is none, or holds a password, which the text does not show.
+    """
+    text = os.environ.get(name, "").strip()
+    try:
+        parts = urlsplit(text)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number
+        is_address = False
+    if text and (not is_address or parts.username or parts.password or parts.query or parts.fragment):
+        raise ImproperlyConfigured(f"{name}: it must look like https://host:port/v1, without a password.")
     return text
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
 from perfkit.postgres.databases import SIZES, Mode, database_settings
 from project import services
-from project.environment import choice, flag, number
+from project.environment import address, choice, flag, number
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -195,7 +196,21 @@ PERFKIT = {
     ),
     "RATE_LIMIT_ENABLED": flag("RATE_LIMIT_ENABLED", default=True),
     "RATE_LIMIT_PER_MINUTE": number("RATE_LIMIT_PER_MINUTE", default=100),
+    "JOB_BACKEND": "celery" if REDIS_URL else "immediate",
 }
+
+# --- A language model --------------------------------------------------------------------------------------
+
+# Without a server answers say that no model was asked.
+MODEL_SERVER_URL = address("MODEL_SERVER_URL")
+MODEL_SERVER_KEY = env.str("MODEL_SERVER_KEY", default="")
+MODEL_NAME = env.str("MODEL_NAME", default="")
+if MODEL_SERVER_URL and not MODEL_NAME:
+    raise ImproperlyConfigured("MODEL_NAME: it must name a model of the server in MODEL_SERVER_URL.")
+MODEL_TIMEOUT = number("MODEL_TIMEOUT", default=60.0, least=1.0)
+MODEL_DAILY_BUDGET = number("MODEL_DAILY_BUDGET", default=5.0, least=0.0)
+MODEL_INPUT_PRICE = number("MODEL_INPUT_PRICE", default=1.0, least=0.0)
+MODEL_OUTPUT_PRICE = number("MODEL_OUTPUT_PRICE", default=4.0, least=0.0)
 
 # --- Everything else --------------------------------------------------------------------------------------
 

@@ -20,7 +20,8 @@ from tests.docs.pages import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
 ASKED = re.compile(
-    r"""(?:\benv\.\w+\(|\b(?:flag|number|choice)\(|environ\.get\(|environ\[|_VARIABLE: Final = )\s*"([A-Z_]+)\""""
+    r"(?:\benv\.\w+\(|\b(?:flag|number|choice|address)\(|environ\.get\(|environ\[|_VARIABLE: Final = )"
+    r"""\s*"([A-Z_]+)\""""
 )
 
 

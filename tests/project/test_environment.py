@@ -60,6 +60,9 @@ def run(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
         ("REDIS_URL", "redis://foo:bar/0"),
         ("DATABASE_URL", "mysql://foo/bar"),
         ("LOG_LEVEL", "loud"),
+        ("MODEL_SERVER_URL", "localhost:11434"),
+        ("MODEL_SERVER_URL", "http://localhost:port/v1"),
+        ("MODEL_DAILY_BUDGET", "-1"),
     ],
 )
 def test_it_refuses_a_bad_value_in_one_line_that_names_the_variable(name: str, value: str) -> None:
@@ -68,6 +71,15 @@ def test_it_refuses_a_bad_value_in_one_line_that_names_the_variable(name: str, v
     assert done.stdout == ""
     assert done.stderr.startswith(name)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_server_of_models_needs_a_name_of_one_and_its_address_holds_no_secret() -> None:
+    done = run("manage.py", "check", MODEL_SERVER_URL="http://localhost:11434/v1")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("MODEL_NAME")
+    done = run("manage.py", "check", MODEL_SERVER_URL="http://user:opensesame@localhost/v1", MODEL_NAME="m")
+    assert (done.returncode, done.stderr.startswith("MODEL_SERVER_URL")) == (1, True)
+    assert "opensesame" not in done.stderr
 
 
 def settings_with(**values: str) -> dict[str, object]:
