@@ -23,6 +23,8 @@ PerfkitError
 │   ├── JobResultError       a job has returned what JSON cannot hold
 │   ├── JobActionError       nothing of that kind can be done to a job in its state
 │   ├── UnknownJobError      no job of that name, or of that id
+│   ├── UnknownScheduleError  no schedule of that name
+│   ├── MailArgumentError    a mail that cannot be left to a worker
 │   ├── TaskInTransactionError  a task is sent within a transaction
 │   ├── AtomicMigrationError  an index operation that must not run inside a transaction
 │   ├── IndexConflictError   another index has that name
@@ -53,6 +55,7 @@ PerfkitError
 │   ├── ModelAnswerError     an answer of a language model is malformed, cut off or too large
 │   ├── IndexLockedError     an index could not be built or dropped for a lock that others hold
 │   └── TriggersLockedError  triggers could not be made or dropped for a lock that others hold
+├── MailRefusedError         a mail server will not take a mail; look at the dead letter
 └── RequestError             a request was bad; becomes a 4xx
     ├── PageError            a page or size out of range
     └── CursorError          a cursor of another list, or one that was changed

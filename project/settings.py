@@ -182,8 +182,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- perfkit ----------------------------------------------------------------------------------------------
 
+# Mails are left to workers, and sent by what EMAIL_URL says.
+MAIL = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(MAIL)
+EMAIL_BACKEND = "perfkit.jobs.mail.JobEmailBackend"
+REPORT_MAIL_TO = env.str("REPORT_MAIL_TO", default="operations@example.org")
+
 # What is out of range, perfkit's own checks say.
-PERFKIT = {
+PERFKIT: dict[str, Any] = {
     "CACHE_ENABLED": flag("CACHE_ENABLED", default=True),
     "CACHE_DEFAULT_TTL": number("CACHE_DEFAULT_TTL", default=1800),
     # Rows of these are not cached, but what is counted of them, and answers that show them.
@@ -197,6 +203,29 @@ PERFKIT = {
     "RATE_LIMIT_ENABLED": flag("RATE_LIMIT_ENABLED", default=True),
     "RATE_LIMIT_PER_MINUTE": number("RATE_LIMIT_PER_MINUTE", default=100),
     "JOB_BACKEND": "celery" if REDIS_URL else "immediate",
+    "SCHEDULES": {
+        "warm the cache": {"job": "perfkit.warm_cache", "every": 600},
+        "statistics of New York": {
+            "job": "perfkit.refresh_entry",
+            "every": 1800,
+            "args": ["project.flights.statistics.airport_statistics", ["JFK"]],
+        },
+        "drain the outbox": {"job": "perfkit.drain_outbox", "every": 60},
+        "count the activity": {"job": "project.flights.jobs.roll_up_activity", "every": 3600},
+        "mail the activity": {"job": "project.flights.jobs.mail_activity", "cron": "0 6 * * mon"},
+        "forget the airports": {
+            "job": "perfkit.invalidate",
+            "cron": "0 4 * * *",
+            "args": [["flights.Airport"]],
+        },
+        "clean the log": {
+            "job": "perfkit.delete_old_rows",
+            "cron": "30 3 * * *",
+            "args": ["flights.ActivityLog", "created_at", 90],
+        },
+        "clean up": {"job": "perfkit.clean_up", "cron": "15 3 * * *"},
+    },
+    "MAIL_BACKEND": MAIL["EMAIL_BACKEND"],
 }
 
 # --- A language model --------------------------------------------------------------------------------------

@@ -38,3 +38,6 @@ PERFKIT = {
 SILENCED_SYSTEM_CHECKS = ["perfkit.W101", "perfkit.W201", "perfkit.W202"]
 
 STATIC_ROOT = None  # nothing is collected; WhiteNoise would warn of a folder that is not there
+
+# Also where there is no broker a job waits until a test runs it.
+CELERY_TASK_ALWAYS_EAGER = False

@@ -919,3 +919,48 @@ def test_it_warns_of_a_search_without_an_index() -> None:
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's")
 def test_it_does_not_warn_of_a_search_elsewhere() -> None:
     assert problems_of_list(search_fields=["title"]) == []
+
+
+EFFECT = "tests.testapp.jobs.leave_effect"
+
+
+class TestSchedules:
+    @pytest.mark.parametrize(
+        ("entry", "problem"),
+        [
+            ({"job": "perfkit.claen_up", "every": 60}, "Did you mean 'perfkit.clean_up'?"),
+            ({"job": EFFECT, "every": 60}, "missing a required argument: 'number'"),
+        ],
+    )
+    def test_it_finds_one_that_cannot_enqueue_its_job(self, entry: Any, problem: str) -> None:
+        with override_settings(PERFKIT={"SCHEDULES": {"one": entry}}):
+            message = only(found())
+        assert message.id == "perfkit.E611"
+        assert message.msg.startswith("PERFKIT['SCHEDULES']['one']: ")
+        assert problem in message.msg
+
+    def test_it_says_nothing_of_a_good_one(self) -> None:
+        entry = {"job": EFFECT, "cron": "* * * * *", "args": [7]}
+        with override_settings(PERFKIT={"SCHEDULES": {"one": entry}}):
+            assert found() == []
+
+    def test_it_leaves_a_wrong_entry_to_the_check_of_settings(self) -> None:
+        with override_settings(PERFKIT={"SCHEDULES": {"one": {"job": EFFECT}}}):
+            message = only(found())
+        assert message.id == "perfkit.E003"
+        assert "'one': it needs either 'every' or 'cron'." in message.msg
+
+
+class TestMail:
+    @pytest.fixture(autouse=True)
+    def _mails_are_left_to_workers(self, settings: Any) -> None:
+        settings.EMAIL_BACKEND = "perfkit.jobs.mail.JobEmailBackend"
+
+    @pytest.mark.parametrize("name", ["perfkit.jobs.mail.JobEmailBackend", "no.such.Backend"])
+    def test_it_finds_what_cannot_send_mails(self, name: str) -> None:
+        with override_settings(PERFKIT={"MAIL_BACKEND": name}):
+            assert only(found()).id == "perfkit.E612"
+
+    def test_it_says_nothing_of_one_that_can(self) -> None:
+        with override_settings(PERFKIT={"MAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend"}):
+            assert found() == []

@@ -157,7 +157,7 @@ class JobFunction(Generic[P, R]):
         except UncacheableArgumentError as error:
             raise JobArgumentError(
                 self.name,
-                f"{error.argument!r} is {error.kind.removeprefix('of ')}, which names nothing in a key.",
+                f"{error.parameter!r} is {error.kind.removeprefix('of ')}, which names nothing in a key.",
             ) from error
 
 

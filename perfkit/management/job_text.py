@@ -1,4 +1,4 @@
-"""What `perfkit_jobs` prints: a table of jobs, one job, and both as JSON. Pure."""
+"""What `perfkit_jobs` prints: a table of jobs or of schedules, one job, and all of it as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.utils.timezone import localtime
 
 from perfkit.jobs.lists import ShownJob
+from perfkit.jobs.schedules import ShownSchedule
 
 HEADINGS: Final = ("id", "state", "name", "queue", "progress", "runs", "waited", "enqueued")
 NUMBERS: Final = frozenset({"progress", "runs", "waited"})
@@ -19,14 +20,40 @@ DAY: Final = 24 * HOUR
 
 def table_lines(jobs: Sequence[ShownJob]) -> Iterator[str]:
     """Yield a table of jobs, its columns as wide as what is in them."""
-    rows = [HEADINGS, *map(_cells, jobs)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if heading in NUMBERS else cell.ljust(width)
-            for cell, width, heading in zip(row, widths, HEADINGS, strict=True)
+    yield from _aligned([HEADINGS, *map(_cells, jobs)])
+
+
+def schedule_lines(schedules: Sequence[ShownSchedule]) -> Iterator[str]:
+    """Yield a table of schedules."""
+    yield from _aligned(
+        [
+            ("name", "job", "how often", "last", "next", "last job"),
+            *(
+                (
+                    each.name,
+                    each.schedule.job,
+                    each.schedule.text,
+                    _moment(each.last_at) or "-",
+                    _moment(each.next_at) or "when a beat asks",
+                    str(each.job_id or "-"),
+                )
+                for each in schedules
+            ),
         ]
-        yield "  ".join(cells).rstrip()
+    )
+
+
+def schedule_json(each: ShownSchedule) -> dict[str, Any]:
+    """Return a schedule as values that JSON has."""
+    return {
+        "name": each.name,
+        "job": each.schedule.job,
+        "every_seconds": each.schedule.every_seconds,
+        "cron": each.schedule.cron,
+        "last_at": None if each.last_at is None else each.last_at.isoformat(),
+        "next_at": None if each.next_at is None else each.next_at.isoformat(),
+        "job_id": None if each.job_id is None else str(each.job_id),
+    }
 
 
 def job_lines(job: ShownJob) -> Iterator[str]:
@@ -80,6 +107,16 @@ def job_json(job: ShownJob) -> dict[str, Any]:
         **{name: None if moment is None else moment.isoformat() for name, moment in _moments(job).items()},
         "error": status.error,
     }
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if heading in NUMBERS else cell.ljust(width)
+            for cell, width, heading in zip(row, widths, rows[0], strict=True)
+        ]
+        yield "  ".join(cells).rstrip()
 
 
 def _moments(job: ShownJob) -> dict[str, dt.datetime | None]:

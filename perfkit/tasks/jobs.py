@@ -14,7 +14,7 @@ from celery import current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import worker_ready, worker_shutting_down
 
-from perfkit.jobs.backends import JobBackend
+from perfkit.jobs.backends import ImmediateJobs, JobBackend
 from perfkit.jobs.declared import JobFunction, has_jobs, on_each_job
 from perfkit.jobs.recovery import Recovery
 from perfkit.jobs.running import run_job
@@ -29,7 +29,13 @@ class CeleryJobs(JobBackend):
     limit_errors = (SoftTimeLimitExceeded,)
 
     def send(self, job_id: UUID, *, name: str, queue: str | None) -> None:
-        """Send the message; without a queue of its own, the routes for the name decide."""
+        """Send the message; without a queue of its own, the routes for the name decide.
+
+        Where tasks are eager the job runs at once, and what it raises is in its row.
+        """
+        if current_app.conf.task_always_eager:
+            ImmediateJobs().send(job_id, name=name, queue=queue)
+            return
         options: dict[str, Any] = {}
         if queue is not None:
             options["queue"] = queue

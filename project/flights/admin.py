@@ -15,7 +15,16 @@ from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 
 from perfkit.admin import ExportMixin, ImportExportMixin, LargeTableAdmin
-from project.flights.models import ActivityLog, Airline, Airport, Flight, Plane, StatusReport, Weather
+from project.flights.models import (
+    ActivityDay,
+    ActivityLog,
+    Airline,
+    Airport,
+    Flight,
+    Plane,
+    StatusReport,
+    Weather,
+)
 from project.flights.search import HELP, NEW_YORK, flight_condition
 
 if TYPE_CHECKING:
@@ -224,3 +233,11 @@ class ActivityLogAdmin(ReadOnly, LargeTableAdmin, ModelAdmin):
     ordering = ("-created_at",)
     search_fields = ("user__username__startswith",)
     search_help_text = "The beginning of the user's name."
+
+
+@admin.register(ActivityDay)
+class ActivityDayAdmin(ReadOnly, ModelAdmin):
+    """What was done on each day, latest first, to read."""
+
+    list_display = ("day", "action", "count")
+    ordering = ("-day", "action")

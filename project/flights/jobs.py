@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from django.conf import settings
+from django.core.mail import send_mail
+
 from perfkit.errors import ModelLimitError, ModelUnavailableError
 from perfkit.jobs import job
+from project.flights import activity
 from project.flights.descriptions import ASKED, Description, description_of, figures_of, messages_for
 from project.flights.models import Airport
 from project.model_server import model_name, models
@@ -46,3 +50,16 @@ def describe_delays(code: str, digest: str, progress: Progress) -> Description:
     answer = models().complete(messages_for(figures), model=model_name(), **ASKED)
     progress(STEPS, STEPS, "described")
     return description_of(figures, answer)
+
+
+@job(key="activity", reuse=False)
+def roll_up_activity() -> int:
+    """Count what was done today and yesterday, and keep that."""
+    return activity.roll_up_activity()
+
+
+@job
+def mail_activity() -> int:
+    """Mail what was done in the last week, if anything was; the mail is a job of its own."""
+    text = activity.activity_text()
+    return send_mail("The week on the site", text, None, [settings.REPORT_MAIL_TO]) if text else 0

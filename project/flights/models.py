@@ -263,3 +263,19 @@ class ActivityLog(models.Model):
 
     def __str__(self) -> str:
         return f"{self.created_at:%Y-%m-%d %H:%M} {self.action}"
+
+
+class ActivityDay(models.Model):
+    """How often something was done on a day, which stays when the log is cleaned up."""
+
+    day = models.DateField()
+    action = models.CharField(max_length=32)
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["day", "action"], name="activity_day_action")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.action}: {self.count}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,8 @@ from django.conf import LazySettings
 
 from perfkit.jobs.backends import JobBackend
 from perfkit.jobs.beats import beats
+from tests.caching.conftest import forget_everything
+from tests.plugins.valkey import DisposableValkey
 
 
 class NoJobs(JobBackend):
@@ -45,3 +47,14 @@ def sent(settings: LazySettings) -> list[tuple[UUID, str, str | None]]:
 
 def use(settings: Any, backend: str) -> None:
     settings.PERFKIT = {**settings.PERFKIT, "JOB_BACKEND": f"tests.jobs.conftest.{backend}"}
+
+
+@pytest.fixture
+def server(
+    valkey_server: Callable[[], DisposableValkey], settings: LazySettings
+) -> Iterator[DisposableValkey]:
+    """A cache server that may be killed, and is this process's."""
+    server = valkey_server()
+    settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": server.url}}
+    yield server
+    forget_everything()

@@ -69,6 +69,10 @@ def letterbox(settings: Any) -> Iterator[Letterbox]:
     server = Controller(box, hostname=LOOPBACK, port=free_port())
     server.start()
     settings.EMAIL_BACKEND = "perfkit.jobs.mail.JobEmailBackend"
+    settings.PERFKIT = {
+        **settings.PERFKIT,
+        "MAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+    }
     settings.EMAIL_HOST, settings.EMAIL_PORT = LOOPBACK, server.port
     yield box
     server.stop()

@@ -19,6 +19,7 @@ from perfkit.jobs import JobFunction, JobStatus, job_status, ready, run_job
 from perfkit.models import IdempotentAnswer, Job, JobState, PendingImport, PendingInvalidation
 from project.flights.models import ActivityLog, Airport
 from tests.flights.factories import make_reference_rows
+from tests.plugins.valkey import DisposableValkey
 from tests.testapp.effects import Effect
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent")]
@@ -120,7 +121,8 @@ class TestDraining:
         assert not PendingInvalidation.objects.exists()
 
     @pytest.mark.redis
-    def test_it_is_tried_again_where_the_server_does_not_answer(self, dead_server: None) -> None:
+    def test_it_is_tried_again_where_the_server_does_not_answer(self, server: DisposableValkey) -> None:
+        server.kill()
         PendingInvalidation.objects.create(tags='["t:nobody"]', writer="w")
         status = ready.drain_outbox.enqueue()
         assert run_job(status.id) == "retried"

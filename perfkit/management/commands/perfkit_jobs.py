@@ -16,7 +16,8 @@ from django.utils.module_loading import autodiscover_modules
 from perfkit.errors import PerfkitError
 from perfkit.jobs.control import cancel_job, purge_jobs, replay_job
 from perfkit.jobs.lists import MOST_LISTED, dead_jobs, find_job, list_jobs
-from perfkit.management.job_text import job_json, job_lines, table_lines
+from perfkit.jobs.schedules import list_schedules
+from perfkit.management.job_text import job_json, job_lines, schedule_json, schedule_lines, table_lines
 from perfkit.models import JobState
 
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -26,11 +27,12 @@ class Command(BaseCommand):
     """Shows jobs, and retries, cancels and purges them."""
 
     help = (
-        "Show jobs (list, show), queue dead ones again (retry), stop one (cancel), remove ended ones (purge)."
+        "Show jobs (list, show) and schedules, queue dead ones again (retry), stop one (cancel), remove ended "
+        "ones (purge)."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the five things to do."""
+        """Declare what can be done."""
         actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
         listed = actions.add_parser("list", help="Jobs, the latest first.")
         listed.add_argument(
@@ -53,6 +55,10 @@ class Command(BaseCommand):
         retry.add_argument("--name", help="Of these dead letters.")
         cancel = actions.add_parser("cancel", help="Have a job that waits or runs stop.")
         cancel.add_argument("id", type=_id)
+        schedules = actions.add_parser(
+            "schedules", help="Schedules: how often, when last and next, which job."
+        )
+        schedules.add_argument("--json", action="store_true", dest="as_json", help="As JSON.")
         purge = actions.add_parser("purge", help="Remove jobs that have ended.")
         purge.add_argument(
             "--older-than",
@@ -91,6 +97,14 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([job_json(job) for job in found], indent=2))
         else:
             self.stdout.write("\n".join(table_lines(found)) if found else "There are no such jobs.")
+
+    def _schedules(self, *, as_json: bool, **_: Any) -> None:
+        found = list_schedules()
+        if as_json:
+            self.stdout.write(json.dumps([schedule_json(each) for each in found], indent=2))
+        else:
+            lines = schedule_lines(found)
+            self.stdout.write("\n".join(lines) if found else "PERFKIT['SCHEDULES'] has no entries.")
 
     def _show(self, *, id: UUID, as_json: bool, **_: Any) -> None:  # noqa: A002  # the argument's name
         found = find_job(id)
