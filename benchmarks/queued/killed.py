@@ -43,9 +43,13 @@ def killed(place: Place, *, jobs: int) -> Section:
         lines += [(f"{title}: {what}", f"{number:,}", "") for what, number in told.items()]
         is_ours = way == "job"
         figures += [
-            Figure(f"{jobs:,} {title} under kills: rows", len(rows), "", jobs if is_ours else None, "higher"),
-            Figure(f"{jobs:,} {title} under kills: doubles", doubles, "", 0 if is_ours else None, "lower"),
-            Figure(f"{jobs:,} {title} under kills: lost", lost, "", 0 if is_ours else None, "lower"),
+            Figure(
+                f"{jobs:,} {title} under kills: rows", len(rows), "rows", jobs if is_ours else None, "higher"
+            ),
+            Figure(
+                f"{jobs:,} {title} under kills: doubles", doubles, "rows", 0 if is_ours else None, "lower"
+            ),
+            Figure(f"{jobs:,} {title} under kills: lost", lost, "rows", 0 if is_ours else None, "lower"),
         ]
     return Section(lines, figures)
 

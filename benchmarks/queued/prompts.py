@@ -91,10 +91,10 @@ def prompts(place: Place, *, rounds: int) -> Section:
             Figure(
                 f"the same prompt in {PROCESSES} processes at once: most calls of {rounds} rounds",
                 max(calls["cache"]),
-                "",
+                "calls",
                 1.0,
                 "lower",
             ),
-            Figure("the same without the cache", max(calls["plain"]), "", None, "lower"),
+            Figure("the same without the cache", max(calls["plain"]), "calls", None, "lower"),
         ],
     )

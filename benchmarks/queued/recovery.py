@@ -22,6 +22,9 @@ BEYOND_SECONDS: Final = 2.0
 CREW: Final = 2
 VISIBILITY_SECONDS: Final = 2
 """Of bare tasks; as short as the shorter lease."""
+BARE_ROUNDS: Final = 2
+"""They take minutes."""
+PATIENCE_SECONDS: Final = 400.0
 
 
 def recovery(place: Place, *, rounds: int) -> Section:
@@ -35,10 +38,10 @@ def recovery(place: Place, *, rounds: int) -> Section:
         figures.append(
             Figure(f"{name}: longest of {rounds}", max(found), "s", lease + BEYOND_SECONDS, "lower")
         )
-    bare = _killed(place, "task", rounds=rounds, visibility=str(VISIBILITY_SECONDS))
+    bare = _killed(place, "task", rounds=BARE_ROUNDS, visibility=str(VISIBILITY_SECONDS))
     name = f"a bare Celery task whose visibility timeout is {VISIBILITY_SECONDS} s, by another worker"
     lines.append((name, number(median(bare)), number(max(bare))))
-    figures.append(Figure(f"{name}: longest of {rounds}", max(bare), "s", None, "lower"))
+    figures.append(Figure(f"{name}: longest of {BARE_ROUNDS}", max(bare), "s", None, "lower"))
     return Section(lines, figures)
 
 
@@ -79,7 +82,7 @@ def _round(client: Worker, crew: list[TorturedWorker], way: str, turn: int, *, p
     victim.kill()
     try:
         if job_id is None:
-            effects.wait_until(lambda: effects.by_number()[turn] > 1)
+            effects.wait_until(lambda: effects.by_number()[turn] > 1, seconds=PATIENCE_SECONDS)
             return effects.span()[1] - began  # of a row that is written first
         effects.wait_until(lambda: _job(job_id).state == JobState.DONE)
         row = _job(job_id)

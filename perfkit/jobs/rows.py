@@ -27,7 +27,7 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.errors import JobFencedError
-from perfkit.jobs.statements import SEND_AGAIN_SECONDS, Statements, statements_of
+from perfkit.jobs.statements import SEND_AGAIN_SECONDS, statements_of
 from perfkit.models import Job
 from perfkit.postgres.prepared import rows_when_repeated
 
@@ -133,7 +133,8 @@ class JobRows:
         Queries:
             One.
         """
-        return self._one(self._statements.add, self._values(new)) is not None
+        connection = self._connection
+        return _one(connection, statements_of(connection).add, _values(connection, new)) is not None
 
     def add_many(self, new: Sequence[NewJob]) -> None:
         """Write jobs without keys down.
@@ -141,11 +142,12 @@ class JobRows:
         Queries:
             One for 500 of them.
         """
+        connection = self._connection
         for start in range(0, len(new), ADDED_AT_ONCE):
             batch = new[start : start + ADDED_AT_ONCE]
-            values = [value for each in batch for value in self._values(each)]
-            with self._connection.cursor() as cursor:
-                cursor.execute(self._statements.add_many(len(batch)), values)
+            values = [value for each in batch for value in _values(connection, each)]
+            with connection.cursor() as cursor:
+                cursor.execute(statements_of(connection).add_many(len(batch)), values)
 
     def holder(self, key: str) -> Holder | None:
         """Return the job that keeps others of its key out.
@@ -153,7 +155,8 @@ class JobRows:
         Queries:
             One.
         """
-        row = self._one(self._statements.holder, (key,))
+        connection = self._connection
+        row = _one(connection, statements_of(connection).holder, (key,))
         if row is None:
             return None
         job_id, name, state, is_expired, ran_seconds, current, total, message, result, error, fence = row
@@ -171,7 +174,8 @@ class JobRows:
 
     def release_key(self, job_id: UUID) -> None:
         """Take the key from a job whose result need not be kept any more."""
-        self._one(self._statements.release_key, (self._id(job_id),))
+        connection = self._connection
+        _one(connection, statements_of(connection).release_key, (_id(connection, job_id),))
 
     def take(self, job_id: UUID, *, worker: str) -> Taken | None:
         """Take a job for the length of its lease; None where it is not there to be taken.
@@ -179,7 +183,8 @@ class JobRows:
         Queries:
             One.
         """
-        row = self._one(self._statements.take, (worker[:255], self._id(job_id)))
+        connection = self._connection
+        row = _one(connection, statements_of(connection).take, (worker[:255], _id(connection, job_id)))
         if row is None:
             return None
         name, queue, fence, failures, losses, arguments, checkpoint, is_cancel_wanted, seconds = row
@@ -203,7 +208,10 @@ class JobRows:
         Returns:
             Whether somebody wants it to be cancelled; None where it is not the caller's any more.
         """
-        row = self._one(self._statements.renew, (*_told(mark), self._id(job_id), fence))
+        connection = self._connection
+        row = _one(
+            connection, statements_of(connection).renew, (*_told(mark), _id(connection, job_id), fence)
+        )
         return None if row is None else bool(row[0])
 
     def step(self, job_id: UUID, fence: int, checkpoint: str, *, mark: Mark) -> bool:
@@ -215,7 +223,12 @@ class JobRows:
         Raises:
             JobFencedError: Somebody else has the job; what was done must be rolled back.
         """
-        row = self._one(self._statements.step, (checkpoint, *_told(mark), self._id(job_id), fence))
+        connection = self._connection
+        row = _one(
+            connection,
+            statements_of(connection).step,
+            (checkpoint, *_told(mark), _id(connection, job_id), fence),
+        )
         if row is None:
             raise JobFencedError(str(job_id))
         return bool(row[0])
@@ -226,7 +239,16 @@ class JobRows:
         Raises:
             JobFencedError: Somebody else has the job; the effect must be rolled back.
         """
-        self._end(self._statements.finish, job_id, fence, result, *_told(mark), float(keep_seconds))
+        connection = self._connection
+        _end(
+            connection,
+            statements_of(connection).finish,
+            job_id,
+            fence,
+            result,
+            *_told(mark),
+            float(keep_seconds),
+        )
 
     def give_up(self, job_id: UUID, fence: int, error: str, *, keep_seconds: float) -> None:
         """Write that a job has failed for good.
@@ -234,7 +256,8 @@ class JobRows:
         Raises:
             JobFencedError: Somebody else has the job.
         """
-        self._end(self._statements.give_up, job_id, fence, error, float(keep_seconds))
+        connection = self._connection
+        _end(connection, statements_of(connection).give_up, job_id, fence, error, float(keep_seconds))
 
     def stop(self, job_id: UUID, fence: int, *, keep_seconds: float) -> None:
         """Write that a job has stopped because somebody wanted it to.
@@ -242,7 +265,8 @@ class JobRows:
         Raises:
             JobFencedError: Somebody else has the job.
         """
-        self._end(self._statements.stop, job_id, fence, float(keep_seconds))
+        connection = self._connection
+        _end(connection, statements_of(connection).stop, job_id, fence, float(keep_seconds))
 
     def put_back(
         self,
@@ -263,15 +287,27 @@ class JobRows:
             JobFencedError: Somebody else has the job.
         """
         delay = float(delay_seconds)
-        self._end(self._statements.put_back, job_id, fence, failures, losses, error, delay, delay)
+        connection = self._connection
+        _end(
+            connection,
+            statements_of(connection).put_back,
+            job_id,
+            fence,
+            failures,
+            losses,
+            error,
+            delay,
+            delay,
+        )
 
     def claim_due(self, *, most: int) -> list[Due]:
         """Return jobs that are to be sent again, longest due first; nobody else is given them for a while.
 
         One whose lease has ended is queued again.
         """
-        with self._connection.cursor() as cursor:
-            cursor.execute(self._statements.claim_due, (most,))
+        connection = self._connection
+        with connection.cursor() as cursor:
+            cursor.execute(statements_of(connection).claim_due, (most,))
             return [Due(_uuid(job_id), name, queue) for job_id, name, queue in cursor.fetchall()]
 
     def want_cancelled(self, job_id: UUID) -> str | None:
@@ -280,45 +316,46 @@ class JobRows:
         Returns:
             None where there is no such job.
         """
-        row = self._one(self._statements.want_cancelled, (self._id(job_id),))
+        connection = self._connection
+        row = _one(connection, statements_of(connection).want_cancelled, (_id(connection, job_id),))
         return None if row is None else str(row[0])
-
-    def _end(self, sql: str, job_id: UUID, fence: int, *values: Any) -> None:
-        if self._one(sql, (*values, self._id(job_id), fence)) is None:
-            raise JobFencedError(str(job_id))
 
     @property
     def _connection(self) -> BaseDatabaseWrapper:
         return connections[self.using]
 
-    @property
-    def _statements(self) -> Statements:
-        return statements_of(self._connection)
 
-    def _id(self, job_id: UUID) -> Any:
-        return job_id if self._connection.features.has_native_uuid_field else job_id.hex
+def _one(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> Sequence[Any] | None:
+    rows = rows_when_repeated(connection, sql, params)
+    return rows[0] if rows else None
 
-    def _values(self, new: NewJob) -> tuple[Any, ...]:
-        moment = self._connection.ops.adapt_datetimefield_value
-        return (
-            self._id(new.id),
-            new.name,
-            new.queue,
-            new.key,
-            new.arguments,
-            new.lease_seconds,
-            moment(new.enqueued_at),
-            moment(new.not_before),
-            moment(new.due_at),
-        )
 
-    def _one(self, sql: str, params: Sequence[Any]) -> Sequence[Any] | None:
-        rows = rows_when_repeated(self._connection, sql, params)
-        return rows[0] if rows else None
+def _end(connection: BaseDatabaseWrapper, sql: str, job_id: UUID, fence: int, *values: Any) -> None:
+    if _one(connection, sql, (*values, _id(connection, job_id), fence)) is None:
+        raise JobFencedError(str(job_id))
+
+
+def _id(connection: BaseDatabaseWrapper, job_id: UUID) -> Any:
+    return job_id if connection.features.has_native_uuid_field else job_id.hex
 
 
 def _uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
+
+
+def _values(connection: BaseDatabaseWrapper, new: NewJob) -> tuple[Any, ...]:
+    moment = connection.ops.adapt_datetimefield_value
+    return (
+        _id(connection, new.id),
+        new.name,
+        new.queue,
+        new.key,
+        new.arguments,
+        new.lease_seconds,
+        moment(new.enqueued_at),
+        moment(new.not_before),
+        moment(new.due_at),
+    )
 
 
 def _told(mark: Mark) -> tuple[int | None, int | None, str]:
