@@ -1,4 +1,4 @@
-"""`python -m benchmarks.run ROOM [--quick] [--check] [--json FILE]`."""
+"""`python -m benchmarks.run ROOM [--quick] [--check] [--jobs N] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds; ends within two minutes")
     parser.add_argument("--check", action="store_true", help="list what falls short of its goal, and exit 1")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    return parser.parse_args(arguments)
+    parser.add_argument("--jobs", type=int, metavar="N", help="how many jobs room tasks runs under kills")
+    options = parser.parse_args(arguments)
+    if options.jobs is not None and (options.room != "tasks" or options.jobs < 1):
+        parser.error("--jobs is a number of room tasks, at least 1.")
+    return options
 
 
 def _in_own_environment(room: str, arguments: Sequence[str]) -> int:
@@ -81,7 +85,8 @@ def _measure(options: argparse.Namespace) -> int:
 
     room = importlib.import_module(f"benchmarks.rooms.{options.room}")
     with own_database():
-        report = room.measure(is_quick=options.quick)
+        own = {} if options.jobs is None else {"jobs": options.jobs}
+        report = room.measure(is_quick=options.quick, **own)
         facts = environment.facts(database_version(), room.PEERS)
     print(report.text())
     if options.json:

@@ -83,6 +83,8 @@ def hidden(text: str, values: object) -> str:
 
 
 def _json(value: Any) -> str:
+    if value is None:
+        return "null"
     text = json.dumps(value, allow_nan=False)
     if "\\u0000" in text and "\0" in "".join(_all_texts(value)):
         raise ValueError("a text contains the character NUL, which a database does not keep")

@@ -11,24 +11,21 @@ from functools import partial
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
-from django.db import models, router, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from perfkit.errors import JobArgumentError, JobKeyBusyError
 from perfkit.jobs.arguments import arguments_text
 from perfkit.jobs.backends import current_backend
 from perfkit.jobs.declared import JobFunction
-from perfkit.jobs.rows import SEND_AGAIN_SECONDS
-from perfkit.jobs.status import JobStatus, status_of
-from perfkit.models import Job, JobState
+from perfkit.jobs.rows import SEND_AGAIN_SECONDS, Holder, JobRows, NewJob
+from perfkit.jobs.status import JobStatus, status_of_holder
+from perfkit.models import JobState
 
 logger = logging.getLogger("perfkit.jobs")
 
 TRIES: Final = 3
 """Of a job under a key: another one may end, or be removed, between two statements."""
-
-HOLDING: Final = (JobState.QUEUED, JobState.RUNNING, JobState.DONE)
-"""States in which a job keeps others of its key out."""
 
 
 class Call:
@@ -49,17 +46,14 @@ class Call:
 
     def enqueue(self, *args: Any, **kwargs: Any) -> JobStatus:
         """Leave a call to a worker; see `JobFunction.enqueue`."""
-        using = router.db_for_write(Job)
-        row = self._row(args, kwargs)
-        if row.key is None:
-            row.save(using=using, force_insert=True)
-        else:
-            holder = _inserted(row, using)
-            if holder is not None:
-                return status_of(holder)
-        if row.not_before is None:
-            _send_after_commit([row], using)
-        return status_of(row)
+        rows = JobRows()
+        new = self._new(args, kwargs)
+        holder = _added(new, rows)
+        if holder is not None:
+            return status_of_holder(holder)
+        if new.not_before is None:
+            _send_after_commit([new], rows.using)
+        return JobStatus(new.id, new.name, JobState.QUEUED, None, None, "", 0)
 
     async def aenqueue(self, *args: Any, **kwargs: Any) -> JobStatus:
         """Do the same from a coroutine."""
@@ -77,56 +71,53 @@ class Call:
         Queries:
             One for some hundred of them.
         """
-        using = router.db_for_write(Job)
-        rows = [self._row(args, {}) for args in calls]
-        if any(row.key is not None for row in rows):
+        new = [self._new(args, {}) for args in calls]
+        if any(each.key is not None for each in new):
             raise JobArgumentError(self._job.name, "jobs under keys are enqueued one by one.")
-        Job._base_manager.using(using).bulk_create(rows, batch_size=500)
-        if rows and rows[0].not_before is None:
-            _send_after_commit(rows, using)
-        return [row.pk for row in rows]
+        rows = JobRows()
+        with transaction.atomic(using=rows.using, savepoint=False):
+            rows.add_many(new)
+            if new and new[0].not_before is None:
+                _send_after_commit(new, rows.using)
+        return [each.id for each in new]
 
-    def _row(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Job:
+    def _new(self, args: Sequence[Any], kwargs: dict[str, Any]) -> NewJob:
         job = self._job
         key = job.key_text(args, kwargs)
-        arguments_text(job.name, args, kwargs)
         now = timezone.now()
         begins = now + self._run_after if isinstance(self._run_after, dt.timedelta) else self._run_after
         if begins is not None and begins <= now:
             begins = None
-        return Job(
+        return NewJob(
+            id=uuid.uuid4(),
             name=job.name,
             queue=self._queue or "",
             key=None if key is None else hashlib.sha256(f"{job.name}\0{key}".encode()).hexdigest(),
-            arguments=[list(args), kwargs],
-            lease_seconds=job.lease_seconds,
+            arguments=arguments_text(job.name, args, kwargs),
+            lease_seconds=float(job.lease_seconds),
             enqueued_at=now,
             not_before=begins,
             due_at=begins or now + dt.timedelta(seconds=SEND_AGAIN_SECONDS),
         )
 
 
-def _inserted(row: Job, using: str) -> Job | None:
-    """Insert a row unless another one holds its key; return that one then."""
-    rows = Job._base_manager.using(using)
+def _added(new: NewJob, rows: JobRows) -> Holder | None:
+    """Write a job down unless another one holds its key; return that one then."""
     for _ in range(TRIES):
-        if rows.bulk_create([row], ignore_conflicts=True) and _is_there(row, rows):
+        if rows.add(new):
             return None
-        expired = rows.filter(key=row.key, state=JobState.DONE, expires_at__lte=models.functions.Now())
-        if expired.update(key=None):
-            continue
-        holder = rows.filter(key=row.key, state__in=HOLDING).first()
-        if holder is not None:
+        if new.key is None:
+            break
+        holder = rows.holder(new.key)
+        if holder is not None and not holder.is_expired:
             return holder
-    raise JobKeyBusyError(row.name)
+        if holder is not None:
+            rows.release_key(holder.id)
+    raise JobKeyBusyError(new.name)
 
 
-def _is_there(row: Job, rows: models.QuerySet[Job]) -> bool:
-    return rows.filter(pk=row.pk).exists()
-
-
-def _send_after_commit(rows: Sequence[Job], using: str) -> None:
-    transaction.on_commit(partial(send, [(row.pk, row.name, row.queue) for row in rows]), using=using)
+def _send_after_commit(new: Sequence[NewJob], using: str) -> None:
+    transaction.on_commit(partial(send, [(each.id, each.name, each.queue) for each in new]), using=using)
 
 
 def send(jobs: Iterable[tuple[uuid.UUID, str, str]]) -> int:

@@ -16,6 +16,7 @@ All times are the database's: workers need not agree on theirs.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +27,55 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.errors import JobFencedError
-from perfkit.models import Job, JobState
+from perfkit.jobs.statements import SEND_AGAIN_SECONDS, statements_of
+from perfkit.models import Job
+from perfkit.postgres.prepared import rows_when_repeated
 
-SEND_AGAIN_SECONDS: Final = 30
-SEND_AGAIN_FACTOR: Final = 2
-"""Nobody knows whether a message was lost or the queue is long, so each wait is longer than the one before."""
+__all__ = ["SEND_AGAIN_SECONDS", "Due", "Holder", "JobRows", "Mark", "NewJob", "Taken"]
 
-MOST_SENT: Final = 9
-"""Longer than after so many the wait does not become: 4 hours."""
+ADDED_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is written down.
+
+    Attributes:
+        queue: Empty where the back end decides.
+        key: SHA-256 of its name and its key.
+        arguments: JSON: a list of two, positional ones and named ones.
+        due_at: When it is sent again if nobody has taken it.
+    """
+
+    id: UUID
+    name: str
+    queue: str
+    key: str | None
+    arguments: str
+    lease_seconds: float
+    enqueued_at: dt.datetime
+    not_before: dt.datetime | None
+    due_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A job that has a key.
+
+    Attributes:
+        is_expired: Whether it is done, and its result need not be kept any more.
+        ran_seconds: Since it was begun for the first time.
+    """
+
+    id: UUID
+    name: str
+    state: str
+    is_expired: bool
+    ran_seconds: float | None
+    mark: Mark
+    result: Any
+    error: str
+    fence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +127,64 @@ class JobRows:
     def __init__(self, using: str | None = None) -> None:
         self.using = using or router.db_for_write(Job)
 
+    def add(self, new: NewJob) -> bool:
+        """Write a job down; False where another one has its key.
+
+        Queries:
+            One.
+        """
+        connection = self._connection
+        return _one(connection, statements_of(connection).add, _values(connection, new)) is not None
+
+    def add_many(self, new: Sequence[NewJob]) -> None:
+        """Write jobs without keys down.
+
+        Queries:
+            One for 500 of them.
+        """
+        connection = self._connection
+        for start in range(0, len(new), ADDED_AT_ONCE):
+            batch = new[start : start + ADDED_AT_ONCE]
+            values = [value for each in batch for value in _values(connection, each)]
+            with connection.cursor() as cursor:
+                cursor.execute(statements_of(connection).add_many(len(batch)), values)
+
+    def holder(self, key: str) -> Holder | None:
+        """Return the job that keeps others of its key out.
+
+        Queries:
+            One.
+        """
+        connection = self._connection
+        row = _one(connection, statements_of(connection).holder, (key,))
+        if row is None:
+            return None
+        job_id, name, state, is_expired, ran_seconds, current, total, message, result, error, fence = row
+        return Holder(
+            _uuid(job_id),
+            name,
+            state,
+            bool(is_expired),
+            ran_seconds,
+            Mark(current, total, message),
+            None if result is None else json.loads(result),
+            error,
+            fence,
+        )
+
+    def release_key(self, job_id: UUID) -> None:
+        """Take the key from a job whose result need not be kept any more."""
+        connection = self._connection
+        _one(connection, statements_of(connection).release_key, (_id(connection, job_id),))
+
     def take(self, job_id: UUID, *, worker: str) -> Taken | None:
         """Take a job for the length of its lease; None where it is not there to be taken.
 
         Queries:
             One.
         """
-        now = _now(self._connection)
-        waited = _seconds_since(self._connection, "COALESCE(not_before, enqueued_at)")
-        row = self._one(
-            f"""
-            UPDATE perfkit_job
-            SET state = 'running', fence = fence + 1, worker = %s, sent = 0,
-                losses = losses + CASE WHEN state = 'running' THEN 1 ELSE 0 END,
-                started_at = COALESCE(started_at, {now}), due_at = {_after(self._connection, "lease_seconds")}
-            WHERE id = %s AND (
-                state = 'queued' AND (not_before IS NULL OR not_before <= {now})
-                OR state = 'running' AND due_at < {now}
-            )
-            RETURNING name, queue, fence, failures, losses, arguments, checkpoint, is_cancel_wanted, {waited}
-            """,
-            (worker[:255], self._id(job_id)),
-        )
+        connection = self._connection
+        row = _one(connection, statements_of(connection).take, (worker[:255], _id(connection, job_id)))
         if row is None:
             return None
         name, queue, fence, failures, losses, arguments, checkpoint, is_cancel_wanted, seconds = row
@@ -130,13 +208,9 @@ class JobRows:
         Returns:
             Whether somebody wants it to be cancelled; None where it is not the caller's any more.
         """
-        row = self._one(
-            f"""
-            UPDATE perfkit_job
-            SET due_at = {_after(self._connection, "lease_seconds")}, current = %s, total = %s, message = %s
-            WHERE {_HELD} RETURNING is_cancel_wanted
-            """,
-            (*_told(mark), self._id(job_id), fence),
+        connection = self._connection
+        row = _one(
+            connection, statements_of(connection).renew, (*_told(mark), _id(connection, job_id), fence)
         )
         return None if row is None else bool(row[0])
 
@@ -149,14 +223,11 @@ class JobRows:
         Raises:
             JobFencedError: Somebody else has the job; what was done must be rolled back.
         """
-        row = self._one(
-            f"""
-            UPDATE perfkit_job
-            SET checkpoint = %s, due_at = {_after(self._connection, "lease_seconds")}, losses = 0,
-                current = %s, total = %s, message = %s
-            WHERE {_HELD} RETURNING is_cancel_wanted
-            """,
-            (checkpoint, *_told(mark), self._id(job_id), fence),
+        connection = self._connection
+        row = _one(
+            connection,
+            statements_of(connection).step,
+            (checkpoint, *_told(mark), _id(connection, job_id), fence),
         )
         if row is None:
             raise JobFencedError(str(job_id))
@@ -182,9 +253,18 @@ class JobRows:
         Raises:
             JobFencedError: Somebody else has the job; the effect must be rolled back.
         """
-        values = "result = %s, error = '', current = %s, total = %s, message = %s"
-        values += ", key = NULL" * frees_key + _FORGETTING * forgets
-        self._end(job_id, fence, JobState.DONE, values, (result, *_told(mark)), keep_seconds=keep_seconds)
+        connection = self._connection
+        _end(
+            connection,
+            statements_of(connection).finish,
+            job_id,
+            fence,
+            result,
+            *_told(mark),
+            frees_key,
+            forgets,
+            float(keep_seconds),
+        )
 
     def give_up(self, job_id: UUID, fence: int, error: str, *, keep_seconds: float) -> None:
         """Write that a job has failed for good.
@@ -192,7 +272,8 @@ class JobRows:
         Raises:
             JobFencedError: Somebody else has the job.
         """
-        self._end(job_id, fence, JobState.DEAD, "error = %s", (error,), keep_seconds=keep_seconds)
+        connection = self._connection
+        _end(connection, statements_of(connection).give_up, job_id, fence, error, float(keep_seconds))
 
     def stop(self, job_id: UUID, fence: int, *, keep_seconds: float) -> None:
         """Write that a job has stopped because somebody wanted it to.
@@ -200,7 +281,8 @@ class JobRows:
         Raises:
             JobFencedError: Somebody else has the job.
         """
-        self._end(job_id, fence, JobState.CANCELLED, "error = ''", (), keep_seconds=keep_seconds)
+        connection = self._connection
+        _end(connection, statements_of(connection).stop, job_id, fence, float(keep_seconds))
 
     def put_back(
         self,
@@ -220,17 +302,19 @@ class JobRows:
         Raises:
             JobFencedError: Somebody else has the job.
         """
-        row = self._one(
-            f"""
-            UPDATE perfkit_job
-            SET state = 'queued', failures = failures + %s, losses = losses + %s, error = %s, sent = 0,
-                not_before = {self._in_seconds}, due_at = {self._in_seconds}
-            WHERE {_HELD} RETURNING 1
-            """,
-            (failures, losses, error, delay_seconds, delay_seconds, self._id(job_id), fence),
+        delay = float(delay_seconds)
+        connection = self._connection
+        _end(
+            connection,
+            statements_of(connection).put_back,
+            job_id,
+            fence,
+            failures,
+            losses,
+            error,
+            delay,
+            delay,
         )
-        if row is None:
-            raise JobFencedError(str(job_id))
 
     def claim_due(self, *, most: int) -> list[Due]:
         """Return jobs that are to be sent again, longest due first; nobody else is given them for a while.
@@ -238,31 +322,9 @@ class JobRows:
         One whose lease has ended is queued again.
         """
         connection = self._connection
-        now = _now(connection)
-        locking = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
-        waits = " ".join(
-            f"WHEN sent = {sent} THEN {SEND_AGAIN_SECONDS * SEND_AGAIN_FACTOR**sent}"
-            for sent in range(MOST_SENT)
-        )
-        longest = SEND_AGAIN_SECONDS * SEND_AGAIN_FACTOR**MOST_SENT
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"""
-                UPDATE perfkit_job
-                SET due_at = {_after(connection, f"CASE {waits} ELSE {longest} END")}, sent = sent + 1,
-                    losses = losses + CASE WHEN state = 'running' THEN 1 ELSE 0 END,
-                    state = 'queued'
-                WHERE id IN (
-                    SELECT id FROM perfkit_job WHERE due_at < {now} ORDER BY due_at LIMIT %s {locking}
-                )
-                RETURNING id, name, queue
-                """,
-                (most,),
-            )
-            return [
-                Due(job_id if isinstance(job_id, UUID) else UUID(job_id), name, queue)
-                for job_id, name, queue in cursor.fetchall()
-            ]
+            cursor.execute(statements_of(connection).claim_due, (most,))
+            return [Due(_uuid(job_id), name, queue) for job_id, name, queue in cursor.fetchall()]
 
     def want_cancelled(self, job_id: UUID) -> str | None:
         """Have a job stop: one that waits at once, one that runs at its next step; return its state then.
@@ -270,84 +332,47 @@ class JobRows:
         Returns:
             None where there is no such job.
         """
-        now = _now(self._connection)
-        row = self._one(
-            f"""
-            UPDATE perfkit_job
-            SET is_cancel_wanted = (state IN ('queued', 'running')),
-                finished_at = CASE WHEN state = 'queued' THEN {now} ELSE finished_at END,
-                due_at = CASE WHEN state = 'queued' THEN NULL ELSE due_at END,
-                state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END
-            WHERE id = %s RETURNING state
-            """,
-            (self._id(job_id),),
-        )
+        connection = self._connection
+        row = _one(connection, statements_of(connection).want_cancelled, (_id(connection, job_id),))
         return None if row is None else str(row[0])
-
-    def _end(
-        self,
-        job_id: UUID,
-        fence: int,
-        state: JobState,
-        assignments: str,
-        values: Sequence[Any],
-        *,
-        keep_seconds: float,
-    ) -> None:
-        row = self._one(
-            f"""
-            UPDATE perfkit_job
-            SET state = '{state.value}', {assignments}, due_at = NULL,
-                finished_at = {_now(self._connection)}, expires_at = {self._in_seconds}
-            WHERE {_HELD} RETURNING 1
-            """,
-            (*values, keep_seconds, self._id(job_id), fence),
-        )
-        if row is None:
-            raise JobFencedError(str(job_id))
 
     @property
     def _connection(self) -> BaseDatabaseWrapper:
         return connections[self.using]
 
-    @property
-    def _in_seconds(self) -> str:
-        return _after(self._connection, "%s")
 
-    def _id(self, job_id: UUID) -> Any:
-        return job_id if self._connection.features.has_native_uuid_field else job_id.hex
-
-    def _one(self, sql: str, params: Sequence[Any]) -> tuple[Any, ...] | None:
-        with self._connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            row: tuple[Any, ...] | None = cursor.fetchone()
-            return row
+def _one(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> Sequence[Any] | None:
+    rows = rows_when_repeated(connection, sql, params)
+    return rows[0] if rows else None
 
 
-_HELD: Final = "id = %s AND fence = %s AND state = 'running'"
-_FORGETTING: Final = ", arguments = '[[], {}]'"
+def _end(connection: BaseDatabaseWrapper, sql: str, job_id: UUID, fence: int, *values: Any) -> None:
+    if _one(connection, sql, (*values, _id(connection, job_id), fence)) is None:
+        raise JobFencedError(str(job_id))
+
+
+def _id(connection: BaseDatabaseWrapper, job_id: UUID) -> Any:
+    return job_id if connection.features.has_native_uuid_field else job_id.hex
+
+
+def _uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def _values(connection: BaseDatabaseWrapper, new: NewJob) -> tuple[Any, ...]:
+    moment = connection.ops.adapt_datetimefield_value
+    return (
+        _id(connection, new.id),
+        new.name,
+        new.queue,
+        new.key,
+        new.arguments,
+        new.lease_seconds,
+        moment(new.enqueued_at),
+        moment(new.not_before),
+        moment(new.due_at),
+    )
 
 
 def _told(mark: Mark) -> tuple[int | None, int | None, str]:
     return mark.current, mark.total, mark.message[:255]
-
-
-def _now(connection: BaseDatabaseWrapper) -> str:
-    """Return SQL of this moment on the database's clock, also within a transaction."""
-    if connection.vendor == "postgresql":
-        return "CLOCK_TIMESTAMP()"
-    return "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
-
-
-def _after(connection: BaseDatabaseWrapper, seconds: str) -> str:
-    """Return SQL of the moment in so many seconds, which are SQL themselves."""
-    if connection.vendor == "postgresql":
-        return f"CLOCK_TIMESTAMP() + ({seconds}) * INTERVAL '1 second'"
-    return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', ({seconds}) || ' seconds')"
-
-
-def _seconds_since(connection: BaseDatabaseWrapper, moment: str) -> str:
-    """Return SQL of the seconds between a moment and this one."""
-    if connection.vendor == "postgresql":
-        return f"EXTRACT(EPOCH FROM CLOCK_TIMESTAMP() - {moment})::float8"
-    return f"(JULIANDAY('NOW') - JULIANDAY({moment})) * 86400.0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,6 +10,7 @@ from django.db import router
 from django.utils import timezone
 
 from perfkit.errors import UnknownJobError
+from perfkit.jobs.rows import Holder, Mark
 from perfkit.models import Job, JobState
 
 
@@ -73,23 +73,27 @@ def job_status(job_id: UUID | str) -> JobStatus:
 
 def status_of(row: Job) -> JobStatus:
     """Return where the job of a row stands."""
+    ran_seconds = None if row.started_at is None else (timezone.now() - row.started_at).total_seconds()
+    mark = Mark(row.current, row.total, row.message)
+    state = JobState(row.state)
     return JobStatus(
-        row.pk,
-        row.name,
-        JobState(row.state),
-        _progress(row, timezone.now()),
-        row.result,
-        row.error,
-        row.fence,
+        row.pk, row.name, state, _progress(mark, state, ran_seconds), row.result, row.error, row.fence
     )
 
 
-def _progress(row: Job, now: dt.datetime) -> JobProgress | None:
-    if row.current is None or row.total is None:
+def status_of_holder(holder: Holder) -> JobStatus:
+    """Return where the job that has a key stands."""
+    state = JobState(holder.state)
+    progress = _progress(holder.mark, state, holder.ran_seconds)
+    return JobStatus(holder.id, holder.name, state, progress, holder.result, holder.error, holder.fence)
+
+
+def _progress(mark: Mark, state: JobState, ran_seconds: float | None) -> JobProgress | None:
+    if mark.current is None or mark.total is None:
         return None
-    current, total = row.current, row.total
+    current, total = mark.current, mark.total
     percent = round(min(100.0, max(0.0, 100 * current / total)), 1) if total > 0 else 100.0
     eta = None
-    if row.state == JobState.RUNNING and row.started_at is not None and 0 < current <= total:
-        eta = round((now - row.started_at).total_seconds() * (total - current) / current, 1)
-    return JobProgress(current, total, percent, row.message, eta)
+    if state == JobState.RUNNING and ran_seconds is not None and 0 < current <= total:
+        eta = round(ran_seconds * (total - current) / current, 1)
+    return JobProgress(current, total, percent, mark.message, eta)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -40,13 +42,25 @@ def broker(valkey_server: Callable[[], DisposableValkey]) -> Iterator[Disposable
     project_app.set_current()
 
 
+def torment(broker: DisposableValkey, log: Path, **options: int) -> AbstractContextManager[Torture]:
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url(),
+        "DATABASE_POOL_SIZE": "1",
+        "TORTURED_BROKER_URL": broker.url,
+        "DJANGO_SETTINGS_MODULE": "tests.jobs.worker_settings",
+        "DJANGO_SECRET_KEY": "only-for-tests",
+    }
+    return tortured(environment, broker, log, app="tests.jobs.worker", queues="celery,quick", **options)
+
+
 def ended() -> bool:
     return not Job.objects.filter(state__in=[JobState.QUEUED, JobState.RUNNING]).exists()
 
 
 def test_each_has_its_effect_exactly_once_whoever_is_killed(broker: DisposableValkey, tmp_path: Path) -> None:
     log = tmp_path / "workers.log"
-    with tortured(database_url(), broker, log, seed=1) as torture:
+    with torment(broker, log, seed=1) as torture:
         calls = [(number, number % 7 / 50) for number in range(JOBS)]
         jobs.leave_effect_slowly.using().enqueue_many(calls)
         _disturb_until_ended(torture, log, every_seconds=0.7)
@@ -73,7 +87,7 @@ def _disturb_until_ended(torture: Torture, log: Path, *, every_seconds: float) -
 def test_one_in_steps_goes_on_where_its_worker_was_killed(broker: DisposableValkey, tmp_path: Path) -> None:
     log = tmp_path / "workers.log"
     status = jobs.leave_effects_in_steps.enqueue(10, stop_at=6, kind="kill")
-    with tortured(database_url(), broker, log, workers=1):
+    with torment(broker, log, workers=1):
         wait_until(lambda: job_status(status.id).is_ended, seconds=60)
     found = job_status(status.id)
     assert (found.state, found.runs) == (JobState.DONE, 2), tell_workers(log)

@@ -14,32 +14,42 @@ from pathlib import Path
 from typing import Final
 
 import psutil
-from django.conf import settings
 
 from tests.plugins.valkey import DisposableValkey
 
-QUEUES: Final = "celery,quick"
+ROOT: Final = Path(__file__).parents[2]
 CHILDREN: Final = 2
 
 LONGER_THAN_A_LEASE: Final = 3.0
 
 
 class TorturedWorker:
-    """A worker with two children, in a process group of its own."""
+    """A worker with some children, in a process group of its own."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        environment: dict[str, str],
+        log: Path,
+        *,
+        app: str,
+        queues: str = "celery",
+        children: int = CHILDREN,
+    ) -> None:
         self._environment = environment
         self._log = log
+        self._app = app
+        self._queues = queues
+        self._number = children
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "celery", "-A", "tests.jobs.worker", "worker", "--loglevel=WARNING"]
-        options = ["--without-mingle", "--without-gossip", "-c", str(CHILDREN), "-Q", QUEUES]
+        command = [sys.executable, "-m", "celery", "-A", self._app, "worker", "--loglevel=WARNING"]
+        options = ["--without-mingle", "--without-gossip", "-c", str(self._number), "-Q", self._queues]
         with self._log.open("ab") as output:
             self._process = psutil.Popen(
                 [*command, *options, "-n", f"{random.getrandbits(64):x}@localhost"],
                 env=self._environment,
-                cwd=settings.BASE_DIR,
+                cwd=ROOT,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -127,23 +137,24 @@ class Torture:
 
 @contextmanager
 def tortured(
-    database_url: str, broker: DisposableValkey, log: Path, *, workers: int = 2, seed: int = 0
+    environment: dict[str, str],
+    broker: DisposableValkey,
+    log: Path,
+    *,
+    app: str,
+    queues: str = "celery",
+    workers: int = 2,
+    seed: int = 0,
 ) -> Iterator[Torture]:
     """Run workers within the block.
 
     Args:
+        environment: Theirs; it says where the database and the broker are.
         broker: One that may be killed; it runs.
         log: Where the workers write what they say.
+        app: The module of their Celery app.
     """
-    environment = {
-        **os.environ,
-        "DATABASE_URL": database_url,
-        "DATABASE_POOL_SIZE": "1",
-        "TORTURED_BROKER_URL": broker.url,
-        "DJANGO_SETTINGS_MODULE": "tests.jobs.worker_settings",
-        "DJANGO_SECRET_KEY": "only-for-tests",
-    }
-    crew = [TorturedWorker(environment, log) for _ in range(workers)]
+    crew = [TorturedWorker(environment, log, app=app, queues=queues) for _ in range(workers)]
     try:
         yield Torture(broker, crew, random.Random(seed))
     finally:

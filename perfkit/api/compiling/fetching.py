@@ -12,22 +12,13 @@ longer than reading it. Execute wrappers, transactions, time limits and Django's
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.utils import NotSupportedError
 
 from perfkit.api.compiling.statements import Asked
-from perfkit.postgres.prepared import may_prepare
-
-if TYPE_CHECKING:
-    import psycopg
-else:
-    try:
-        import psycopg
-    except ImportError:  # a project on SQLite
-        psycopg = None
+from perfkit.postgres.prepared import may_prepare, plain_rows, prepared_rows
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -54,8 +45,8 @@ def fetched(asked: Asked) -> list[Row]:
     """
     connection = connections[asked.alias]
     if may_prepare(connection) and answers_the_same(asked, connection):
-        return _prepared(asked, connection)
-    return _plain(asked, connection)
+        return prepared_rows(connection, asked.sql, asked.values, is_binary=asked.statement.is_binary)
+    return plain_rows(connection, asked.sql, asked.values)
 
 
 def answers_the_same(asked: Asked, connection: BaseDatabaseWrapper) -> bool:
@@ -66,49 +57,3 @@ def answers_the_same(asked: Asked, connection: BaseDatabaseWrapper) -> bool:
         return False
     # Django gives a cursor a loader of its own for moments where the connection's is of another time zone.
     return connection.timezone_name == "UTC" or not asked.statement.has_moments
-
-
-def _plain(asked: Asked, connection: BaseDatabaseWrapper) -> list[Row]:
-    with connection.cursor() as cursor:
-        cursor.execute(asked.sql, asked.values)
-        rows: list[Row] = cursor.fetchall()
-    return rows
-
-
-def _prepared(asked: Asked, connection: BaseDatabaseWrapper) -> list[Row]:
-    driver = connection.connection
-    try:
-        with _cursor(connection, is_binary=asked.statement.is_binary) as cursor:
-            cursor.execute(asked.sql, asked.values)
-            return cursor.fetchall()  # type: ignore[no-any-return]  # rows
-    except NotSupportedError:
-        # A column has another type than when the statement was prepared; inside a transaction it is too late.
-        if connection.in_atomic_block or driver is None or driver.closed:
-            raise
-        driver._prepared.clear()  # noqa: SLF001  # psycopg has no public name for it
-        return _plain(asked, connection)
-
-
-def _cursor(connection: Any, *, is_binary: bool) -> Any:
-    """Return a cursor with all that Django puts around its own."""
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        kind = _BinaryCursor if is_binary else _PreparingCursor
-        return connection._prepare_cursor(kind(connection.connection))  # noqa: SLF001  # no public name
-
-
-if psycopg is not None:
-
-    class _PreparingCursor(psycopg.Cursor[Any]):
-        """Prepares what it executes."""
-
-        is_binary = False
-
-        def execute(self, query: Any, params: Any = None, **_: Any) -> Any:
-            return super().execute(query, params, prepare=True, binary=self.is_binary)
-
-    class _BinaryCursor(_PreparingCursor):
-        """And has the rows sent in binary."""
-
-        is_binary = True
