@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, overload
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 
+from perfkit.caching.functions.cached import CachedFunction
 from perfkit.caching.functions.templates import Template
 from perfkit.errors import (
     JobArgumentError,
@@ -41,6 +42,7 @@ class JobFunction(Generic[P, R]):
     Attributes:
         name: Of the job: the function's module and name.
         function: What was decorated.
+        cached: The function, where that is a cached one, whose answers are the results of the job.
         queue: Where its messages go; None where the back end's routes decide.
         retries: How often, and after which errors.
         lease_seconds: How long after a worker has died another one takes its job.
@@ -78,12 +80,13 @@ class JobFunction(Generic[P, R]):
         self.ttl_seconds = ttl
         self.retries = retries
         self.lease_seconds = lease
-        self.is_atomic = atomic
+        self.cached = function if isinstance(function, CachedFunction) else None
+        self.is_atomic = atomic and self.cached is None
         self.has_steps = inspect.isgeneratorfunction(function)
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.is_async = iscoroutinefunction(function)
         self.takes_progress = progress
         self.soft_limit, self.hard_limit = soft_limit, hard_limit
-        self.is_reused, self.is_forgotten = reuse, forget
+        self.is_reused, self.is_forgotten = reuse and self.cached is None, forget
         self.shown = frozenset(shown)
         signature = inspect.signature(function)
         if progress:
@@ -102,6 +105,9 @@ class JobFunction(Generic[P, R]):
             self._key = Template(key, function=name, parameters=self.parameters).path
         elif key is not None:
             self._key = lambda arguments: key(**arguments)
+        elif self.cached is not None:
+            cached = self.cached
+            self._key = lambda arguments: cached.key(**arguments)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function, here and now; as a job it is nobody's then."""
@@ -218,6 +224,10 @@ def job(
 
     A generator function is a job in steps: each `yield` commits what was done since the last, and keeps the value
     as `current_run().checkpoint`, from where the next run goes on if this one does not come to its end.
+
+    Over a function that is `cached`, the job's results are its answers: where the cache has one that holds,
+    `enqueue` returns a job that is done, and nothing runs; and of calls of one key one waits or runs.
+    It is not in a transaction, and its key is that of the answer unless another is given.
 
     Args:
         queue: Where it is sent; else the routes of the back end decide.

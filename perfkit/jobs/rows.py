@@ -136,6 +136,17 @@ class JobRows:
         connection = self._connection
         return _one(connection, statements_of(connection).add, _values(connection, new)) is not None
 
+    def add_done(self, new: NewJob, result: str, *, keep_seconds: float) -> None:
+        """Write down a job that is done already, by an answer that was there; it has no key.
+
+        Queries:
+            One.
+        """
+        connection = self._connection
+        _, name, queue, _, arguments, lease_seconds, enqueued_at, _, _ = _values(connection, new)
+        values = (_id(connection, new.id), name, queue, arguments, lease_seconds, enqueued_at, result)
+        _one(connection, statements_of(connection).add_done, (*values, enqueued_at, float(keep_seconds)))
+
     def add_many(self, new: Sequence[NewJob]) -> None:
         """Write jobs without keys down.
 

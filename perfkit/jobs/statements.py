@@ -29,6 +29,7 @@ class Statements:
     """What is sent for each of the methods of `JobRows`, by their names."""
 
     add: str
+    add_done: str
     holder: str
     release_key: str
     take: str
@@ -71,6 +72,12 @@ def _statements(vendor: str, has_skip_locked: bool) -> Statements:
 
     return Statements(
         add=f"{_ADD}{_ADDED} ON CONFLICT DO NOTHING RETURNING 1",
+        add_done=f"""
+            INSERT INTO perfkit_job (id, name, queue, arguments, lease_seconds, enqueued_at, result, finished_at,
+                expires_at, state, fence, failures, losses, sent, worker, message, error, is_cancel_wanted)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, {in_seconds}, 'done', 0, 0, 0, 0, '', '', '', FALSE)
+            RETURNING 1
+            """,
         holder=f"""
             SELECT id, name, state, state = 'done' AND expires_at <= {now}, {_since(vendor, "started_at")},
                 current, total, message, result, error, fence

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import NotSupportedError
-
-if TYPE_CHECKING:
-    import psycopg
-else:
-    try:
-        import psycopg
-    except ImportError:  # a project on SQLite
-        psycopg = None
 
 Row = Sequence[Any]
 
@@ -109,24 +101,10 @@ def rows_when_repeated(connection: BaseDatabaseWrapper, sql: str, params: Any) -
 
 def _cursor(connection: Any, *, is_binary: bool) -> Any:
     """Return a cursor with all that Django puts around its own."""
+    from perfkit.postgres.cursors import BinaryCursor, PreparingCursor  # psycopg is not for every project
+
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     with connection.wrap_database_errors:
-        kind = _BinaryCursor if is_binary else _PreparingCursor
+        kind = BinaryCursor if is_binary else PreparingCursor
         return connection._prepare_cursor(kind(connection.connection))  # noqa: SLF001  # no public name
-
-
-if psycopg is not None:
-
-    class _PreparingCursor(psycopg.Cursor[Any]):
-        """Prepares what it executes."""
-
-        is_binary = False
-
-        def execute(self, query: Any, params: Any = None, **_: Any) -> Any:
-            return super().execute(query, params, prepare=True, binary=self.is_binary)
-
-    class _BinaryCursor(_PreparingCursor):
-        """And has the rows sent in binary."""
-
-        is_binary = True

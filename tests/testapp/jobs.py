@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from perfkit.caching import cached
 from perfkit.jobs import current_run, job
 from tests.testapp.effects import Effect
 
@@ -75,3 +76,15 @@ def tell(total: int, seconds: float, *, progress: Callable[[int, int, str], None
 def return_what_json_cannot_hold() -> Any:
     Effect.objects.create(number=1)
     return object()
+
+
+@job
+@cached("effects:{number}", ttl=600)
+def count_effects(number: int) -> int:
+    return Effect.objects.filter(number=number).count()
+
+
+@job(name="count_effects_async")
+@cached("effects-async:{number}", ttl=600)
+async def count_effects_async(number: int) -> int:
+    return await Effect.objects.filter(number=number).acount()

@@ -32,6 +32,7 @@ from perfkit.caching.named.names import (
     tags_of_path,
     within_length,
 )
+from perfkit.caching.named.reads import NamedRead
 from perfkit.caching.named.recipes import Named, Recipe, named_key
 from perfkit.caching.named.standing import Standing, current_standing
 from perfkit.caching.queryset import checked_ttl
@@ -110,6 +111,21 @@ class CachedFunction(Generic[P, R]):
         """Call the function, keep what it returns in the place of what is there, and return it."""
         named = self._naming.named(args, kwargs)
         return self._shown(remade(self._recipe, named, partial(self._make, *args, **kwargs)))
+
+    def kept_answer(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Return the answer if the cache has one that holds, else `MISSING`; the function is not called.
+
+        Queries:
+            At most two round trips.
+        """
+        standing = current_standing()
+        named = self._naming.named(args, kwargs, standing)
+        known = known_value(self._recipe, named, standing)
+        if known is MISSING:
+            read = NamedRead(self._recipe, named)
+            read.glance()
+            known = read.value
+        return MISSING if isinstance(known, Raised) else known
 
     @property
     def recipe(self) -> Recipe:
