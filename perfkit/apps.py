@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 from django.apps import AppConfig
+from django.core.checks import CheckMessage, register
 from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.db.backends.signals import connection_created
@@ -25,6 +29,8 @@ class PerfkitConfig(AppConfig):
         from perfkit.signals import rows_written
 
         checks.register()
+        register(_audit_celery, checks.TAG)
+        register(_audit_deployed_celery, checks.TAG, deploy=True)
         counting.install()
         install()
         current.install()
@@ -38,3 +44,22 @@ class PerfkitConfig(AppConfig):
         for connection in connections.all(initialized_only=True):
             if connection.connection is not None:
                 writes.attach(connection=connection)
+
+
+def _audit_celery(**_: Any) -> list[CheckMessage]:
+    """Find what is dangerous about the project's Celery configuration, where it has loaded Celery."""
+    return _audited(deployed=False)
+
+
+def _audit_deployed_celery(**_: Any) -> list[CheckMessage]:
+    """Find what is dangerous about it on a site that is deployed."""
+    return _audited(deployed=True)
+
+
+def _audited(*, deployed: bool) -> list[CheckMessage]:
+    if "celery" not in sys.modules:
+        return []
+    from perfkit.checks import found
+    from perfkit.tasks.auditing import current_findings
+
+    return [found(each.id, each.message, each.hint) for each in current_findings(deployed=deployed)]

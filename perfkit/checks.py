@@ -26,6 +26,8 @@ from perfkit.caching.triggers import faulty_tables
 from perfkit.conf import SETTING, configured, options, table
 from perfkit.errors import SettingsError, nearest
 from perfkit.indexing.offers import relied_on, unserved
+from perfkit.jobs.backends import current_backend
+from perfkit.jobs.declared import has_jobs
 from perfkit.loading.presets import faults
 from perfkit.postgres.catalogue import find_index, find_table
 from perfkit.postgres.dangers import Danger, dangers_in, dangers_of
@@ -51,6 +53,9 @@ FINDINGS: Final = {
     "perfkit.E204": "A list of an admin has a column that needs what its model does not have.",
     "perfkit.E301": "A preset names what its model does not have.",
     "perfkit.E501": "A database has a pool and CONN_MAX_AGE.",
+    "perfkit.E601": "The broker gives a task to another worker while the first may still run it.",
+    "perfkit.E602": "JOB_BACKEND cannot be loaded.",
+    "perfkit.E603": "Celery refuses its configuration.",
     "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
     "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
     "perfkit.W003": "With --database: rows of a cached model are written under names that perfkit does not watch.",
@@ -70,6 +75,16 @@ FINDINGS: Final = {
     "perfkit.W502": "A database declares a pooler in transaction mode, and prepares statements.",
     "perfkit.W503": "With --database: a database is behind a pooler, and what it uses fails in transaction mode.",
     "perfkit.W504": "With --database: one process may open more connections than the server takes.",
+    "perfkit.W601": "Tasks are acknowledged late, and are lost with a worker that is killed.",
+    "perfkit.W602": "Nothing ends a task that hangs.",
+    "perfkit.W603": "A soft time limit is not below the hard one.",
+    "perfkit.W604": "Tasks or results may be pickled.",
+    "perfkit.W605": "Tasks are acknowledged late, and workers take several at once.",
+    "perfkit.W606": "Results are kept for ever.",
+    "perfkit.W607": "With --deploy: tasks run within the request that sends them while DEBUG is off.",
+    "perfkit.W608": "Tasks are sent to a queue that is not declared.",
+    "perfkit.W609": "No broker is named.",
+    "perfkit.W610": "A schedule runs a task that no imported module has.",
 }
 
 REDIS_BACKEND: Final = "django_redis.cache.RedisCache"
@@ -112,6 +127,7 @@ def register() -> None:
         check_connections,
         check_presets,
         check_lists,
+        check_jobs,
     ):
         checks.register(check, TAG)
     for check in (check_relations, check_triggers, check_poolers, check_list_indexes):
@@ -434,6 +450,24 @@ def _load_routes() -> None:
     """Import the views, and with them the classes that say what lists are sorted and filtered by."""
     if getattr(settings, "ROOT_URLCONF", None):
         _ = get_resolver().url_patterns
+
+
+def check_jobs(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Find a back end of jobs that cannot be loaded, where there are jobs."""
+    if not has_jobs():
+        return []
+    try:
+        current_backend()
+    except SettingsError as error:
+        if error.option != "JOB_BACKEND":
+            raise
+        return [_finding("E602", str(error), "Name 'celery', 'immediate', or a class of your own.")]
+    return []
+
+
+def found(number: str, text: str, hint: str) -> checks.CheckMessage:
+    """Return a finding of another room under its id, which must stand in `FINDINGS`."""
+    return _finding(number, text, hint)
 
 
 def _finding(number: str, text: str, hint: str) -> checks.CheckMessage:
