@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import CheckMessage, register
 from django.core.signals import request_finished, request_started
 from django.db import connections
@@ -57,7 +59,10 @@ def _audit_deployed_celery(**_: Any) -> list[CheckMessage]:
 
 
 def _audited(*, deployed: bool) -> list[CheckMessage]:
-    if "celery" not in sys.modules:
+    # An app has loaded the class of apps; without one, only settings can tell that there should be one.
+    if "celery.app.base" not in sys.modules and not getattr(settings, "CELERY_BROKER_URL", None):
+        return []
+    if find_spec("celery") is None:
         return []
     from perfkit.checks import found
     from perfkit.tasks.auditing import current_findings

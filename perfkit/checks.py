@@ -56,6 +56,9 @@ FINDINGS: Final = {
     "perfkit.E601": "The broker gives a task to another worker while the first may still run it.",
     "perfkit.E602": "JOB_BACKEND cannot be loaded.",
     "perfkit.E603": "Celery refuses its configuration.",
+    "perfkit.E604": "A Celery setting is a text, and must be a number or a truth.",
+    "perfkit.E605": "Tasks or results are written in a form that is refused where they are read.",
+    "perfkit.E606": "kombu cannot work with what broker_transport_options says of queues on Redis.",
     "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
     "perfkit.W002": "With --deploy: models with a CachedManager use the in-process store while DEBUG is off.",
     "perfkit.W003": "With --database: rows of a cached model are written under names that perfkit does not watch.",
@@ -79,12 +82,19 @@ FINDINGS: Final = {
     "perfkit.W602": "Nothing ends a task that hangs.",
     "perfkit.W603": "A soft time limit is not below the hard one.",
     "perfkit.W604": "Tasks or results may be pickled.",
-    "perfkit.W605": "Tasks are acknowledged late, and workers take several at once.",
+    "perfkit.W605": "Workers take more tasks than they can run, while others are idle.",
     "perfkit.W606": "Results are kept for ever.",
     "perfkit.W607": "With --deploy: tasks run within the request that sends them while DEBUG is off.",
     "perfkit.W608": "Tasks are sent to a queue that is not declared.",
     "perfkit.W609": "No broker is named.",
     "perfkit.W610": "A schedule runs a task that no imported module has.",
+    "perfkit.W611": "Priorities of tasks have no effect, or another one than is meant.",
+    "perfkit.W612": "Nothing tells of tasks that are sent within a transaction.",
+    "perfkit.W613": "RabbitMQ gives a task to another worker while the first may still run it.",
+    "perfkit.W614": "A task goes on where its worker has lost the broker, which gives it to another one.",
+    "perfkit.W615": "A Django setting is nearly named as one of Celery, which ignores it.",
+    "perfkit.W616": "With --deploy: the broker and a cache are the same database on Redis.",
+    "perfkit.W617": "Settings are for a Celery app that this process has not loaded.",
 }
 
 REDIS_BACKEND: Final = "django_redis.cache.RedisCache"
@@ -460,7 +470,7 @@ def check_jobs(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) ->
         current_backend()
     except SettingsError as error:
         if error.option != "JOB_BACKEND":
-            raise
+            return []  # check_settings says it
         return [_finding("E602", str(error), "Name 'celery', 'immediate', or a class of your own.")]
     return []
 

@@ -75,7 +75,6 @@ def preset(
         Setting("task_send_sent_event", True, "Monitors see how long a task waited."),
         Setting("task_track_started", True, "A running task says STARTED, not PENDING."),
         Setting("task_default_queue", DEFAULT.name, "Where a task goes that no route names."),
-        Setting("task_default_priority", DEFAULT.priority(broker), "Between quick and heavy."),
         Setting(
             "task_queues", declared_queues(broker, longest_eta_seconds), "One queue for each kind of work."
         ),
