@@ -467,10 +467,12 @@ def check_jobs(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) ->
     if not has_jobs():
         return []
     try:
+        _ = options.JOB_BACKEND
+    except SettingsError:
+        return []  # check_settings says it
+    try:
         current_backend()
     except SettingsError as error:
-        if error.option != "JOB_BACKEND":
-            return []  # check_settings says it
         return [_finding("E602", str(error), "Name 'celery', 'immediate', or a class of your own.")]
     return []
 

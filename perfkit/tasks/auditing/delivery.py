@@ -74,18 +74,17 @@ def short_acknowledgement(audited: Audited) -> Iterator[Finding]:
     """Find the same as `short_visibility` of RabbitMQ, whose own configuration is not seen."""
     if audited.scheme not in RABBITMQ_SCHEMES:
         return
-    held = {task.name: _held_seconds(audited, task) for task in audited.tasks}
-    slow = [task for task in audited.tasks if held[task.name] > _acknowledgement_seconds(audited, task)]
-    if slow:
-        longest = max(held[task.name] for task in slow)
-        yield Finding(
-            "W613",
-            f"RabbitMQ gives a task to another worker that is not acknowledged in time, after "
-            f"{ACKNOWLEDGEMENT_SECONDS} s where its queue has no x-consumer-timeout, and a worker may hold "
-            f"{listed(task.name for task in slow)} for {longest:g} s.",
-            f'Declare its queue with queue_arguments={{"x-consumer-timeout": {math.ceil(longest) * 1000}}}, or '
-            "more; silence this where RabbitMQ's own configuration has a longer consumer_timeout.",
-        )
+    for task in audited.tasks:
+        held, given = _held_seconds(audited, task), _acknowledgement_seconds(audited, task)
+        if held > given:
+            yield Finding(
+                "W613",
+                f"RabbitMQ gives a task to another worker after {given:g} s without acknowledgement, and a worker "
+                f"may hold {task.name} for {held:g} s.",
+                f'Declare its queue with queue_arguments={{"x-consumer-timeout": {math.ceil(held) * 1000}}}, or '
+                "more; silence this where RabbitMQ's own configuration has a longer consumer_timeout.",
+            )
+            return
 
 
 def still_running(audited: Audited) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from celery import Celery
+from celery.app.routes import prepare
 from celery.exceptions import ImproperlyConfigured
 
 from perfkit.errors import VisibilityTimeoutError
@@ -56,13 +57,18 @@ def findings_of(app: Celery, tasks: Iterable[Any] | None = None, *, deployed: bo
 def refusal_of(app: Celery) -> Finding | None:
     """Return why the configuration cannot be read; None where it can be."""
     try:
-        app.conf.get("broker_url")  # Celery reads all of it now
+        routes = app.conf.task_routes  # Celery reads all of the configuration now
     except VisibilityTimeoutError as error:
         return Finding("E601", str(error), "Leave visibility_timeout out: perfkit.tasks.configure sets it.")
     except (ImproperlyConfigured, ImportError, TypeError) as error:
         return Finding(
             "E603", f"Celery refuses its configuration: {error}", "Mend the setting that it names."
         )
+    try:
+        prepare(routes)
+    except (TypeError, ValueError) as error:
+        text = f"Celery refuses its configuration: task_routes is {routes!r}, which it cannot read: {error}."
+        return Finding("E603", text, "Write a dictionary of names and queues, or a list of such.")
     return None
 
 
