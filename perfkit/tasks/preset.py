@@ -33,11 +33,16 @@ longest_etas: Final[WeakKeyDictionary[Celery, int]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One line of the preset: a Celery setting, its value, and the reason."""
+    """One line of the preset: a Celery setting, its value, and the reason.
+
+    Attributes:
+        shown: What the reference page has in the place of a value that is long, or this machine's.
+    """
 
     name: str
     value: Any
     reason: str
+    shown: str = ""
 
 
 def usable_cores() -> int:
@@ -68,7 +73,12 @@ def preset(
         Setting(
             "worker_prefetch_multiplier", 1, "No worker hoards tasks behind a long one while another is idle."
         ),
-        Setting("worker_concurrency", usable_cores(), "One process a core that this process may use."),
+        Setting(
+            "worker_concurrency",
+            usable_cores(),
+            "One process a core that this process may use.",
+            shown="cores that may be used",
+        ),
         Setting("worker_max_tasks_per_child", 1000, "A leak in a task ends with its process."),
         Setting("result_expires", 3600, "Results are read soon or never; an hour keeps the server small."),
         Setting("worker_send_task_events", True, "Monitors see what workers do."),
@@ -76,14 +86,22 @@ def preset(
         Setting("task_track_started", True, "A running task says STARTED, not PENDING."),
         Setting("task_default_queue", DEFAULT.name, "Where a task goes that no route names."),
         Setting(
-            "task_queues", declared_queues(broker, longest_eta_seconds), "One queue for each kind of work."
+            "task_queues",
+            declared_queues(broker, longest_eta_seconds),
+            "One queue for each kind of work.",
+            shown="[](#queues)",
         ),
         Setting(
             "task_create_missing_queues",
             False,
             "A misspelt queue is an error where it is named, not a queue that nobody reads.",
         ),
-        Setting("task_routes", (declared_routes(broker),), "Each task's queue and priority, by its name."),
+        Setting(
+            "task_routes",
+            (declared_routes(broker),),
+            "Each task's queue and priority, by its name.",
+            shown="[](#routes)",
+        ),
         Setting(
             "task_soft_time_limit", DEFAULT.soft_seconds, "The task is told first, so that it can clean up."
         ),
@@ -94,6 +112,7 @@ def preset(
             "task_annotations",
             (LimitsByQueue({queue.name: (queue.soft_seconds, queue.hard_seconds) for queue in QUEUES}),),
             "The time limits of each queue, where a task has none of its own.",
+            shown="[](#queues)",
         ),
         _transport(broker, longest_eta_seconds),
         Setting(

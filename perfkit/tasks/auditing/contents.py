@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from kombu.exceptions import SerializerNotInstalled
 from kombu.serialization import prepare_accept_content
 
 from perfkit.tasks.auditing.audited import Audited, Finding, listed
@@ -66,9 +67,9 @@ def lasting_results(audited: Audited) -> Iterator[Finding]:
 def _types(names: Iterable[Any] | None) -> set[str]:
     """Return content types: a setting names them, or the serializers."""
     found: set[str] = set()
-    for name in names or ():
+    for name in filter(None, names or ()):
         try:
             found |= prepare_accept_content({name}) or set()
-        except KeyError:  # a serializer that is registered later
+        except SerializerNotInstalled:  # one that is registered later
             found.add(name)
     return found

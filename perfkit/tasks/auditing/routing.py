@@ -41,8 +41,8 @@ def broken_keys(audited: Audited) -> Iterator[Finding]:
     if broken:
         yield Finding(
             "E606",
-            f"sep in broker_transport_options is {separator!r}, and names of queues have it: what is sent to "
-            f"{listed(broken)} reaches no worker.",
+            f"sep in broker_transport_options is {separator!r}, and names of queues have it: workers take what is "
+            f"sent to {listed(broken)} for another queue's, and put it back without end.",
             "Leave sep out, or take one that no name has.",
         )
     order = audited.transport.get("queue_order_strategy", ORDERS[0])

@@ -61,9 +61,8 @@ def refusal_of(app: Celery) -> Finding | None:
     except VisibilityTimeoutError as error:
         return Finding("E601", str(error), "Leave visibility_timeout out: perfkit.tasks.configure sets it.")
     except (ImproperlyConfigured, ImportError, TypeError) as error:
-        return Finding(
-            "E603", f"Celery refuses its configuration: {error}", "Mend the setting that it names."
-        )
+        hint = "Mend the setting that it names; a number from the environment is a text until int(…) has read it."
+        return Finding("E603", f"Celery refuses its configuration: {error}.", hint)
     try:
         prepare(routes)
     except (TypeError, ValueError) as error:
