@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
+from typing import Any
+
 from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, register
 from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.db.backends.signals import connection_created
@@ -25,6 +31,8 @@ class PerfkitConfig(AppConfig):
         from perfkit.signals import rows_written
 
         checks.register()
+        register(_audit_celery, checks.TAG)
+        register(_audit_deployed_celery, checks.TAG, deploy=True)
         counting.install()
         install()
         current.install()
@@ -38,3 +46,25 @@ class PerfkitConfig(AppConfig):
         for connection in connections.all(initialized_only=True):
             if connection.connection is not None:
                 writes.attach(connection=connection)
+
+
+def _audit_celery(**_: Any) -> list[CheckMessage]:
+    """Find what is dangerous about the project's Celery configuration, where it has loaded Celery."""
+    return _audited(deployed=False)
+
+
+def _audit_deployed_celery(**_: Any) -> list[CheckMessage]:
+    """Find what is dangerous about it on a site that is deployed."""
+    return _audited(deployed=True)
+
+
+def _audited(*, deployed: bool) -> list[CheckMessage]:
+    # An app has loaded the class of apps; without one, only settings can tell that there should be one.
+    if "celery.app.base" not in sys.modules and not getattr(settings, "CELERY_BROKER_URL", None):
+        return []
+    if find_spec("celery") is None:
+        return []
+    from perfkit.checks import found
+    from perfkit.tasks.auditing import current_findings
+
+    return [found(each.id, each.message, each.hint) for each in current_findings(deployed=deployed)]

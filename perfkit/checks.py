@@ -53,6 +53,12 @@ FINDINGS: Final = {
     "perfkit.E204": "A list of an admin has a column that needs what its model does not have.",
     "perfkit.E301": "A preset names what its model does not have.",
     "perfkit.E501": "A database has a pool and CONN_MAX_AGE.",
+    "perfkit.E601": "The broker gives a task to another worker while the first may still run it.",
+    "perfkit.E602": "JOB_BACKEND cannot be loaded.",
+    "perfkit.E603": "Celery refuses its configuration.",
+    "perfkit.E604": "A Celery setting is a text, and must be a number or a truth.",
+    "perfkit.E605": "Tasks or results are written in a form that is refused where they are read.",
+    "perfkit.E606": "kombu cannot work with what broker_transport_options says of queues on Redis.",
     "perfkit.E611": "A schedule cannot enqueue its job.",
     "perfkit.E612": "MAIL_BACKEND names what cannot send mails.",
     "perfkit.W001": "A database is neither PostgreSQL nor SQLite.",
@@ -74,6 +80,23 @@ FINDINGS: Final = {
     "perfkit.W502": "A database declares a pooler in transaction mode, and prepares statements.",
     "perfkit.W503": "With --database: a database is behind a pooler, and what it uses fails in transaction mode.",
     "perfkit.W504": "With --database: one process may open more connections than the server takes.",
+    "perfkit.W601": "Tasks are acknowledged late, and are lost with a worker that is killed.",
+    "perfkit.W602": "Nothing ends a task that hangs.",
+    "perfkit.W603": "A soft time limit is not below the hard one.",
+    "perfkit.W604": "Tasks or results may be pickled.",
+    "perfkit.W605": "Workers take more tasks than they can run, while others are idle.",
+    "perfkit.W606": "Results are kept for ever.",
+    "perfkit.W607": "With --deploy: tasks run within the request that sends them while DEBUG is off.",
+    "perfkit.W608": "Tasks are sent to a queue that is not declared.",
+    "perfkit.W609": "No broker is named.",
+    "perfkit.W610": "A schedule runs a task that no imported module has.",
+    "perfkit.W611": "Priorities of tasks have no effect, or another one than is meant.",
+    "perfkit.W612": "Nothing tells of tasks that are sent within a transaction.",
+    "perfkit.W613": "RabbitMQ gives a task to another worker while the first may still run it.",
+    "perfkit.W614": "A task goes on where its worker has lost the broker, which gives it to another one.",
+    "perfkit.W615": "A Django setting is nearly named as one of Celery, which ignores it.",
+    "perfkit.W616": "With --deploy: the broker and a cache are the same database on Redis.",
+    "perfkit.W617": "Settings are for a Celery app that this process has not loaded.",
 }
 
 REDIS_BACKEND: Final = "django_redis.cache.RedisCache"
@@ -116,6 +139,7 @@ def register() -> None:
         check_connections,
         check_presets,
         check_lists,
+        check_jobs,
         check_schedules,
         check_mail,
     ):
@@ -480,6 +504,27 @@ def _load_routes() -> None:
     """Import the views, and with them the classes that say what lists are sorted and filtered by."""
     if getattr(settings, "ROOT_URLCONF", None):
         _ = get_resolver().url_patterns
+
+
+def check_jobs(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Find a back end of jobs that cannot be loaded, where there are jobs."""
+    from perfkit.jobs.declared import has_jobs
+
+    if not has_jobs() or _valid("JOB_BACKEND") is None:
+        return []
+
+    from perfkit.jobs.backends import current_backend
+
+    try:
+        current_backend()
+    except SettingsError as error:
+        return [_finding("E602", str(error), "Name 'celery', 'immediate', or a class of your own.")]
+    return []
+
+
+def found(number: str, text: str, hint: str) -> checks.CheckMessage:
+    """Return a finding of another room under its id, which must stand in `FINDINGS`."""
+    return _finding(number, text, hint)
 
 
 def _finding(number: str, text: str, hint: str) -> checks.CheckMessage:

@@ -32,6 +32,8 @@ from perfkit.checks import (
 from perfkit.conf import table
 from perfkit.loading import needs
 from perfkit.postgres import database_settings
+from project.celery import app
+from tests.testapp import jobs
 from tests.testapp.admin import BoxedAdmin
 from tests.testapp.caching import Item
 from tests.testapp.imported import Boxed, Parcel, Ware
@@ -86,14 +88,23 @@ def python(code: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(autouse=True)
+def _tasks_go_to_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the demo's tasks be sent, and not to where the cache is, as on a site that is deployed."""
+    monkeypatch.setitem(app.conf, "task_always_eager", False)
+    monkeypatch.setitem(app.conf, "broker_url", "redis://127.0.0.1:1/0")
+
+
 def test_it_finds_nothing_in_the_settings_of_the_tests() -> None:
     assert [message for message in found() if message.is_serious(checks.WARNING)] == []
 
 
 @pytest.mark.parametrize("identity", FINDINGS)
 def test_it_has_a_test_for_each_id(identity: str) -> None:
-    tests = Path(__file__).read_text("utf-8")
-    assert f'== "{identity}"' in tests or f'("{identity}", ' in tests
+    here = Path(__file__)
+    tests = here.read_text("utf-8")
+    of_celery = (here.parent / "tasks" / "test_auditing.py").read_text("utf-8")
+    assert f'== "{identity}"' in tests or f'("{identity}", ' in tests or f'"{identity}"' in of_celery
 
 
 class TestSettings:
@@ -836,6 +847,23 @@ class TestPoolers:
         monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
         assert self.found() == [], "the pooler's limit is another one"
         connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's
+
+
+class TestJobs:
+    def test_a_back_end_that_cannot_be_loaded_is_an_error(self) -> None:
+        assert jobs.tell.name == "tests.testapp.jobs.tell", "there are jobs"
+        with override_settings(PERFKIT={"JOB_BACKEND": "tests.nowhere.Backend"}):
+            message = only(found())
+        assert message.id == "perfkit.E602"
+        assert "PERFKIT['JOB_BACKEND'] 'tests.nowhere.Backend' cannot be loaded" in message.msg
+        with override_settings(PERFKIT={"JOB_BACKEND": f"{HERE}.OwnLocMemCache"}):
+            assert only(found()).id == "perfkit.E602"
+
+    def test_settings_that_are_no_settings_are_told_once(self) -> None:
+        with override_settings(PERFKIT=["JOB_BACKEND"]):
+            assert only(found()).id == "perfkit.E001"
+        with override_settings(PERFKIT={"JOB_BACKEND": 5}):
+            assert only(found()).id == "perfkit.E003"
 
 
 LIMITS = "perfkit.api.RateLimitMiddleware"

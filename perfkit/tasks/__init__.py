@@ -1,8 +1,8 @@
-"""Celery: a safe configuration, the progress and status of tasks, and ready tasks.
+"""Celery: a safe configuration, jobs and schedules by its workers and beats, the progress and status of tasks.
 
 `configure` is here, because a project calls it before Django is up.
 `report_progress` and `read_status` load what they need when they are first asked for, after that.
-Workers import the ready tasks, such as `perfkit.tasks.warming`, by themselves.
+Workers import the tasks that carry jobs and ask schedules by themselves.
 """
 
 from __future__ import annotations

@@ -28,17 +28,25 @@ from perfkit.tasks.schedules import beat_entries_of_settings, schedule_beats
 
 TRANSPORT: Final = "broker_transport_options"
 
+TASK_MODULES: Final = ("jobs", "ticks")
+"""Of this package, with perfkit's tasks."""
+
 longest_etas: Final[WeakKeyDictionary[Celery, int]] = WeakKeyDictionary()
 """What `configure` was told, by app."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One line of the preset: a Celery setting, its value, and the reason."""
+    """One line of the preset: a Celery setting, its value, and the reason.
+
+    Attributes:
+        shown: What the reference page has in the place of a value that is long, or this machine's.
+    """
 
     name: str
     value: Any
     reason: str
+    shown: str = ""
 
 
 def usable_cores() -> int:
@@ -69,23 +77,35 @@ def preset(
         Setting(
             "worker_prefetch_multiplier", 1, "No worker hoards tasks behind a long one while another is idle."
         ),
-        Setting("worker_concurrency", usable_cores(), "One process a core that this process may use."),
+        Setting(
+            "worker_concurrency",
+            usable_cores(),
+            "One process a core that this process may use.",
+            shown="cores that may be used",
+        ),
         Setting("worker_max_tasks_per_child", 1000, "A leak in a task ends with its process."),
         Setting("result_expires", 3600, "Results are read soon or never; an hour keeps the server small."),
         Setting("worker_send_task_events", True, "Monitors see what workers do."),
         Setting("task_send_sent_event", True, "Monitors see how long a task waited."),
         Setting("task_track_started", True, "A running task says STARTED, not PENDING."),
         Setting("task_default_queue", DEFAULT.name, "Where a task goes that no route names."),
-        Setting("task_default_priority", DEFAULT.priority(broker), "Between quick and heavy."),
         Setting(
-            "task_queues", declared_queues(broker, longest_eta_seconds), "One queue for each kind of work."
+            "task_queues",
+            declared_queues(broker, longest_eta_seconds),
+            "One queue for each kind of work.",
+            shown="[](#queues)",
         ),
         Setting(
             "task_create_missing_queues",
             False,
             "A misspelt queue is an error where it is named, not a queue that nobody reads.",
         ),
-        Setting("task_routes", (declared_routes(broker),), "Each task's queue and priority, by its name."),
+        Setting(
+            "task_routes",
+            (declared_routes(broker),),
+            "Each task's queue and priority, by its name.",
+            shown="[](#routes)",
+        ),
         Setting(
             "task_soft_time_limit", DEFAULT.soft_seconds, "The task is told first, so that it can clean up."
         ),
@@ -96,6 +116,7 @@ def preset(
             "task_annotations",
             (LimitsByQueue({queue.name: (queue.soft_seconds, queue.hard_seconds) for queue in QUEUES}),),
             "The time limits of each queue, where a task has none of its own.",
+            shown="[](#queues)",
         ),
         _transport(broker, longest_eta_seconds),
         Setting(
@@ -178,7 +199,7 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
     else:
         app.add_defaults(check)  # the signal would log an error and go on
         app.on_after_configure.connect(apply, weak=False)
-    for module in ("jobs", "ticks"):
+    for module in TASK_MODULES:
         app.autodiscover_tasks(["perfkit.tasks"], related_name=module)
     app.autodiscover_tasks(related_name="jobs")
     scopes.install()

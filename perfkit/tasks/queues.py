@@ -55,8 +55,12 @@ ROUTES: Final = (
     ("*.quick.*", "quick"),
     ("*.heavy.*", "heavy"),
     ("*.ai.*", "ai"),
+    ("*", "default"),
 )
-"""Patterns of task names and their queues; a `queue=` where the task is sent wins."""
+"""Patterns of task names and their queues; a `queue=` where the task is sent wins.
+
+The last one gives a priority to what no other has: `task_default_priority` would beat those of all routes.
+"""
 
 
 def scheme_of(url: object) -> str:

@@ -8,6 +8,7 @@ import pkgutil
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ninja.operation import Operation
@@ -16,6 +17,7 @@ import perfkit
 from perfkit.api.routes import routes
 from perfkit.caching.responses.decorator import KEPT
 from perfkit.checks import FINDINGS
+from perfkit.tasks import preset
 from tests.docs.pages import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -63,6 +65,19 @@ class TestSettings:
     def test_it_is_the_page_that_the_table_makes(self) -> None:
         made = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))["page"]()
         assert (REFERENCE / "settings.md").read_text("utf-8") == made, "Run: python docs/make_settings.py"
+
+
+class TestPreset:
+    def test_it_is_the_page_that_the_preset_makes(self) -> None:
+        made = runpy.run_path(str(ROOT / "docs" / "make_preset.py"))["page"]()
+        assert (REFERENCE / "preset.md").read_text("utf-8") == made, "Run: python docs/make_preset.py"
+
+    @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
+    def test_it_has_each_setting_with_its_reason(self, broker: Any) -> None:
+        text = (REFERENCE / "preset.md").read_text("utf-8")
+        for setting in preset(broker=broker):
+            (row,) = re.findall(rf"^\| `{setting.name}` \|.*$", text, flags=re.MULTILINE)
+            assert setting.reason in row
 
 
 class TestChecks:

@@ -76,7 +76,7 @@ def test_it_routes_by_name(task: str, queue: str, priority: int) -> None:
     app = make_app()
     route = app.amqp.router.route({}, task)
     assert route["queue"].name == queue
-    assert route.get("priority", app.conf.task_default_priority) == priority
+    assert route["priority"] == priority
 
 
 def test_a_message_reaches_its_queue_and_no_other() -> None:
@@ -93,6 +93,29 @@ def test_a_message_reaches_its_queue_and_no_other() -> None:
             for queue in app.conf.task_queues
         }
     assert sizes == {"quick": 1, "heavy": 1, "ai": 1, "default": 0}
+
+
+@pytest.mark.parametrize("is_by_name", [True, False])
+def test_a_message_has_the_priority_of_its_route(is_by_name: bool) -> None:
+    """Of a task that is sent by itself or by its name: Celery would give both that of the app."""
+    app = make_app()
+    names = ["shop.pay", "shop.quick.mail", "shop.heavy.report", "shop.ai.answer"]
+    tasks = {name: task_of(app, name) for name in names}
+    sent = {}
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        for queue in app.conf.task_queues:
+            queue(channel).declare()
+            queue(channel).purge()
+        for name, task in tasks.items():
+            if is_by_name:
+                app.send_task(name, connection=connection)
+            else:
+                task.apply_async(connection=connection)
+        for queue in app.conf.task_queues:
+            message = queue(channel).get()
+            assert message is not None
+            sent[message.headers["task"]] = message.properties["priority"]
+    assert sent == {"shop.pay": 3, "shop.quick.mail": 0, "shop.heavy.report": 9, "shop.ai.answer": 6}
 
 
 def test_it_refuses_a_misspelt_queue() -> None:
@@ -272,7 +295,7 @@ class TestOnRabbitMq:
         names = {"shop.quick.mail": 9, "shop.ai.answer": 3, "shop.heavy.report": 0}
         for name, priority in names.items():
             assert app.amqp.router.route({}, name)["priority"] == priority
-        assert app.conf.task_default_priority == 6
+        assert app.amqp.router.route({}, "shop.pay")["priority"] == 6
 
     def test_a_long_limit_needs_no_visibility_timeout(self) -> None:
         app = Celery("tests", set_as_current=False, broker="amqp://")

@@ -72,7 +72,7 @@ def ignoring() -> None:
     raise Ignore
 
 
-@app.task(name="tests.timed_dying", reject_on_worker_lost=False)
+@app.task(name="tests.timed_dying", acks_late=False)
 def dying() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
