@@ -276,8 +276,9 @@ class Options:
     )
     JOB_BACKEND = Option(
         "celery",
-        "What carries jobs to workers: 'celery', 'immediate' (they run where they are enqueued, for tests), "
-        "or the dotted name of a `perfkit.jobs.backends.JobBackend`.",
+        "What carries jobs to workers: 'celery', 'django' (whatever Django's own TASKS name, from Django 6.0 on), "
+        "'immediate' (they run where they are enqueued, for tests), or the dotted name of a "
+        "`perfkit.jobs.backends.JobBackend`.",
     )
     SCHEDULES: Option[dict[str, Any]] = Option(
         {},

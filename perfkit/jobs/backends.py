@@ -19,6 +19,7 @@ logger = logging.getLogger("perfkit.jobs")
 
 SHORT: Final = {
     "celery": "perfkit.tasks.jobs.CeleryJobs",
+    "django": "perfkit.jobs.django_tasks.DjangoTasks",
     "immediate": "perfkit.jobs.backends.ImmediateJobs",
 }
 

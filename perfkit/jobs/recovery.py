@@ -47,17 +47,18 @@ class Recovery:
         """Begin to look, if it does not yet."""
         if self._thread is None:
             self._over.clear()
-            self._thread = threading.Thread(target=self._look, name="perfkit-job-recovery", daemon=True)
+            self._thread = threading.Thread(target=self.look, name="perfkit-job-recovery", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
+        """Have it look no more; wait for the thread, if there is one."""
+        self._over.set()
         thread, self._thread = self._thread, None
         if thread is not None:
-            self._over.set()
             thread.join(timeout=10)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Look for what is due until somebody stops it, in this thread."""
         is_down = False
         while not self._over.wait(LOOK_EVERY_SECONDS):
             try:

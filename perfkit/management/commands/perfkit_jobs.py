@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import json
 import re
+import signal
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from django.utils.module_loading import autodiscover_modules
 from perfkit.errors import PerfkitError
 from perfkit.jobs.control import cancel_job, purge_jobs, replay_job
 from perfkit.jobs.lists import MOST_LISTED, dead_jobs, find_job, list_jobs
+from perfkit.jobs.recovery import Recovery, send_due
 from perfkit.jobs.schedules import list_schedules
 from perfkit.management.job_text import job_json, job_lines, schedule_json, schedule_lines, table_lines
 from perfkit.models import JobState
@@ -28,7 +30,7 @@ class Command(BaseCommand):
 
     help = (
         "Show jobs (list, show) and schedules, queue dead ones again (retry), stop one (cancel), remove ended "
-        "ones (purge)."
+        "ones (purge), send what is due (recover)."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -59,6 +61,11 @@ class Command(BaseCommand):
             "schedules", help="Schedules: how often, when last and next, which job."
         )
         schedules.add_argument("--json", action="store_true", dest="as_json", help="As JSON.")
+        recover = actions.add_parser(
+            "recover",
+            help="Send what is due or was lost, once a second, as Celery's workers do by themselves.",
+        )
+        recover.add_argument("--once", action="store_true", help="Look once, and say how many were sent.")
         purge = actions.add_parser("purge", help="Remove jobs that have ended.")
         purge.add_argument(
             "--older-than",
@@ -97,6 +104,17 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([job_json(job) for job in found], indent=2))
         else:
             self.stdout.write("\n".join(table_lines(found)) if found else "There are no such jobs.")
+
+    def _recover(self, *, once: bool, **_: Any) -> None:
+        if once:
+            self.stdout.write(f"{send_due():,} sent.")
+            return
+        recovery = Recovery()
+        signal.signal(signal.SIGTERM, lambda *_: recovery.stop())
+        try:
+            recovery.look()
+        except KeyboardInterrupt:
+            recovery.stop()
 
     def _schedules(self, *, as_json: bool, **_: Any) -> None:
         found = list_schedules()
