@@ -155,6 +155,23 @@ def api(page: str, results: dict[str, Any]) -> str:
     return filled(page, "figures", "\n".join(content))
 
 
+def tasks(page: str, results: dict[str, Any]) -> str:
+    """Return docs/how-to/jobs.md with what was measured in each part, and the figures beside their goals."""
+    parts: list[tuple[Sequence[str], list[Sequence[str]]]] = []
+    for name, *cells in results["table"][1:]:
+        if name.startswith("["):
+            parts.append(((name.strip("[]"), *cells), []))
+        else:
+            parts[-1][1].append((name, *cells))
+    figures = [(each["name"], measured(each), goal(each)) for each in results["figures"]]
+    content = (
+        *(table(titles, rows) for titles, rows in parts),
+        table(("figure", "measured", "goal"), figures),
+        circumstances(results),
+    )
+    return filled(page, "figures", "\n".join(content))
+
+
 def scale_out(page: str, results: dict[str, Any]) -> str:
     """Return docs/how-to/deployment.md with what a cluster costs beside one server."""
     titles, *times = results["table"]
@@ -215,6 +232,7 @@ def main(arguments: Sequence[str]) -> None:
         ("bulk", "bulk", bulk),
         ("caching", "caching", caching),
         ("functions", "functions", functions),
+        ("jobs", "tasks", tasks),
         ("loading", "loading", loading),
         ("deployment", "scale_out", scale_out),
     )

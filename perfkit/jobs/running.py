@@ -141,7 +141,7 @@ def run_job(job_id: UUID, *, using: str | None = None) -> str | None:
         Two, and those of its function.
     """
     rows = JobRows(using)
-    taken = rows.take(job_id, worker=f"{socket.gethostname()}:{os.getpid()}")
+    taken = _taken(rows, job_id)
     if taken is None:
         return None
     try:
@@ -156,6 +156,22 @@ def run_job(job_id: UUID, *, using: str | None = None) -> str | None:
         logger.error("Job %s %s is given up: %s", taken.name, job_id, text)
         return "failed"
     return _run(_Run(rows, taken, job))
+
+
+def _taken(rows: JobRows, job_id: UUID) -> Taken | None:
+    """Take a job; where the connection was kept since the last one and has broken meanwhile, by a new one."""
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    try:
+        return rows.take(job_id, worker=worker)
+    except (OperationalError, InterfaceError):
+        connection = connections[rows.using]
+        if connection.in_atomic_block:
+            raise
+        connection.close_if_unusable_or_obsolete()
+        if connection.connection is not None:
+            raise
+    # If the first one has reached the database nevertheless, this takes nothing, and the lease ends.
+    return rows.take(job_id, worker=worker)
 
 
 def _run(this: _Run) -> str:

@@ -193,6 +193,37 @@ class TestApi:
         assert "20 flights: compiled, a plain Django view" in names
 
 
+class TestTasks:
+    def test_it_quotes_the_benchmarks_results(self) -> None:
+        page = how_to("jobs")
+        assert page == MAKER["tasks"](page, results("tasks")), "Run: python docs/make_figures.py"
+        lines = [cells(line)[0] for line in place(page, "figures") if line.startswith("| ")]
+        figures = [each["name"] for each in results("tasks")["figures"]]
+        assert lines[-len(figures) :] == figures
+        assert "run: perfkit job" in lines
+
+    def test_each_part_has_a_table_of_its_own(self) -> None:
+        report = {
+            **CACHING_REPORT,
+            "table": [
+                ["", "", ""],
+                ["[first]", "ms", "s"],
+                ["a", "1", "2"],
+                ["[second]", "rows", ""],
+                ["b", "3", ""],
+            ],
+        }
+        made = MAKER["tasks"]("<!-- figures: begin -->\n<!-- figures: end -->\n", report)
+        assert place(made, "figures")[:6] == [
+            "| first | ms | s |",
+            "| --- | --- | --: |",
+            "| a | 1 | 2 |",
+            "| second | rows |  |",
+            "| --- | --- | --: |",
+            "| b | 3 |  |",
+        ]
+
+
 class TestScaleOut:
     def test_it_quotes_the_benchmarks_results(self) -> None:
         page = how_to("deployment")

@@ -250,6 +250,23 @@ def test_a_lost_connection_is_never_for_good() -> None:
     assert (job_status(status.id).state, numbers()) == (JobState.QUEUED, [])
 
 
+@pytest.mark.postgres
+def test_a_connection_that_broke_between_two_jobs_is_made_anew() -> None:
+    status = jobs.leave_effect.enqueue(7)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+
+    def terminate() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+            assert cursor.fetchone() == (True,)
+
+    elsewhere(terminate)
+    assert run_job(status.id) == "done"
+    assert (numbers(), job_status(status.id).runs) == ([7], 1)
+
+
 def test_what_kills_its_workers_ends() -> None:
     status = jobs.leave_effect.enqueue(7)
     for _ in range(10):

@@ -5,10 +5,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import DataError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from perfkit.postgres.prepared import PREPARE_WHEN_ASKED, may_prepare
+from perfkit.postgres.prepared import PREPARE_WHEN_ASKED, may_prepare, rows_when_repeated
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,3 +87,50 @@ def test_it_allows_nothing_behind_pgbouncer(pgbouncer: int) -> None:
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="of SQLite")
 def test_it_allows_nothing_on_sqlite() -> None:
     assert not may_prepare(connection)
+
+
+def known(other: BaseDatabaseWrapper) -> list[str]:
+    with other.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        return [statement for (statement,) in cursor.fetchall()]
+
+
+@pytest.mark.postgres
+class TestRowsWhenRepeated:
+    def test_it_prepares_what_a_connection_sends_again(self, connect: Connect) -> None:
+        other = connect(options={"prepare_threshold": PREPARE_WHEN_ASKED})
+        for times, statements in ((1, []), (2, ["SELECT 4 * $1"]), (3, ["SELECT 4 * $1"])):
+            assert rows_when_repeated(other, "SELECT 4 * %s", [times]) == [(4 * times,)]
+            assert known(other) == statements
+        other.close()
+        assert rows_when_repeated(other, "SELECT 4 * %s", [1]) == [(4,)]
+        assert known(other) == [], "the new connection has sent it once"
+
+    def test_it_prepares_nothing_where_that_is_not_allowed(self, connect: Connect) -> None:
+        other = connect(options={"prepare_threshold": None})
+        for _ in range(3):
+            assert rows_when_repeated(other, "SELECT 4 * %s", [2]) == [(8,)]
+        assert known(other) == []
+
+    def test_a_column_that_changes_its_type_is_read_anyway(self, connect: Connect) -> None:
+        other = connect(options={"prepare_threshold": PREPARE_WHEN_ASKED})
+        with other.cursor() as cursor:
+            cursor.execute("CREATE TEMPORARY TABLE changing AS SELECT 1::integer AS number")
+        for _ in range(3):
+            assert rows_when_repeated(other, "SELECT number FROM changing", []) == [(1,)]
+        with other.cursor() as cursor:
+            cursor.execute("ALTER TABLE changing ALTER number TYPE text")
+        for _ in range(3):
+            assert rows_when_repeated(other, "SELECT number FROM changing", []) == [("1",)]
+
+    def test_an_error_is_djangos(self, connect: Connect) -> None:
+        other = connect(options={"prepare_threshold": PREPARE_WHEN_ASKED})
+        for _ in range(3):
+            with pytest.raises(DataError, match="division by zero"):
+                rows_when_repeated(other, "SELECT 1 / %s", [0])
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="of SQLite")
+def test_sqlite_answers_what_is_repeated() -> None:
+    for _ in range(3):
+        assert rows_when_repeated(connection, "SELECT 4 * %s", [2]) == [(8,)]
