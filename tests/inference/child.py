@@ -18,12 +18,17 @@ from django.conf import settings  # noqa: E402  # the apps come first
 from django.core.signals import setting_changed  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 
-from perfkit.inference import flights  # noqa: E402
-from perfkit.inference import CallRetries, ModelCache, ModelPrices, OpenAICompatibleAdapter  # noqa: E402
+from perfkit.inference import (  # noqa: E402
+    CallRetries,
+    ModelCache,
+    ModelPrices,
+    OpenAICompatibleAdapter,
+    flights,
+)
 from tests.inference.upstream import KEY  # noqa: E402
 
 LEASE_SECONDS = 2.0
-PRICES = ModelPrices(Decimal("1"), Decimal("10"))
+PRICES = ModelPrices(Decimal(1), Decimal(10))
 
 
 def models_of(url: str, **options: Any) -> ModelCache:
@@ -51,9 +56,9 @@ def outcome(models: ModelCache, way: str, prompt: str, **params: Any) -> tuple[s
 
     ways = {
         "complete": lambda: models.complete(prompt, model="m", **params),
-        "acomplete": lambda: async_to_sync(awhole)(),
+        "acomplete": async_to_sync(awhole),
         "stream": streamed,
-        "astream": lambda: async_to_sync(astreamed)(),
+        "astream": async_to_sync(astreamed),
     }
     try:
         answer = ways[way]()
@@ -62,12 +67,16 @@ def outcome(models: ModelCache, way: str, prompt: str, **params: Any) -> tuple[s
     return answer.text, answer.is_cached
 
 
-def ask(options: dict[str, Any], way: str, prompts: list[str], params: dict[str, Any]) -> list[tuple[str, bool]]:
+def ask(
+    options: dict[str, Any], way: str, prompts: list[str], params: dict[str, Any]
+) -> list[tuple[str, bool]]:
     models = models_of(**options)
     return [outcome(models, way, prompt, **params) for prompt in prompts]
 
 
-def ask_in_threads(options: dict[str, Any], prompts: list[str], params: dict[str, Any]) -> list[tuple[str, bool]]:
+def ask_in_threads(
+    options: dict[str, Any], prompts: list[str], params: dict[str, Any]
+) -> list[tuple[str, bool]]:
     models = models_of(**options)
     told: list[tuple[str, bool]] = []
 

@@ -54,7 +54,10 @@ class Offer:
         self.standing = hashlib.blake2b(b" ".join(self._tokens), digest_size=8).hexdigest()
 
     def keep(self, value: object, *, ttl_seconds: int) -> bool:
-        """Keep the value, if that can be done; return whether it was sent to the store. One round trip."""
+        """Keep the value, if that can be done; return whether it was sent to the store. Two round trips.
+
+        What was voided since `begin` is not sent: a newer one may stand there.
+        """
         store = current_store() if options.CACHE_ENABLED and not breaker.rests else None
         if store is None or not self._tokens:
             return False
@@ -62,6 +65,8 @@ class Offer:
         ends = time.time() + ttl_seconds
         try:
             body = body_of(key, NamedEntry("v", packed_value(value), tags, ends, ends, 0.0))
+            if store.tokens(tags) != self._tokens:
+                return False
             store.fill({key: head_of(tags, self._tokens) + body}, ttl_seconds=ttl_seconds)
         except UnstorableError as error:
             cache_read.send(sender=cache, outcome="bypass", reason=error.reason)
