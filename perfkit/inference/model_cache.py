@@ -4,6 +4,9 @@
 What happens to a prompt is one generator for plain and async code, whole answers and streams.
 It yields what is to be done (`streams.Step`) and is sent what came of it, or the error that did, so that it cleans
 up by steps too.
+Who reads no further has AbandonedError thrown into it.
+GeneratorExit comes only where it is collected as a part of a cycle before what drives it, and then nothing can be
+yielded any more.
 """
 
 from __future__ import annotations
@@ -269,25 +272,26 @@ class ModelCache:
     def _led(
         self, flight: Flight, key: str, offer: Offer, prompt: Prompt, ask: Callable[[Prompt], Steps]
     ) -> Steps:
-        outcome = ""
         try:
             found = yield Do(partial(self._kept, key))  # one who led before may have kept it just now
-            if found is not None:
-                yield Do(partial(self._note_saved, "hits", found))
-                return found  # type: ignore[no-any-return]
-            with flight.kept():
-                answer = yield from self._called(prompt, ask)
-            if answer.is_complete:
-                yield Do(partial(offer.keep, answer.plain(), ttl_seconds=self._ttl))
-            outcome = json.dumps({"answer": answer.plain()})
-        except UnavailableError as error:
-            if type(error).__name__ in _TOLD:
-                outcome = json.dumps({"error": [type(error).__name__, *error.args]})
+            if found is None:
+                with flight.kept():
+                    answer = yield from self._called(prompt, ask)
+                if answer.is_complete:
+                    yield Do(partial(offer.keep, answer.plain(), ttl_seconds=self._ttl))
+            else:
+                answer = found
+                yield Do(partial(self._note_saved, "hits", answer))
+        except GeneratorExit:
+            flight.land("")  # see Note [Steps of a prompt]
             raise
-        else:
-            return answer
-        finally:
+        except BaseException as error:
+            is_told = type(error).__name__ in _TOLD
+            outcome = json.dumps({"error": [type(error).__name__, *error.args]}) if is_told else ""
             yield Do(partial(flight.land, outcome))
+            raise
+        yield Do(partial(flight.land, json.dumps({"answer": answer.plain()})))
+        return answer
 
     def _admitted(self, tenant: str) -> Generator[Step, Any, None]:
         if self._limiter is None:
@@ -392,6 +396,9 @@ def _spoken(steps: Steps) -> Generator[Step, Any, tuple[ModelAnswer, bool]]:
         result, error = None, None
         try:
             result = yield step
+        except GeneratorExit:
+            steps.close()
+            raise
         except BaseException as problem:  # noqa: BLE001  # the steps clean up, and raise it again
             error = problem
 
@@ -402,14 +409,20 @@ def _whole(prompt: Prompt) -> Steps:
 
 def _streamed(prompt: Prompt) -> Steps:
     pieces = yield Open(prompt)
+    answer = None
     try:
-        while (piece := (yield Next(pieces))) is not ENDED:
+        while answer is None and (piece := (yield Next(pieces))) is not ENDED:
             if isinstance(piece, ModelAnswer):
-                return piece
-            yield Piece(piece)
-    finally:
+                answer = piece
+            else:
+                yield Piece(piece)
+    except GeneratorExit:
+        raise  # what it reads from is collected with it
+    except BaseException:
         yield Close(pieces)
-    raise ModelAnswerError("was cut off")
+        raise
+    yield Close(pieces)
+    return _answered(answer)
 
 
 def _told(outcome: str) -> ModelAnswer:

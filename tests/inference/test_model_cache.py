@@ -35,12 +35,13 @@ from perfkit.inference import (
     OpenAICompatibleAdapter,
     Prompt,
 )
-from perfkit.inference.flights import Flight
+from perfkit.inference.flights import LEASE_SECONDS, Flight
 from project.services.processes import free_port
 from tests.inference.child import PRICES, outcome
 from tests.inference.upstream import INPUT_TOKENS, KEY, OUTPUT_TOKENS, Reply, Upstream, event
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
+WITH_COMMITS = pytest.mark.django_db(transaction=True)
 
 WAYS = ["complete", "acomplete", "stream", "astream"]
 
@@ -130,6 +131,7 @@ class TestKeeping:
         models.invalidate(model=name)
         assert models.peek("Hello", model=name) is None
 
+    @WITH_COMMITS
     def test_answers_are_voided(self, server: Upstream, models: ModelCache) -> None:
         def voids(**what: str) -> list[bool]:
             for model, tenant in (("m", "a"), ("m", "b"), ("n", "a")):
@@ -143,6 +145,7 @@ class TestKeeping:
         assert voids() == [True, True, True]
         async_to_sync(models.ainvalidate)(model="m")
 
+    @WITH_COMMITS
     def test_what_was_voided_while_it_was_asked_for_is_not_kept(
         self, server: Upstream, models: ModelCache
     ) -> None:
@@ -159,6 +162,7 @@ class TestKeeping:
         assert told == [("old", False)]
         assert outcome(models, "complete", "Hello") == ("Good day", True)
 
+    @WITH_COMMITS
     def test_it_is_kept_within_a_scope_and_a_transaction(self, server: Upstream, models: ModelCache) -> None:
         with token_scope():
             assert not is_kept(models)
@@ -206,6 +210,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     return semaphore
 
 
+@WITH_COMMITS
 class TestTogether:
     def asked_together(
         self,
@@ -327,19 +332,21 @@ class TestStreams:
         gate.set()
         assert list(stream) == ["day"]
 
-    @pytest.mark.parametrize("is_forgotten", [True, False])
-    def test_who_stops_early_leaves_nothing(
-        self, server: Upstream, models: ModelCache, is_forgotten: bool
-    ) -> None:
+    @pytest.mark.parametrize("how", ["closed", "forgotten", "in a cycle"])
+    def test_who_stops_early_leaves_nothing(self, server: Upstream, models: ModelCache, how: str) -> None:
         stream = models.stream("Hello", model="m")
         next(stream)
-        if is_forgotten:
-            del stream
-            gc.collect()
-        else:
+        if how == "closed":
             stream.close()
+        elif how == "in a cycle":
+            stream.itself = stream  # type: ignore[attr-defined]
+        del stream
+        if how == "in a cycle":
+            gc.collect()
         assert not is_kept(models)
+        begun = time.monotonic()
         assert list(models.stream("Hello", model="m")) == ["Good ", "day"]
+        assert time.monotonic() - begun < LEASE_SECONDS / 2, "nobody has the flight any more"
         assert len(server.calls) == 2
         assert models.statistics().misses == 1
 
@@ -347,16 +354,20 @@ class TestStreams:
     def test_a_coroutine_that_stops_early_leaves_nothing(
         self, server: Upstream, models: ModelCache, is_closed: bool
     ) -> None:
-        async def ask() -> None:
+        async def read_a_little() -> None:
             stream = models.astream("Hello", model="m")
             async for _ in stream:
                 break
             if is_closed:
                 await stream.aclose()
 
-        async_to_sync(ask)()
-        assert not is_kept(models)
-        assert outcome(models, "astream", "Hello") == ("Good day", False)
+        async def ask() -> list[str]:
+            await read_a_little()
+            return [piece async for piece in models.astream("Hello", model="m")]
+
+        assert async_to_sync(ask)() == ["Good ", "day"]
+        assert len(server.calls) == 2
+        assert models.statistics().misses == 1
 
     @pytest.mark.parametrize("way", ["acomplete", "astream"])
     def test_a_coroutine_that_is_cancelled_leaves_nothing(
