@@ -44,7 +44,7 @@ class Asker:
     """A process that asks models; see `child`."""
 
     def __init__(self, *, redis_url: str = "", **options: Any) -> None:
-        CONTEXT.set_forkserver_preload(["pytest", "tests.caching.processes.child"])
+        CONTEXT.set_forkserver_preload(["pytest", "tests.caching.processes.child", "tests.inference.child"])
         forkserver.ensure_running()
         from tests.inference.child import run  # imports Django's models
 

@@ -86,8 +86,9 @@ def test_a_limit_is_as_closed_as_its_setting(server: Upstream, models: ModelCach
     assert not server.calls
 
 
-@pytest.mark.parametrize("writes", ["bounded", "wait", "refuse"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("way", "writes"), [*[(way, "refuse") for way in WAYS], ("acomplete", "wait"), ("stream", "bounded")]
+)
 def test_an_answer_is_not_lost_with_the_cache_server(
     server: Upstream, models: ModelCache, cache_server: DisposableValkey, settings: Any, way: str, writes: str
 ) -> None:

@@ -74,11 +74,11 @@ def test_who_waited_for_a_call_that_fails_gets_its_error(server: Upstream, eight
 
 @pytest.mark.parametrize("way", ["complete", "astream"])
 def test_if_the_one_is_killed_another_asks(
-    server: Upstream, askers: Callable[..., list[Asker]], way: str
+    server: Upstream, askers: Callable[..., list[Asker]], eight: list[Asker], way: str
 ) -> None:
     gate = threading.Event()
     server.replies = [Reply(gate=gate, gate_stands_after=1 if "stream" in way else 0)]
-    leader, *others = askers(4)
+    [leader], others = askers(1), eight[:3]
     leader.start("ask", {"url": server.url}, way, ["Hello"], {})
     server.wait_for_calls(1)
     for asker in others:
@@ -95,12 +95,10 @@ def test_if_the_one_is_killed_another_asks(
     assert models_here(server).peek("Hello", model="m").text == "Good day"
 
 
-def test_a_call_longer_than_its_lease_stays_the_only_one(
-    server: Upstream, askers: Callable[..., list[Asker]]
-) -> None:
+def test_a_call_longer_than_its_lease_stays_the_only_one(server: Upstream, eight: list[Asker]) -> None:
     gate = threading.Event()
     server.usual = Reply(gate=gate)
-    leader, other = askers(2)
+    leader, other = eight[:2]
     leader.start("ask", {"url": server.url}, "complete", ["Hello"], {})
     server.wait_for_calls(1)
     other.start("ask", {"url": server.url}, "complete", ["Hello"], {})
