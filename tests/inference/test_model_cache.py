@@ -712,7 +712,7 @@ class TestAdapters:
 
         def failing(_: Prompt) -> Iterator[str | ModelAnswer]:
             calls.append(1)
-            yield "Hel"
+            yield "Hello"
             raise ModelUnavailableError("answers with 500", 500)
 
         models = ModelCache(Scripted(failing), cache=True, retries=CallRetries(backoff_seconds=0.01))
