@@ -766,6 +766,8 @@ class ModelBudgetError(UnavailableError):
     """What a prompt may cost is more than what is left of the day's budget, or that cannot be counted.
 
     The model was not asked; answers that are kept are still given.
+    Wait for the next day (UTC), name a smaller `max_tokens`, or raise the budget.
+    While the cache server does not answer nothing can be counted, so all prompts are refused.
     """
 
     def __init__(self, problem: str) -> None:
@@ -779,6 +781,7 @@ class ModelBudgetError(UnavailableError):
 class ModelUnavailableError(UnavailableError):
     """The server of a language model cannot be reached, is too slow, or answers with a 429 or 5xx.
 
+    It was asked as often as `CallRetries` allows; ask again later, after `retry_after_seconds` where it says so.
     `status` is None where it has not answered; `retry_after_seconds` what it says, where it does.
     """
 
@@ -810,7 +813,13 @@ class ModelRefusedError(UnavailableError):
 
 
 class ModelAnswerError(UnavailableError):
-    """A language model has answered, and its answer is malformed, cut off or too large; it is not kept."""
+    """A language model has answered, and its answer is malformed, cut off, compressed or too large.
+
+    It may have been paid for, and is not kept: asking again asks the model.
+    Of an answer that is too large, raise the adapter's `most_bytes`, or ask for less with `max_tokens`;
+    of one that calls a tool, call `complete` instead of `stream`.
+    Else the server is faulty, or what stands before it.
+    """
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)

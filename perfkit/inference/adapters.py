@@ -18,8 +18,8 @@ class ModelAdapter(ABC):
     """Asks one server of models. `complete` is all that an adapter must have.
 
     What it raises decides what happens next: a `ModelUnavailableError` with a status of 429 or 5xx, or without one
-    where it was never reached, is tried again; every other error ends the call. Never put texts of the prompt, nor
-    a key, into an error.
+    and with the problem `"cannot be reached"`, is tried again; every other error ends the call. Never put texts of
+    the prompt, nor a key, into an error.
 
     Attributes:
         name: Tells its answers from those of other adapters; part of every key, so it holds no secret.

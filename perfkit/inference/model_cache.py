@@ -4,6 +4,9 @@
 What happens to a prompt is one generator for plain and async code, whole answers and streams.
 It yields what is to be done (`streams.Step`) and is sent what came of it, or the error that did, so that it cleans
 up by steps too.
+Who reads no further has AbandonedError thrown into it.
+GeneratorExit comes only where it is collected as a part of a cycle before what drives it, and then nothing can be
+yielded any more.
 """
 
 from __future__ import annotations
@@ -17,27 +20,28 @@ from typing import Any, Final, Literal
 from asgiref.sync import sync_to_async
 
 from perfkit import errors
-from perfkit.caching.coherence import breaker
 from perfkit.caching.flights import waits
 from perfkit.caching.named.cache import cache as kept_values
 from perfkit.caching.named.names import path_part
+from perfkit.caching.named.offers import Offer
 from perfkit.caching.named.ttl import TTL
 from perfkit.caching.store import StoreError
 from perfkit.errors import (
     CacheUnreachableError,
     ModelAnswerError,
     ModelLimitError,
+    ModelRefusedError,
+    ModelRequestError,
     ModelUnavailableError,
     SamplingPolicyError,
     UnavailableError,
-    UncacheableResultError,
 )
 from perfkit.inference.adapters import ModelAdapter
 from perfkit.inference.answers import ModelAnswer, TokenUsage
 from perfkit.inference.flights import GOES_ON, GONE, Flight
 from perfkit.inference.prompts import Messages, Prompt, prompt_of
 from perfkit.inference.retries import CallRetries, is_passing
-from perfkit.inference.spending import Ledger, ModelPrices, ModelStatistics
+from perfkit.inference.spending import Ledger, ModelPrices, ModelStatistics, Reservation
 from perfkit.inference.streams import (
     ENDED,
     Ask,
@@ -57,7 +61,7 @@ from perfkit.rates import Rate
 
 LONGEST_NAME: Final = 36
 MOST_OUTPUT_TOKENS: Final = 4096
-"""Put aside for an answer whose prompt names no `max_tokens`."""
+"""Put aside, where there is no budget, for an answer whose prompt names no `max_tokens`."""
 
 _TOLD: Final = (
     "ModelAnswerError",
@@ -71,8 +75,12 @@ _TOLD: Final = (
 class ModelCache:
     """Asks a model, and keeps its answers: of all processes that ask the same, one does so.
 
-    Kept are whole answers; never errors, nor answers that were cut or held back.
-    Who waited for a call gets what came of it, whatever that is.
+    Kept are whole answers of up to a megabyte; never errors, nor answers that were cut, held back or refused.
+    Who waited for a call gets what came of it, an error of the model too: nobody asks anew for that.
+    Where the one who called is killed, or reads no further, another one calls.
+
+    While the cache server does not answer each process asks for itself: nothing is kept or counted, prompts are
+    limited as `PERFKIT["RATE_LIMIT_OUTAGE"]` says, and with a budget they are refused.
 
     Args:
         adapter: Speaks to the model.
@@ -83,7 +91,10 @@ class ModelCache:
         cache: Whether answers above temperature 0 are kept; where None, each call must say.
         retries: After 429 and 5xx.
         prices: For `statistics` and the budget.
-        daily_budget: Of all tenants together in a day (UTC), in the currency of the prices.
+        daily_budget: Of all tenants together in a day (UTC), in the currency of the prices. What a call may cost
+            at most is put aside before it, so each needs `max_tokens`. Texts are bounded by their length; images
+            and the like, of which only the address is known, are not. A cache server that loses its memory
+            begins to count anew.
 
     Raises:
         RateError: The limit is none.
@@ -104,7 +115,7 @@ class ModelCache:
         daily_budget: Decimal | None = None,
     ) -> None:
         if daily_budget is not None and prices is None:
-            raise errors.ModelRequestError("a budget needs prices")
+            raise ModelRequestError("a budget needs prices")
         self.adapter = adapter
         self._ttl = ttl
         self._name = path_part(adapter.name, longest=LONGEST_NAME)
@@ -130,7 +141,7 @@ class ModelCache:
 
         Raises:
             ModelRequestError, SamplingPolicyError: The call is wrong.
-            ModelLimitError, ModelBudgetError: The model is not asked now.
+            ModelLimitError, ModelBudgetError, LimiterUnavailableError: The model is not asked now.
             ModelUnavailableError, ModelRefusedError, ModelAnswerError: It was, in vain.
         """
         stream = ModelStream(
@@ -175,7 +186,10 @@ class ModelCache:
         return self._kept(self._key(prompt_of(model, messages, params), tenant))
 
     def invalidate(self, *, model: str | None = None, tenant: str | None = None) -> None:
-        """Void the answers of a model, those for a tenant, or where neither is named all of this adapter."""
+        """Void the answers of a model and those for a tenant, or where neither is named all of this adapter.
+
+        A call that is under way goes on, and its answer is not kept, nor given to who asks from now on.
+        """
         tags = [f"model:{model}"] if model is not None else []
         tags += [f"model-tenant:{tenant}"] if tenant is not None else []
         kept_values.invalidate_tags(*(tags or [f"model-adapter:{self._name}"]))
@@ -193,7 +207,6 @@ class ModelCache:
         try:
             return self._ledger.statistics(days)
         except StoreError as error:
-            breaker.failed(str(error))
             raise CacheUnreachableError(str(error)) from error
 
     def _steps(
@@ -207,6 +220,8 @@ class ModelCache:
         params: dict[str, Any],
     ) -> Steps:
         prompt = prompt_of(model, messages, params)
+        if self._ledger.has_budget and not _output_bounds(prompt):
+            raise ModelRequestError("with a budget, name max_tokens, which bounds what the answer costs")
         return self._counted(self._found(prompt, tenant, self._is_kept(prompt, cache), ask), ask)
 
     def _is_kept(self, prompt: Prompt, cache: bool | None) -> bool:
@@ -223,7 +238,7 @@ class ModelCache:
         except UnavailableError:
             yield Do(partial(self._ledger.note, {"failures": 1}))
             raise
-        if answer.is_cached and ask is _streamed:
+        if answer.is_cached and answer.text and ask is _streamed:
             yield Piece(answer.text)
         return answer
 
@@ -236,7 +251,9 @@ class ModelCache:
         if found is not None:
             yield Do(partial(self._note_saved, "hits", found))
             return found  # type: ignore[no-any-return]  # a step has no type of its own
-        flight = Flight(key)
+        offer = Offer(key, tags=self._tags(prompt, tenant))
+        yield Do(offer.begin)
+        flight = Flight(f"{key}:{offer.standing}")  # nobody waits for an answer that was voided meanwhile
         while not (yield Do(flight.join)):
             outcome = GOES_ON
             for seconds in waits(self._longest_wait):
@@ -250,37 +267,38 @@ class ModelCache:
                 answer = _told(outcome)
                 yield Do(partial(self._note_saved, "shared", answer))
                 return answer
-        return (yield from self._led(flight, key, prompt, tenant, ask))
+        return (yield from self._led(flight, key, offer, prompt, ask))
 
     def _led(
-        self, flight: Flight, key: str, prompt: Prompt, tenant: str, ask: Callable[[Prompt], Steps]
+        self, flight: Flight, key: str, offer: Offer, prompt: Prompt, ask: Callable[[Prompt], Steps]
     ) -> Steps:
-        outcome = ""
         try:
             found = yield Do(partial(self._kept, key))  # one who led before may have kept it just now
-            if found is not None:
-                yield Do(partial(self._note_saved, "hits", found))
-                return found  # type: ignore[no-any-return]
-            with flight.kept():
-                answer = yield from self._called(prompt, ask)
-            if answer.is_complete:
-                yield Do(partial(self._keep, key, prompt, tenant, answer))
-            outcome = json.dumps({"answer": answer.plain()})
-        except UnavailableError as error:
-            if type(error).__name__ in _TOLD:
-                outcome = json.dumps({"error": [type(error).__name__, *error.args]})
+            if found is None:
+                with flight.kept():
+                    answer = yield from self._called(prompt, ask)
+                if answer.is_complete:
+                    yield Do(partial(offer.keep, answer.plain(), ttl_seconds=self._ttl))
+            else:
+                answer = found
+                yield Do(partial(self._note_saved, "hits", answer))
+        except GeneratorExit:
+            flight.land("")  # see Note [Steps of a prompt]
             raise
-        else:
-            return answer
-        finally:
+        except BaseException as error:
+            is_told = type(error).__name__ in _TOLD
+            outcome = json.dumps({"error": [type(error).__name__, *error.args]}) if is_told else ""
             yield Do(partial(flight.land, outcome))
+            raise
+        yield Do(partial(flight.land, json.dumps({"answer": answer.plain()})))
+        return answer
 
     def _admitted(self, tenant: str) -> Generator[Step, Any, None]:
         if self._limiter is None:
             return
         left = self._longest_wait if self._waits else 0.0
         while True:
-            verdict = yield Do(partial(self._limiter.take, tenant or "everyone"))
+            verdict = yield Do(partial(self._limiter.take, tenant))
             if verdict is None or verdict.is_admitted:
                 return
             seconds = verdict.retry_after_seconds
@@ -291,8 +309,7 @@ class ModelCache:
 
     def _called(self, prompt: Prompt, ask: Callable[[Prompt], Steps]) -> Steps:
         """Call the model within the budget, again where that may help."""
-        most = self._most_nano(prompt)
-        yield Do(partial(self._ledger.reserve, most))
+        reserved = yield Do(partial(self._ledger.reserve, self._most_nano(prompt)))
         failures, has_spoken = 0, False
         while True:
             steps = ask(prompt)
@@ -306,33 +323,31 @@ class ModelCache:
             if isinstance(error, ModelUnavailableError) and not has_spoken:
                 pause = self._retries.pause_seconds(error, failures=failures)
             if pause is None:
-                if isinstance(error, errors.ModelRefusedError) or (
+                if isinstance(error, ModelRefusedError) or (
                     isinstance(error, ModelUnavailableError) and is_passing(error)
                 ):
-                    yield Do(partial(self._ledger.note, {"cost": -most}))  # nobody has worked for it
+                    yield Do(partial(self._ledger.settle, reserved, {}))  # nobody has worked for it
                 raise error
             yield Pause(pause)
         answer = answer.named(prompt.model)
-        yield Do(partial(self._ledger.note, self._spent(answer, most)))
+        yield Do(partial(self._ledger.settle, reserved, self._spent(answer, reserved)))
         return answer
 
     def _most_nano(self, prompt: Prompt) -> int:
         if self._prices is None:
             return 0
-        told = prompt.params.get("max_completion_tokens", prompt.params.get("max_tokens"))
-        output = told if type(told) is int and told >= 0 else MOST_OUTPUT_TOKENS
+        output = max(_output_bounds(prompt), default=MOST_OUTPUT_TOKENS)
         return self._prices.nano(TokenUsage(prompt.most_input_tokens, output))
 
-    def _spent(self, answer: ModelAnswer, most: int) -> dict[str, int]:
+    def _spent(self, answer: ModelAnswer, reserved: Reservation) -> dict[str, int]:
         usage = answer.usage
         if usage is None:
-            return {"misses": 1}
-        cost = 0 if self._prices is None else self._prices.nano(usage)
+            return {"misses": 1, "cost": reserved.nano}
         return {
             "misses": 1,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
-            "cost": cost - most,
+            "cost": 0 if self._prices is None else self._prices.nano(usage),
         }
 
     def _note_saved(self, kind: str, answer: ModelAnswer) -> None:
@@ -344,18 +359,19 @@ class ModelCache:
         self._ledger.note(numbers)
 
     def _key(self, prompt: Prompt, tenant: str) -> str:
-        return f"model:{self._name}:{path_part(tenant or '-', longest=LONGEST_NAME)}:{prompt.digest}"
+        return f"model:{self._name}:{path_part(tenant, longest=LONGEST_NAME)}:{prompt.digest}"
+
+    def _tags(self, prompt: Prompt, tenant: str) -> list[str]:
+        return [f"model:{prompt.model}", f"model-tenant:{tenant}", f"model-adapter:{self._name}"]
 
     def _kept(self, key: str) -> ModelAnswer | None:
         plain = kept_values.get(key)
         return None if plain is None else ModelAnswer.of_plain(plain)
 
-    def _keep(self, key: str, prompt: Prompt, tenant: str, answer: ModelAnswer) -> None:
-        tags = [f"model:{prompt.model}", f"model-tenant:{tenant}", f"model-adapter:{self._name}"]
-        try:
-            kept_values.set(key, answer.plain(), ttl=self._ttl, tags=tags)
-        except UncacheableResultError:
-            return  # half a character in its text: it is given, and not kept
+
+def _output_bounds(prompt: Prompt) -> list[int]:
+    told = [prompt.params.get(name) for name in ("max_tokens", "max_completion_tokens")]
+    return [each for each in told if type(each) is int and each >= 0]
 
 
 class _Failed(Exception):  # noqa: N818  # it goes no further than the next loop
@@ -380,6 +396,9 @@ def _spoken(steps: Steps) -> Generator[Step, Any, tuple[ModelAnswer, bool]]:
         result, error = None, None
         try:
             result = yield step
+        except GeneratorExit:
+            steps.close()
+            raise
         except BaseException as problem:  # noqa: BLE001  # the steps clean up, and raise it again
             error = problem
 
@@ -390,14 +409,20 @@ def _whole(prompt: Prompt) -> Steps:
 
 def _streamed(prompt: Prompt) -> Steps:
     pieces = yield Open(prompt)
+    answer = None
     try:
-        while (piece := (yield Next(pieces))) is not ENDED:
+        while answer is None and (piece := (yield Next(pieces))) is not ENDED:
             if isinstance(piece, ModelAnswer):
-                return piece
-            yield Piece(piece)
-    finally:
+                answer = piece
+            else:
+                yield Piece(piece)
+    except GeneratorExit:
+        raise  # what it reads from is collected with it
+    except BaseException:
         yield Close(pieces)
-    raise ModelAnswerError("was cut off")
+        raise
+    yield Close(pieces)
+    return _answered(answer)
 
 
 def _told(outcome: str) -> ModelAnswer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from perfkit.errors import ModelAnswerError, ModelUnavailableError, UsageError
 from perfkit.inference.adapters import ModelAdapter
 from perfkit.inference.answers import ModelAnswer
 from perfkit.inference.prompts import Prompt
-from perfkit.inference.protocol import Assembly, answer_of, body_of, require_success
+from perfkit.inference.protocol import CUT, Assembly, answer_of, body_of, is_passing_status, require_success
 from perfkit.inference.retries import UNREACHABLE, retry_after_seconds
 
 try:
@@ -26,7 +27,12 @@ except ImportError as error:  # the extra is not installed
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_ERROR_BYTES: Final = 64 * 1024
-JSON_HEADERS: Final = {"Content-Type": "application/json"}
+UNREADABLE: Final = (httpx.TransportError, httpx.DecodingError, ModelAnswerError, ModelUnavailableError)
+"""Raised of a reason that is cut off, too long or late: the status says enough."""
+
+LATE: Final = "has not answered in time"
+HEADERS: Final = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+"""Uncompressed, for a few bytes could become any number of them."""
 
 
 class _Key(httpx.Auth):
@@ -49,6 +55,20 @@ class _Reading:
         self._most = most_bytes
         self._ends = time.monotonic() + seconds
 
+    def in_time(self) -> asyncio.Timeout:
+        """Return what ends an `async with` when the whole call must have ended."""
+        return asyncio.timeout(self._ends - time.monotonic())
+
+    def begins(self, response: httpx.Response) -> None:
+        """Note that a response has begun.
+
+        Raises:
+            ModelAnswerError: It is compressed.
+        """
+        self.has_begun = True
+        if response.is_success and response.headers.get("Content-Encoding", "identity") != "identity":
+            raise ModelAnswerError("is compressed, which was not asked for")
+
     def took(self, part: bytes) -> bytes:
         """Count a part.
 
@@ -58,9 +78,9 @@ class _Reading:
         """
         self._left -= len(part)
         if self._left < 0:
-            raise ModelAnswerError(f"is larger than {self._most:,} bytes")
+            raise ModelAnswerError(f"is larger than {self._most:,} bytes, the adapter's most_bytes")
         if time.monotonic() > self._ends:
-            raise ModelUnavailableError("has not answered in time")
+            raise ModelUnavailableError(LATE)
         return part
 
     @contextmanager
@@ -70,11 +90,11 @@ class _Reading:
             yield
         except httpx.ConnectError as error:
             raise ModelUnavailableError(UNREACHABLE) from error
-        except httpx.TimeoutException as error:
-            raise ModelUnavailableError("has not answered in time") from error
+        except (httpx.TimeoutException, TimeoutError) as error:
+            raise ModelUnavailableError(LATE) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
             if self.has_begun:
-                raise ModelAnswerError("was cut off") from error
+                raise ModelAnswerError(CUT) from error
             raise ModelUnavailableError("has closed the connection") from error
 
 
@@ -84,7 +104,8 @@ class OpenAICompatibleAdapter(ModelAdapter):
     Args:
         base_url: Up to and without `/chat/completions`, such as `https://api.openai.com/v1`.
         api_key: Sent as a bearer token, and shown in no repr, log or error; none where empty.
-        timeout: Seconds that a whole call may take.
+        timeout: Seconds that a whole call may take, its pieces and who reads them included. Plain code notices at
+            the next bytes, or after as long again without any.
         most_bytes: Largest answer that is read.
         asks_usage: Whether streams are asked for their tokens, which some servers refuse.
 
@@ -125,18 +146,18 @@ class OpenAICompatibleAdapter(ModelAdapter):
         """Ask as `ModelAdapter.complete` says."""
         reading = self._reading()
         with reading.translated(), self._shared_client().stream(**self._request(prompt)) as response:
-            reading.has_begun = True
-            _require_success(response, b"" if response.is_success else _joined(response, reading))
-            return answer_of(_joined(response, reading))
+            reading.begins(response)
+            _require_success(response, _reason(response, reading))
+            return answer_of(b"".join(map(reading.took, response.iter_raw())))
 
     def stream(self, prompt: Prompt) -> Iterator[str | ModelAnswer]:
         """Ask as `ModelAdapter.stream` says."""
         reading, assembly = self._reading(), Assembly()
         request = self._request(prompt, is_stream=True)
         with reading.translated(), self._shared_client().stream(**request) as response:
-            reading.has_begun = True
-            _require_success(response, b"" if response.is_success else _joined(response, reading))
-            for part in response.iter_bytes():
+            reading.begins(response)
+            _require_success(response, _reason(response, reading))
+            for part in response.iter_raw():
                 yield from assembly.texts(reading.took(part))
                 if assembly.is_done:
                     break
@@ -147,29 +168,32 @@ class OpenAICompatibleAdapter(ModelAdapter):
         reading = self._reading()
         with reading.translated():
             async with (
+                reading.in_time(),
                 httpx.AsyncClient(**self._options()) as client,
                 client.stream(**self._request(prompt)) as response,
             ):
-                reading.has_begun = True
-                body = b"".join([reading.took(part) async for part in response.aiter_bytes()])
-                _require_success(response, body)
-                return answer_of(body)
+                reading.begins(response)
+                _require_success(response, await _areason(response, reading))
+                return answer_of(b"".join([reading.took(part) async for part in response.aiter_raw()]))
 
     async def astream(self, prompt: Prompt) -> AsyncIterator[str | ModelAnswer]:
         """Ask as `stream` does, on the event loop."""
         reading, assembly = self._reading(), Assembly()
         request = self._request(prompt, is_stream=True)
         with reading.translated():
-            async with httpx.AsyncClient(**self._options()) as client, client.stream(**request) as response:
-                reading.has_begun = True
-                if not response.is_success:
-                    body = b"".join([reading.took(part) async for part in response.aiter_bytes()])
-                    _require_success(response, body)
-                async for part in response.aiter_bytes():
+            async with httpx.AsyncClient(**self._options()) as client, AsyncExitStack() as stack:
+                async with reading.in_time():
+                    response = await stack.enter_async_context(client.stream(**request))
+                    reading.begins(response)
+                    _require_success(response, await _areason(response, reading))
+                parts = response.aiter_raw()
+                while not assembly.is_done:
+                    async with reading.in_time():  # not while a piece is with who reads
+                        part = await anext(parts, None)
+                    if part is None:
+                        break
                     for text in assembly.texts(reading.took(part)):
                         yield text
-                    if assembly.is_done:
-                        break
                 yield assembly.answer()
 
     def _request(self, prompt: Prompt, *, is_stream: bool = False) -> dict[str, Any]:
@@ -178,7 +202,7 @@ class OpenAICompatibleAdapter(ModelAdapter):
             "method": "POST",
             "url": self._url,
             "content": body,
-            "headers": JSON_HEADERS,
+            "headers": HEADERS,
             "auth": self._auth,
         }
 
@@ -207,10 +231,33 @@ class OpenAICompatibleAdapter(ModelAdapter):
             client[1].close()
 
 
-def _joined(response: httpx.Response, reading: _Reading) -> bytes:
-    return b"".join([reading.took(part) for part in response.iter_bytes()])
+def _reason(response: httpx.Response, reading: _Reading) -> bytes:
+    """Return the beginning of what is said about a request that is refused; nothing of other responses."""
+    body = b""
+    if _is_refusal(response):
+        with suppress(*UNREADABLE):
+            for part in response.iter_raw():
+                body += reading.took(part)
+                if len(body) > MOST_ERROR_BYTES:
+                    break
+    return body
+
+
+async def _areason(response: httpx.Response, reading: _Reading) -> bytes:
+    body = b""
+    if _is_refusal(response):
+        with suppress(*UNREADABLE):
+            async for part in response.aiter_raw():
+                body += reading.took(part)
+                if len(body) > MOST_ERROR_BYTES:
+                    break
+    return body
+
+
+def _is_refusal(response: httpx.Response) -> bool:
+    return not response.is_success and not is_passing_status(response.status_code)
 
 
 def _require_success(response: httpx.Response, body: bytes) -> None:
     told = retry_after_seconds(response.headers.get("Retry-After"), now=dt.datetime.now(dt.UTC))
-    require_success(response.status_code, body[:MOST_ERROR_BYTES], retry_after=told)
+    require_success(response.status_code, body, retry_after=told)

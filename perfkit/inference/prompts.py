@@ -81,7 +81,12 @@ def prompt_of(model: Any, messages: Any, params: Mapping[str, Any]) -> Prompt:
         if params.get(name) is not None:
             raise ModelRequestError(f"{name} cannot be given: {reason}")
     given = {name: value for name, value in params.items() if value is not None}
-    return Prompt(model, _plain(messages, "messages"), _plain(given, "params"))
+    try:
+        prompt = Prompt(model, _plain(messages, "messages"), _plain(given, "params"))
+        _ = prompt.digest
+    except (RecursionError, ValueError) as error:  # an integer of thousands of digits is one
+        raise ModelRequestError("it is nested too deeply, or has too large a number") from error
+    return prompt
 
 
 def _plain(value: Any, place: str) -> Any:

@@ -16,6 +16,10 @@ from perfkit.inference.answers import ModelAnswer, TokenUsage
 from perfkit.inference.prompts import Prompt
 
 MALFORMED: Final = "is malformed"
+CUT: Final = "was cut off"
+REFUSAL: Final = "refusal"
+"""The reason to finish of an answer that says, in a field of its own, why the model gives none."""
+
 MOST_TOKENS: Final = 2**31
 """More in one answer is nonsense."""
 
@@ -33,16 +37,24 @@ def body_of(prompt: Prompt, *, is_stream: bool, asks_usage: bool) -> bytes:
     return json.dumps(body, allow_nan=False).encode()
 
 
+def is_passing_status(status: int) -> bool:
+    """Say whether a server that answers so may take the same request later."""
+    return status == 429 or status >= 500  # noqa: PLR2004  # the codes of HTTP
+
+
 def require_success(status: int, body: bytes, *, retry_after: float | None) -> None:
     """Return where the server has taken the request.
+
+    Args:
+        body: The beginning of what it says about a request that it will never take.
 
     Raises:
         ModelUnavailableError: It may take it later.
         ModelRefusedError: It never will.
     """
-    if 200 <= status < 300:  # noqa: PLR2004  # the codes of HTTP
+    if 200 <= status < 300:  # noqa: PLR2004
         return
-    if status == 429 or status >= 500:  # noqa: PLR2004
+    if is_passing_status(status):
         raise ModelUnavailableError(f"answers with {status}", status, retry_after)
     raise ModelRefusedError(status, _code_in(body))
 
@@ -67,7 +79,10 @@ def answer_of(body: bytes) -> ModelAnswer:
         choice = told["choices"][0]
         message = choice["message"]
         text, calls = message.get("content") or "", message.get("tool_calls") or ()
-        return _checked(text, choice["finish_reason"], told.get("model"), told.get("usage"), calls)
+        reason = choice["finish_reason"]
+        if message.get("refusal") and not text:
+            text, reason = message["refusal"], REFUSAL
+        return _checked(text, reason, told.get("model"), told.get("usage"), calls)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ModelAnswerError(MALFORMED) from error
 
@@ -92,7 +107,7 @@ def _usage_of(told: Any) -> TokenUsage | None:
 
 
 class Assembly:
-    """Makes one answer of a stream of events.
+    """Makes one answer of a stream of events, each of which has its data in one line, as these servers send it.
 
     Attributes:
         is_done: Whether the server has said that nothing more comes.
@@ -100,9 +115,10 @@ class Assembly:
 
     def __init__(self) -> None:
         self.is_done = False
-        self._left = b""
+        self._left = bytearray()
         self._texts: list[str] = []
         self._reason: str | None = None
+        self._is_refusal = False
         self._model = ""
         self._usage: TokenUsage | None = None
 
@@ -112,8 +128,10 @@ class Assembly:
         Raises:
             ModelAnswerError: An event is malformed, an error, or part of a tool call.
         """
-        lines = (self._left + part).split(b"\n")
-        self._left = lines.pop()
+        self._left += part
+        if b"\n" not in part:
+            return  # a long line may come in many parts
+        *lines, self._left = self._left.split(b"\n")
         for line in lines:
             field, _, data = line.strip().partition(b":")
             if field != b"data" or self.is_done:
@@ -130,7 +148,7 @@ class Assembly:
                 yield text
 
     def _text_of(self, event: Any) -> str:
-        if "error" in event:
+        if event.get("error"):
             raise ModelAnswerError("ends with an error")
         model = event.get("model")
         self._model = model if isinstance(model, str) else self._model
@@ -143,6 +161,9 @@ class Assembly:
             raise ModelAnswerError("calls a tool, which streams are not read for: call complete()")
         self._reason = choice.get("finish_reason") or self._reason
         text = delta.get("content") or ""
+        if delta.get("refusal"):
+            self._is_refusal = True
+            text = text or delta["refusal"]
         if not isinstance(text, str):
             raise TypeError(MALFORMED)
         return text
@@ -154,5 +175,6 @@ class Assembly:
             ModelAnswerError: The stream has ended before its end.
         """
         if not isinstance(self._reason, str):
-            raise ModelAnswerError("was cut off")
-        return ModelAnswer("".join(self._texts), self._reason, self._model, self._usage)
+            raise ModelAnswerError(CUT)
+        reason = REFUSAL if self._is_refusal else self._reason
+        return ModelAnswer("".join(self._texts), reason, self._model, self._usage)

@@ -7,8 +7,13 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 from perfkit.errors import ModelUnavailableError
+from perfkit.inference.protocol import is_passing_status
+
+UNREACHABLE: Final = "cannot be reached"
+"""The problem of a call that has not come to the server at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,7 @@ def is_passing(error: ModelUnavailableError) -> bool:
     """Say whether the server has done nothing for a call, and may do it later."""
     if error.status is None:
         return error.problem == UNREACHABLE
-    return error.status == 429 or error.status >= 500  # noqa: PLR2004  # the codes of HTTP
-
-
-UNREACHABLE = "cannot be reached"
+    return is_passing_status(error.status)
 
 
 def retry_after_seconds(text: str | None, *, now: dt.datetime) -> float | None:
@@ -65,8 +67,8 @@ def retry_after_seconds(text: str | None, *, now: dt.datetime) -> float | None:
         return float(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=dt.UTC)
+        return max(0.0, (moment - now).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return max(0.0, (moment - now).total_seconds())

@@ -6,10 +6,11 @@ Money is counted in thousand-millionths of its unit, so that prices of a million
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from decimal import ROUND_UP, Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from perfkit.caching.coherence import breaker
 from perfkit.caching.locks import fork_safe_lock
@@ -19,9 +20,12 @@ from perfkit.caching.store.scripts import ScriptForms
 from perfkit.errors import ModelBudgetError
 from perfkit.inference.answers import TokenUsage
 
+DAY_SECONDS: Final = 86_400
 KEPT_DAYS: Final = 40
 NANO: Final = 1_000_000_000
 MILLION: Final = 1_000_000
+
+Kind = Literal["add", "reserve", "settle"]
 
 _SPEND: Final = ScriptForms.loaded("spend", package=__package__)
 
@@ -76,41 +80,68 @@ _locals: Final[dict[str, dict[str, int]]] = {}
 _lock: Final = fork_safe_lock()
 
 
+def today() -> dt.date:
+    """Return the day (UTC) that calls are counted on."""
+    return dt.datetime.now(dt.UTC).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What was put aside for one call, on the day of its begin; it is settled on the same."""
+
+    day: dt.date
+    nano: int
+    own_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
 class Ledger:
-    """The numbers of one `ModelCache`.
+    """The numbers of all `ModelCache` whose adapter has one name.
 
     Args:
         budget: Of a day (UTC), None for none.
+        today: Returns the day.
     """
 
-    def __init__(self, name: str, *, budget: Decimal | None) -> None:
+    def __init__(self, name: str, *, budget: Decimal | None, today: Callable[[], dt.date] = today) -> None:
         self._name = name
         self._budget = None if budget is None else int(budget * NANO)
+        self._today = today
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is one."""
+        return self._budget is not None
 
     def note(self, numbers: Mapping[str, int]) -> None:
         """Add numbers to those of today; where the server does not answer they are lost, and nothing fails."""
-        try:
-            self._add(numbers)
-        except StoreError as error:
-            breaker.failed(str(error))
+        self._change("add", Reservation(self._today(), 0), numbers)
 
-    def reserve(self, nano: int) -> None:
+    def reserve(self, nano: int) -> Reservation:
         """Put aside what a call may cost.
 
         Raises:
             ModelBudgetError: The budget does not reach, or cannot be counted.
         """
+        wanted = Reservation(self._today(), nano)
         if self._budget is None:
-            self.note({"cost": nano})
-            return
-        try:
-            is_enough, told = self._add({"cost": nano}, bound=self._budget)
-        except StoreError as error:
-            breaker.failed(str(error))
-            raise ModelBudgetError("the cache server, which counts it, does not answer.") from error
+            if nano:
+                self._change("reserve", wanted, {"cost": nano})
+            return wanted
+        told = self._change("reserve", wanted, {"cost": nano}, bound=self._budget)
+        if told is None:
+            raise ModelBudgetError("the cache server, which counts it, does not answer.")
+        is_enough, numbers = told
         if not is_enough:
-            spent, most = Decimal(told.get("cost", 0)) / NANO, Decimal(self._budget) / NANO
+            spent, most = Decimal(numbers.get("cost", 0)) / NANO, Decimal(self._budget) / NANO
             raise ModelBudgetError(f"{spent:f} of {most:f} are spent today, and one more may go beyond.")
+        return wanted
+
+    def settle(self, reservation: Reservation, numbers: Mapping[str, int]) -> None:
+        """Add what a call has come to, in the place of what was put aside for it.
+
+        Where the server does not answer, what was put aside stays so.
+        """
+        self._change("settle", reservation, numbers)
 
     def statistics(self, days: int) -> ModelStatistics:
         """Return what the last days came to, today included.
@@ -120,7 +151,7 @@ class Ledger:
         """
         sums: dict[str, int] = {}
         for ago in range(days):
-            for name, number in self._add({}, ago=ago)[1].items():
+            for name, number in self._numbers(self._today() - dt.timedelta(days=ago)).items():
                 sums[name] = sums.get(name, 0) + number
         whole = [name for name in ModelStatistics.__dataclass_fields__ if not name.endswith("cost")]
         counts: dict[str, Any] = {name: sums.get(name, 0) for name in whole}
@@ -130,19 +161,47 @@ class Ledger:
             saved_cost=Decimal(sums.get("saved_cost", 0)) / NANO,
         )
 
-    def _add(
-        self, numbers: Mapping[str, int], *, bound: int | None = None, ago: int = 0
-    ) -> tuple[bool, dict[str, int]]:
-        day = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=ago)
-        key = f"model:{{{self._name}}}:{day.isoformat()}"
-        store = current_store()
+    def _numbers(self, day: dt.date) -> dict[str, int]:
+        store, key = current_store(), self._key(day)
         if not isinstance(store, ScriptedStore):
-            return _added(key, numbers, bound)
+            with _lock:
+                return dict(_locals.get(key, {}))
+        return _asked(store, [key], Words.of(KEPT_DAYS * DAY_SECONDS, "add", ""))[1]
+
+    def _change(
+        self, what: Kind, reservation: Reservation, numbers: Mapping[str, int], *, bound: int | None = None
+    ) -> tuple[bool, dict[str, int]] | None:
+        """Change numbers, and return whether the bound allows it and what they are; None where nobody answers."""
+        store, key = current_store(), self._key(reservation.day)
+        if not isinstance(store, ScriptedStore):
+            taken_off = reservation.nano if what == "settle" else 0
+            return _added(key, {**numbers, "cost": numbers.get("cost", 0) - taken_off}, bound)
         pairs = [part for pair in numbers.items() for part in pair]
-        words = Words.of(KEPT_DAYS * 86_400, "" if bound is None else bound, *pairs)
-        answer = store.run_script(_SPEND, [key], words)
-        told = (answer.decode() if isinstance(answer, bytes) else answer).split()
-        return told[0] == "ok", dict(zip(told[1::2], map(int, told[2::2]), strict=True))
+        words = Words.of(KEPT_DAYS * DAY_SECONDS, what, "" if bound is None else bound, *pairs)
+        try:
+            return _asked(store, [key, f"{key}:{reservation.own_id}"], words)
+        except StoreError:
+            return None
+
+    def _key(self, day: dt.date) -> str:
+        return f"model:{{{self._name}}}:{day.isoformat()}"
+
+
+def _asked(store: ScriptedStore, keys: list[str], words: Words) -> tuple[bool, dict[str, int]]:
+    """Run the script, unless the server is known not to answer.
+
+    Raises:
+        StoreError: It does not.
+    """
+    if breaker.rests:
+        raise StoreError("it has not answered lately")
+    try:
+        answer = store.run_script(_SPEND, keys, words)
+    except StoreError as error:
+        breaker.failed(str(error))
+        raise
+    told = (answer.decode() if isinstance(answer, bytes) else answer).split()
+    return told[0] == "ok", dict(zip(told[1::2], map(int, told[2::2]), strict=True))
 
 
 def _added(key: str, numbers: Mapping[str, int], bound: int | None) -> tuple[bool, dict[str, int]]:

@@ -110,16 +110,26 @@ async def aperform(step: Step, adapter: ModelAdapter) -> Any:
     raise TypeError(step)
 
 
-class ModelStream(Iterator[str]):
-    """The text of an answer in pieces.
+class _Told:
+    """Where the answer is put. Nothing may point to the stream itself, so that a forgotten one ends at once."""
 
-    Attributes:
-        answer: The whole of it, once the last piece was read.
-    """
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        self.answer: ModelAnswer | None = None
+
+
+class ModelStream(Iterator[str]):
+    """The text of an answer in pieces."""
 
     def __init__(self, steps: Steps, adapter: ModelAdapter) -> None:
-        self.answer: ModelAnswer | None = None
-        self._pieces = self._driven(steps, adapter)
+        self._told = _Told()
+        self._pieces = self._driven(steps, adapter, self._told)
+
+    @property
+    def answer(self) -> ModelAnswer | None:
+        """The whole answer, once the last piece was read."""
+        return self._told.answer
 
     def __next__(self) -> str:
         return next(self._pieces)
@@ -128,14 +138,15 @@ class ModelStream(Iterator[str]):
         """Read no further; what was begun is not kept."""
         self._pieces.close()
 
-    def _driven(self, steps: Steps, adapter: ModelAdapter) -> Generator[str, None, None]:
+    @staticmethod
+    def _driven(steps: Steps, adapter: ModelAdapter, told: _Told) -> Generator[str, None, None]:
         result: Any = None
         error: BaseException | None = None
         while True:
             try:
                 step = steps.send(result) if error is None else steps.throw(error)
             except StopIteration as end:
-                self.answer = end.value
+                told.answer = end.value
                 return
             except AbandonedError:
                 return
@@ -152,15 +163,16 @@ class ModelStream(Iterator[str]):
 
 
 class AsyncModelStream(AsyncIterator[str]):
-    """The text of an answer in pieces, for `async for`.
-
-    Attributes:
-        answer: The whole of it, once the last piece was read.
-    """
+    """The text of an answer in pieces, for `async for`."""
 
     def __init__(self, steps: Steps, adapter: ModelAdapter) -> None:
-        self.answer: ModelAnswer | None = None
-        self._pieces = self._driven(steps, adapter)
+        self._told = _Told()
+        self._pieces = self._driven(steps, adapter, self._told)
+
+    @property
+    def answer(self) -> ModelAnswer | None:
+        """The whole answer, once the last piece was read."""
+        return self._told.answer
 
     async def __anext__(self) -> str:
         return await anext(self._pieces)
@@ -169,14 +181,15 @@ class AsyncModelStream(AsyncIterator[str]):
         """Read no further; what was begun is not kept."""
         await self._pieces.aclose()
 
-    async def _driven(self, steps: Steps, adapter: ModelAdapter) -> Any:
+    @staticmethod
+    async def _driven(steps: Steps, adapter: ModelAdapter, told: _Told) -> Any:
         result: Any = None
         error: BaseException | None = None
         while True:
             try:
                 step = steps.send(result) if error is None else steps.throw(error)
             except StopIteration as end:
-                self.answer = end.value
+                told.answer = end.value
                 return
             except AbandonedError:
                 return

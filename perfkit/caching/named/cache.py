@@ -63,7 +63,7 @@ class Cache:
         Queries:
             One round trip, none where the request knows the value.
         """
-        named = _named(key)
+        named = named_by_hand(key)
         recipe = _recipe(options.CACHE_DEFAULT_TTL)
         known = known_value(recipe, named, current_standing())
         if known is MISSING:
@@ -78,7 +78,7 @@ class Cache:
         Queries:
             One round trip, however many keys.
         """
-        names = {key: _named(key).key for key in keys}
+        names = {key: named_by_hand(key).key for key in keys}
         found = glances(names) if names else {}
         for key in names:
             cache_read.send(sender=self, outcome="hit" if key in found else "miss", reason="")
@@ -116,7 +116,7 @@ class Cache:
         seconds = options.CACHE_DEFAULT_TTL if ttl is None else checked_ttl(ttl)
         puts = {}
         for key, value in values.items():
-            named = _named(key, tags)
+            named = named_by_hand(key, tags)
             try:
                 ends = time.time() + seconds
                 entry = NamedEntry("v", packed_value(value), named.tags, ends, ends, 0.0)
@@ -155,7 +155,7 @@ class Cache:
             None where the request knows the value, one round trip on a hit.
         """
         seconds = options.CACHE_DEFAULT_TTL if ttl is None else checked_ttl(ttl)
-        recipe, named = _recipe(seconds), _named(key, tags)
+        recipe, named = _recipe(seconds), named_by_hand(key, tags)
         known = known_value(recipe, named, current_standing())
         return answer(recipe, named, make) if known is MISSING else known
 
@@ -234,7 +234,7 @@ class Cache:
     ) -> Any:
         """Return what is kept under a key, as `get_or_set` does; `make` is a coroutine function."""
         seconds = options.CACHE_DEFAULT_TTL if ttl is None else checked_ttl(ttl)
-        return await aanswer(_recipe(seconds), partial(_named, key, tags), make)
+        return await aanswer(_recipe(seconds), partial(named_by_hand, key, tags), make)
 
     async def adelete(self, key: str) -> None:
         """Forget what is kept under a key, as `delete` does."""
@@ -260,7 +260,12 @@ def _recipe(ttl_seconds: int) -> Recipe:
     return Recipe(NAME, sender=cache, ttl_seconds=lambda _: ttl_seconds, wants=lambda _: True)
 
 
-def _named(key: str, tags: Iterable[str] = ()) -> Named:
+def named_by_hand(key: str, tags: Iterable[str] = ()) -> Named:
+    """Return where a value is that is kept by hand.
+
+    Raises:
+        CacheKeyError: It is no key path, or a tag is none.
+    """
     path = checked_path(key)
     every = (*tags_of_path(path), *project_tags(tags))
     return Named(path, named_key(path, CONTEXT), tuple(dict.fromkeys(every)))

@@ -30,6 +30,7 @@ EVERYTHING: Final = "n:"
 
 _PATH: Final = re.compile(r"[!-~]+")
 _GLOB: Final = re.compile(r"[*?\[]")
+_DIGEST: Final = re.compile(r"%[0-9a-f]{32}")
 _SAFE: Final = "-_.~@+=,;!$&()/|'"
 """Stand for themselves within a part; the colon, the percent sign and what a pattern is made of do not."""
 
@@ -57,8 +58,8 @@ def path_part(text: str, *, longest: int = LONGEST_PART) -> str:
     Args:
         longest: Characters that it may have; of more, the digest stands there.
     """
-    part = quote(text, safe=_SAFE)
-    if len(part) <= longest and part:
+    part = quote(text, safe=_SAFE, errors="surrogatepass")
+    if len(part) <= longest and part and not _DIGEST.fullmatch(part):
         return part
     return f"%{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 

@@ -62,7 +62,10 @@ def test_it_takes_what_it_makes_itself(path: str) -> None:
     assert not any(" " in tag or "\n" in tag for tag in tags_of_path(path))
 
 
-@given(st.text(max_size=80), st.text(max_size=80))
+halves_too = st.text(st.characters(exclude_categories=()), max_size=80)
+
+
+@given(halves_too, halves_too)
 def test_different_texts_are_different_parts(one: str, other: str) -> None:
     assert (path_part(one) == path_part(other)) == (one == other)
     assert ":" not in path_part(one)
@@ -103,3 +106,11 @@ def test_tags_of_a_project_may_be_any_text() -> None:
     for wrong in ("", 7, None):
         with pytest.raises(CacheKeyError, match="a tag is a text"):
             project_tag(wrong)
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_no_text_has_the_part_of_a_longer_one(number: int) -> None:
+    part = path_part(str(number) * 100)
+    begin, rest = part[1:3], part[3:]
+    assert path_part(chr(int(begin, 16)) + rest) != part
+    assert path_part(part) != part
