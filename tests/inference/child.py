@@ -27,7 +27,7 @@ from perfkit.inference import (  # noqa: E402
 )
 from tests.inference.upstream import KEY  # noqa: E402
 
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 4.0
 PRICES = ModelPrices(Decimal(1), Decimal(10))
 
 
