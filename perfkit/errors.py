@@ -759,7 +759,9 @@ class ModelLimitError(UnavailableError):
         self.retry_after_seconds = retry_after_seconds
 
     def __str__(self) -> str:
-        return f"More prompts than {self.rates}: the next one is admitted in {self.retry_after_seconds} s."
+        wait = self.retry_after_seconds
+        then = "try again later." if wait is None else f"the next one is admitted in {wait} s."
+        return f"More prompts than {self.rates}: {then}"
 
 
 class ModelBudgetError(UnavailableError):
