@@ -17,7 +17,7 @@ from django.core import checks
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.urls import get_resolver
-from django.utils.module_loading import autodiscover_modules, import_string
+from django.utils.module_loading import import_string
 
 from perfkit.caching.databases import is_watchable
 from perfkit.caching.registry import cached_models, listed_models
@@ -462,7 +462,6 @@ def check_schedules(
         return []
     from perfkit.jobs.schedules import problem_with_schedule
 
-    autodiscover_modules("jobs")
     hint = "Jobs are found in the modules 'jobs' of apps; those of perfkit begin with 'perfkit.'."
     problems = {name: problem_with_schedule(name) for name in options.SCHEDULES}
     return [

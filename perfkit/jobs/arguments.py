@@ -77,8 +77,11 @@ def hidden(text: str, values: object) -> str:
         >>> hidden("no user 'anna@example.org'", [["anna@example.org"], {}])
         "no user '…'"
     """
-    for value in sorted(set(_texts(values)), key=len, reverse=True):
-        text = text.replace(value, "…")
+    written = {
+        form for value in _texts(values) for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1])
+    }
+    for form in sorted(written, key=len, reverse=True):
+        text = text.replace(form, "…")
     return text
 
 

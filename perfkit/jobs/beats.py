@@ -63,9 +63,11 @@ class Beats:
         with self._lock:
             self._kept[number] = kept
             self._last_at = now
-            if self._thread is None:
-                self._is_over.clear()
-                self._thread = threading.Thread(target=self._beat, name="perfkit-jobs", daemon=True)
+            if self._thread is None or not self._thread.is_alive():
+                self._is_over = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._beat, args=(self._is_over,), name="perfkit-jobs", daemon=True
+                )
                 self._thread.start()
         try:
             yield
@@ -77,17 +79,18 @@ class Beats:
         """End the thread and its connection; it begins anew with the next job."""
         with self._lock:
             thread, self._thread = self._thread, None
-        if thread is not None:
             self._is_over.set()
+        if thread is not None:
             thread.join()
 
-    def _beat(self) -> None:
+    def _beat(self, is_over: threading.Event) -> None:
         try:
-            while not self._is_over.wait(LOOK_EVERY_SECONDS):
+            while not is_over.wait(LOOK_EVERY_SECONDS):
                 now = time.monotonic()
                 with self._lock:
                     if not self._kept and now - self._last_at > IDLE_SECONDS:
-                        self._thread = None
+                        if self._is_over is is_over:
+                            self._thread = None
                         return
                     runs = list(self._kept.values())
                 for kept in runs:
@@ -106,6 +109,9 @@ def _renew(kept: _Kept, now: float) -> None:
     except Error as error:
         logger.warning("The lease of job %s could not be renewed: %s", run.id, type(error).__name__)
         connections[kept.rows.using].close()
+        return
+    except Exception:
+        logger.exception("The lease of job %s could not be renewed", run.id)
         return
     kept.told, kept.renew_at = mark, now + _pause(run)
     if is_cancel_wanted is None:

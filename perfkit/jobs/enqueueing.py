@@ -25,6 +25,9 @@ from perfkit.models import JobState
 
 logger = logging.getLogger("perfkit.jobs")
 
+MOST_FAILURES: Final = 3
+"""After so many in a row nothing more is sent for now."""
+
 TRIES: Final = 3
 """Of a job under a key: another one may end, or be removed, between two statements."""
 
@@ -50,9 +53,9 @@ class Call:
         rows = JobRows()
         new = self._new(args, kwargs)
         cached = self._job.cached
-        answer = MISSING if cached is None else cached.kept_answer(*args, **kwargs)
+        answer = MISSING if cached is None or new.not_before else cached.kept_answer(*args, **kwargs)
         if answer is not MISSING:
-            rows.add_done(new, result_text(self._job.name, answer), keep_seconds=self._job.ttl_seconds)
+            rows.add_done(new, result_text(self._job.name, answer), forgets=self._job.is_forgotten)
             return JobStatus(new.id, new.name, JobState.DONE, None, answer, "", 0)
         holder = _added(new, rows)
         if holder is not None:
@@ -126,19 +129,36 @@ def _send_after_commit(new: Sequence[NewJob], using: str) -> None:
     transaction.on_commit(partial(send, [(each.id, each.name, each.queue) for each in new]), using=using)
 
 
-def send(jobs: Iterable[tuple[uuid.UUID, str, str]]) -> int:
-    """Send jobs to their queues; return how many were, which where a queue cannot be reached is not all.
+def send(jobs: Iterable[tuple[uuid.UUID, str, str]]) -> list[uuid.UUID]:
+    """Send jobs to their queues; return those that could not be.
+
+    Where one fails, others of its queue (or, without a queue, of its name) are left for later;
+    after some failures without a success all the rest is, for then it is the broker that is away.
 
     Args:
         jobs: Of each its id, its name and its queue.
     """
     backend = current_backend()
-    sent = 0
+    unsent: list[uuid.UUID] = []
+    failed: set[tuple[str, str]] = set()
+    in_a_row = 0
     for job_id, name, queue in jobs:
+        way = (queue, "" if queue else name)
+        if way in failed or in_a_row >= MOST_FAILURES:
+            unsent.append(job_id)
+            continue
         try:
             backend.send(job_id, name=name, queue=queue or None)
         except Exception as error:  # noqa: BLE001  # each broker has errors of its own, and the row is there
-            logger.warning("Jobs cannot be sent, and will be later: %s: %s", type(error).__name__, error)
-            break
-        sent += 1
-    return sent
+            logger.warning(
+                "Jobs cannot be sent to %s, and will be later: %s: %s",
+                queue or f"the queue of {name}",
+                type(error).__name__,
+                error,
+            )
+            failed.add(way)
+            unsent.append(job_id)
+            in_a_row += 1
+        else:
+            in_a_row = 0
+    return unsent

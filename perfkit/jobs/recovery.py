@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from django.db import Error, connections
@@ -17,29 +18,36 @@ from perfkit.jobs.rows import JobRows
 logger = logging.getLogger("perfkit.jobs")
 
 LOOK_EVERY_SECONDS: Final = 1.0
+ALSO_EVERY_LOOKS: Final = 15
 MOST_AT_ONCE: Final = 500
 
 
 def send_due(using: str | None = None) -> int:
-    """Send the jobs that are due, and return how many there were.
+    """Send the jobs that are due, and return how many could be sent; others are due again in a few seconds.
 
     Queries:
-        One for 500 jobs.
+        One for 500 jobs, and one more for those that could not be sent.
     """
     rows = JobRows(using)
     number = 0
     while due := rows.claim_due(most=MOST_AT_ONCE):
-        number += len(due)
-        sent = send((job.id, job.name, job.queue) for job in due)
-        if len(due) < MOST_AT_ONCE or sent < len(due):
+        unsent = send((job.id, job.name, job.queue) for job in due)
+        rows.give_back(unsent)
+        number += len(due) - len(unsent)
+        if len(due) < MOST_AT_ONCE or unsent:
             break
     return number
 
 
 class Recovery:
-    """The thread of a process that looks for what is due."""
+    """The thread of a process that looks for what is due.
 
-    def __init__(self) -> None:
+    Args:
+        also: Called at times as well, such as to ask schedules whose beat is lost.
+    """
+
+    def __init__(self, *, also: Callable[[], object] | None = None) -> None:
+        self._also = also
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -59,14 +67,21 @@ class Recovery:
 
     def look(self) -> None:
         """Look for what is due until somebody stops it, in this thread."""
+        looks = 0
         is_down = False
         while not self._over.wait(LOOK_EVERY_SECONDS):
+            looks += 1
             try:
                 send_due()
+                if self._also is not None and looks % ALSO_EVERY_LOOKS == 0:
+                    self._also()
             except Error as error:
                 if not is_down:
                     logger.warning("Due jobs cannot be looked for: %s", type(error).__name__)
                 is_down = True
+                connections.close_all()
+            except Exception:
+                logger.exception("Due jobs could not be looked for, and will be again")
                 connections.close_all()
             else:
                 is_down = False

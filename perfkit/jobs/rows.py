@@ -28,12 +28,18 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.errors import JobFencedError
 from perfkit.jobs.statements import SEND_AGAIN_SECONDS, statements_of
-from perfkit.models import Job
+from perfkit.models import Job, JobState
 from perfkit.postgres.prepared import rows_when_repeated
 
 __all__ = ["SEND_AGAIN_SECONDS", "Due", "Holder", "JobRows", "Mark", "NewJob", "Taken"]
 
 ADDED_AT_ONCE: Final = 500
+
+ANSWER_KEPT_SECONDS: Final = 600.0
+"""The row of a job that was done when it was asked for."""
+
+UNSENT_SECONDS: Final = 5.0
+"""After so long what could not be sent is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +142,22 @@ class JobRows:
         connection = self._connection
         return _one(connection, statements_of(connection).add, _values(connection, new)) is not None
 
-    def add_done(self, new: NewJob, result: str, *, keep_seconds: float) -> None:
+    def add_done(self, new: NewJob, result: str, *, forgets: bool) -> None:
         """Write down a job that is done already, by an answer that was there; it has no key.
+
+        It is there for who has been given its id, and not kept for long, as there may be many.
+
+        Args:
+            forgets: Whether its arguments are left out.
 
         Queries:
             One.
         """
         connection = self._connection
         _, name, queue, _, arguments, lease_seconds, enqueued_at, _, _ = _values(connection, new)
-        values = (_id(connection, new.id), name, queue, arguments, lease_seconds, enqueued_at, result)
-        _one(connection, statements_of(connection).add_done, (*values, enqueued_at, float(keep_seconds)))
+        kept = "[[], {}]" if forgets else arguments
+        values = (_id(connection, new.id), name, queue, kept, lease_seconds, enqueued_at, result, enqueued_at)
+        _one(connection, statements_of(connection).add_done, (*values, ANSWER_KEPT_SECONDS))
 
     def add_many(self, new: Sequence[NewJob]) -> None:
         """Write jobs without keys down.
@@ -336,6 +348,27 @@ class JobRows:
         with connection.cursor() as cursor:
             cursor.execute(statements_of(connection).claim_due, (most,))
             return [Due(_uuid(job_id), name, queue) for job_id, name, queue in cursor.fetchall()]
+
+    def give_back(self, job_ids: Sequence[UUID]) -> None:
+        """Undo the claim of jobs that could not be sent: they are due again in a few seconds.
+
+        Queries:
+            One for 500 of them.
+        """
+        connection = self._connection
+        for start in range(0, len(job_ids), ADDED_AT_ONCE):
+            ids = [_id(connection, job_id) for job_id in job_ids[start : start + ADDED_AT_ONCE]]
+            with connection.cursor() as cursor:
+                cursor.execute(statements_of(connection).give_back(len(ids)), (UNSENT_SECONDS, *ids))
+
+    def is_done(self, job_id: UUID, fence: int) -> bool:
+        """Say whether the run under this fence has committed its end.
+
+        Queries:
+            One.
+        """
+        rows = Job._base_manager.using(self.using)
+        return rows.filter(pk=job_id, fence=fence, state=JobState.DONE).exists()
 
     def want_cancelled(self, job_id: UUID) -> str | None:
         """Have a job stop: one that waits at once, one that runs at its next step; return its state then.

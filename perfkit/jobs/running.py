@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -18,7 +19,8 @@ from django.db import Error, InterfaceError, OperationalError, connections, tran
 from perfkit.errors import JobCancelledError, JobFencedError, UnknownJobError
 from perfkit.jobs.arguments import hidden, result_text
 from perfkit.jobs.beats import beats
-from perfkit.jobs.declared import PROGRESS, JobFunction, job_named
+from perfkit.jobs.declared import PROGRESS, JobFunction, is_job, job_named
+from perfkit.jobs.modules import load_jobs
 from perfkit.jobs.retries import Retries
 from perfkit.jobs.rows import JobRows, Taken
 from perfkit.jobs.runs import JobRun, entered, left
@@ -46,6 +48,8 @@ class _Run:
         self.taken = taken
         self.job = job
         self.run = JobRun(taken, lease_seconds=job.lease_seconds)
+        self._is_finished = False
+        self._has_stepped = False
 
     def perform(self) -> None:
         """Call the function and end the job, in one transaction or in one for each step."""
@@ -75,13 +79,10 @@ class _Run:
                     except StopIteration as end:
                         self._finish(end.value)
                         return
-                    is_cancel_wanted = self.rows.step(
-                        self.run.id,
-                        self.run.fence,
-                        result_text(self.job.name, checkpoint),
-                        mark=self.run.mark,
-                    )
-                    self.run.checkpoint = checkpoint
+                    kept = result_text(self.job.name, checkpoint)
+                    is_cancel_wanted = self.rows.step(self.run.id, self.run.fence, kept, mark=self.run.mark)
+                self.run.checkpoint = json.loads(kept)
+                self._has_stepped = True
                 if is_cancel_wanted:
                     self.run.tell_cancelled()
                 self.run.check()
@@ -98,14 +99,37 @@ class _Run:
             frees_key=not self.job.is_reused,
             forgets=self.job.is_forgotten,
         )
+        self._is_finished = True
 
     def stopped(self) -> None:
         """Write down that it was cancelled."""
         self.rows.stop(self.run.id, self.run.fence, keep_seconds=self.job.ttl_seconds)
 
+    @property
+    def names(self) -> tuple[str, UUID]:
+        """What a line of the log calls it."""
+        return self.job.name, self.run.id
+
+    def is_committed(self) -> bool:
+        """Say whether it is done, whatever was raised after its end was written."""
+        try:
+            return self._is_finished and self.rows.is_done(self.run.id, self.run.fence)
+        except Error:
+            return False  # the database is lost: the lease says what becomes of it
+
+    def given_up(self) -> None:
+        """Write down that it is not tried again, for it may be what its workers die of."""
+        text = f"It has lost {self.taken.losses} workers one after the other, and may be what kills them."
+        self.rows.give_up(self.run.id, self.run.fence, text, keep_seconds=self.job.ttl_seconds)
+        logger.error("Job %s %s is given up: %s", *self.names, text)
+
     def failed(self, error: BaseException) -> str:
         """Write down that it failed, for now or for good; return the outcome."""
-        text = hidden(_text_of(error), self.taken.arguments)
+        text = hidden(_text_of(error), self.taken.arguments)[-ERROR_CHARACTERS:]
+        if self._has_stepped and isinstance(error, _limit_errors()):
+            self.rows.put_back(self.run.id, self.run.fence, text, delay_seconds=0)
+            logger.info("Job %s %s goes on in another run, for the time of this one is over.", *self.names)
+            return "retried"
         failures, losses = self.taken.failures, self.taken.losses
         if self.job.retries.are_left(error, failures=failures):
             delay = self.job.retries.delay_seconds(failures)
@@ -145,16 +169,11 @@ def run_job(job_id: UUID, *, using: str | None = None) -> str | None:
     if taken is None:
         return None
     try:
-        job = job_named(taken.name)
+        job = _job_named(taken.name)
     except UnknownJobError as error:
         rows.put_back(job_id, taken.fence, str(error), delay_seconds=UNKNOWN_AGAIN_SECONDS)
         logger.warning("%s It is left to another worker.", error)
         return "retried"
-    if taken.losses > MOST_LOSSES:
-        text = f"It has lost {taken.losses} workers one after the other, and may be what kills them."
-        rows.give_up(job_id, taken.fence, text, keep_seconds=job.ttl_seconds)
-        logger.error("Job %s %s is given up: %s", taken.name, job_id, text)
-        return "failed"
     return _run(_Run(rows, taken, job))
 
 
@@ -172,6 +191,12 @@ def _taken(rows: JobRows, job_id: UUID) -> Taken | None:
             raise
     # If the first one has reached the database nevertheless, this takes nothing, and the lease ends.
     return rows.take(job_id, worker=worker)
+
+
+def _job_named(name: str) -> JobFunction[..., Any]:
+    if not is_job(name):
+        load_jobs()  # a worker of another queue than Celery's has imported none
+    return job_named(name)
 
 
 def _run(this: _Run) -> str:
@@ -195,6 +220,9 @@ def _run(this: _Run) -> str:
 
 def _outcome(this: _Run) -> str:
     try:
+        if this.taken.losses >= MOST_LOSSES:
+            this.given_up()
+            return "failed"
         return _performed(this)
     except JobFencedError:
         logger.warning("Job %s %s was taken by somebody else meanwhile.", this.job.name, this.run.id)
@@ -211,6 +239,9 @@ def _performed(this: _Run) -> str:
         return "cancelled"
     except Exception as error:
         connections[this.rows.using].close_if_unusable_or_obsolete()
+        if this.is_committed():
+            logger.exception("Job %s %s is done, and what was to follow its COMMIT has failed", *this.names)
+            return "done"
         if this.run.is_cancel_wanted:
             this.stopped()
             return "cancelled"
@@ -219,13 +250,21 @@ def _performed(this: _Run) -> str:
             raise
         return outcome
     except BaseException:
-        # The process is told to end: somebody else begins at once.
+        # The process is told to end: somebody else begins at once, unless that happens again and again.
+        losses = this.taken.losses
+        delay = _LOST.delay_seconds(losses) if losses else 0.0
         with suppress(JobFencedError, Error):
-            this.rows.put_back(this.run.id, this.run.fence, "", delay_seconds=0)
+            this.rows.put_back(this.run.id, this.run.fence, "", delay_seconds=delay, losses=1)
         raise
     return "done"
 
 
+def _limit_errors() -> tuple[type[BaseException], ...]:
+    from perfkit.jobs.backends import current_backend  # which runs jobs itself
+
+    return current_backend().limit_errors
+
+
 def _text_of(error: BaseException) -> str:
     """Return what a dead letter says of an error: its end, for that names the cause."""
-    return "".join(traceback.format_exception(error)).strip().replace("\0", "")[-ERROR_CHARACTERS:]
+    return "".join(traceback.format_exception(error)).strip().replace("\0", "")

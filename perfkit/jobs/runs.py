@@ -8,6 +8,9 @@ from typing import Any, Final
 from perfkit.errors import JobCancelledError, JobFencedError
 from perfkit.jobs.rows import Mark, Taken
 
+LARGEST: Final = 2**63 - 1
+MESSAGE_CHARACTERS: Final = 255
+
 
 class JobRun:
     """One run of a job.
@@ -51,7 +54,7 @@ class JobRun:
         Raises:
             JobCancelledError, JobFencedError: As `check`.
         """
-        self.mark = Mark(int(current), int(total), message)
+        self.mark = Mark(_number(current), _number(total), _text(message))
         self.check()
 
     def check(self) -> None:
@@ -73,6 +76,16 @@ class JobRun:
     def tell_lost(self) -> None:
         """Have the run give up where it next looks."""
         self._is_lost = True
+
+
+def _number(value: int) -> int:
+    return max(-LARGEST, min(int(value), LARGEST))
+
+
+def _text(value: object) -> str:
+    """Return a text that every database takes: of a file's name, say, which may be none."""
+    text = str(value).encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\0", "")[:MESSAGE_CHARACTERS]
 
 
 _current: Final[ContextVar[JobRun | None]] = ContextVar("perfkit_job_run", default=None)

@@ -6,9 +6,9 @@ Celery's beat asks, see `perfkit.tasks.schedules`; of two beats, or of a message
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Final
 from uuid import UUID
 
@@ -16,12 +16,21 @@ from django.db import models, router, transaction
 from django.db.models.functions import Now
 
 from perfkit.conf import options
-from perfkit.errors import CacheKeyError, JobArgumentError, UnknownJobError, UnknownScheduleError
+from perfkit.errors import (
+    CacheKeyError,
+    JobArgumentError,
+    PerfkitError,
+    UnknownJobError,
+    UnknownScheduleError,
+)
 from perfkit.jobs.arguments import arguments_text
 from perfkit.jobs.declared import job_named
+from perfkit.jobs.modules import load_jobs
 from perfkit.jobs.status import JobStatus
 from perfkit.models import Job, JobSchedule
 from perfkit.schedules import Schedule, schedule_of
+
+logger = logging.getLogger("perfkit.jobs")
 
 CronAfter = Callable[[str, dt.datetime], dt.datetime]
 """The first moment after one at which a cron expression is due."""
@@ -30,11 +39,11 @@ EARLY_SECONDS: Final = 60.0
 """So much sooner than it should a tick may come, for the one before may have taken long from beat to worker.
 In short intervals it is a quarter; in the long run it stays one job an interval."""
 
-EARLY_CRON_SECONDS: Final = 30.0
-"""Of a beat whose clock is ahead of the database's; half of the least that is between two."""
+EARLY_CRON_SECONDS: Final = 5.0
+"""Of a beat whose clock is ahead of the database's."""
 
-READY: Final = ("perfkit.jobs.mail", "perfkit.jobs.ready")
-"""Modules with jobs of perfkit's own."""
+LATE_SECONDS: Final = 60.0
+"""So long after its time nobody has asked: the beat is lost, or its message."""
 
 LONG_AGO: Final = dt.datetime.fromtimestamp(0, dt.UTC)
 
@@ -71,8 +80,7 @@ def schedule_named(name: str) -> Schedule:
 def problem_with_schedule(name: str) -> str:
     """Say why a schedule could not enqueue its job; nothing where it could."""
     schedule = schedule_named(name)
-    for module in READY:
-        import_module(module)
+    load_jobs()
     try:
         job = job_named(schedule.job)
         job.key_text(schedule.args, dict(schedule.kwargs or {}))
@@ -134,6 +142,23 @@ def tick(name: str, *, cron_after: CronAfter) -> JobStatus | None:
             job_id=status.id,
         )
     return status
+
+
+def ask_late(*, cron_after: CronAfter) -> None:
+    """Ask for what no beat has asked for in time; what was never asked for is left to beats.
+
+    Queries:
+        One where there are schedules, and those of `tick` for each that is late.
+    """
+    if not options.SCHEDULES:
+        return
+    rows = _rows(router.db_for_write(Job)).filter(name__in=list(options.SCHEDULES))
+    late = rows.filter(next_at__lt=Now() - dt.timedelta(seconds=LATE_SECONDS))
+    for name in late.values_list("name", flat=True):
+        try:
+            tick(name, cron_after=cron_after)
+        except PerfkitError:
+            logger.exception("The schedule %s could not enqueue its job", name)
 
 
 def _following(

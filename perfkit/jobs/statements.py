@@ -41,6 +41,11 @@ class Statements:
     put_back: str
     claim_due: str
     want_cancelled: str
+    _given_back: str
+
+    def give_back(self, number: int) -> str:
+        """Return the statement that undoes the claims of so many jobs."""
+        return self._given_back.format(", ".join(["%s"] * number))
 
     @staticmethod
     def add_many(number: int) -> str:
@@ -137,6 +142,10 @@ def _statements(vendor: str, has_skip_locked: bool) -> Statements:
                 due_at = CASE WHEN state = 'queued' THEN NULL ELSE due_at END,
                 state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END
             WHERE id = %s RETURNING state
+            """,
+        _given_back=f"""
+            UPDATE perfkit_job SET due_at = {in_seconds}, sent = sent - 1
+            WHERE id IN ({{}}) AND state = 'queued' AND sent > 0
             """,
     )
 

@@ -6,6 +6,7 @@ what a lost worker leaves is found by the lease of its job, not by the broker's 
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 from uuid import UUID
@@ -14,13 +15,16 @@ from celery import current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import worker_ready, worker_shutting_down
 
+from perfkit.conf import options
 from perfkit.jobs.backends import ImmediateJobs, JobBackend
 from perfkit.jobs.declared import JobFunction, has_jobs, on_each_job
+from perfkit.jobs.modules import READY
 from perfkit.jobs.recovery import Recovery
 from perfkit.jobs.running import run_job
-from perfkit.jobs.schedules import READY
+from perfkit.jobs.schedules import ask_late
 from perfkit.tasks.limits import QUEUE
 from perfkit.tasks.queues import broker_of, priority_of
+from perfkit.tasks.schedules import cron_after
 
 
 class CeleryJobs(JobBackend):
@@ -42,7 +46,9 @@ class CeleryJobs(JobBackend):
             priority = priority_of(queue, broker_of(current_app.conf.broker_url))
             if priority is not None:
                 options["priority"] = priority
-        current_app.send_task(name, args=[str(job_id)], task_id=str(job_id), ignore_result=True, **options)
+        # Not tried again here: a request would wait, and the row is sent later by itself.
+        options |= {"task_id": str(job_id), "ignore_result": True, "retry": False}
+        current_app.send_task(name, args=[str(job_id)], **options)
 
 
 def _register(job: JobFunction[..., Any]) -> None:
@@ -56,11 +62,11 @@ def _register(job: JobFunction[..., Any]) -> None:
     register(carried)
 
 
-_recovery: Final = Recovery()
+_recovery: Final = Recovery(also=partial(ask_late, cron_after=cron_after))
 
 
 def _begin(**_: Any) -> None:
-    if has_jobs():
+    if has_jobs() or options.SCHEDULES:
         _recovery.start()
 
 

@@ -221,7 +221,9 @@ def _transport(broker: Broker, longest_eta_seconds: int) -> Setting:
             "visibility_timeout": int(least_timeout(hard_seconds, longest_eta_seconds)),
             "priority_steps": sorted(queue.priority(broker) for queue in QUEUES),
             "queue_order_strategy": "priority",
+            "socket_connect_timeout": 5,
+            "socket_timeout": 10,
         },
         "An unacknowledged task is given out again only after hard limit, longest ETA and a margin; "
-        "and a worker of several queues takes the most urgent task first.",
+        "a worker of several queues takes the most urgent task first; and a broker that says nothing is given up.",
     )

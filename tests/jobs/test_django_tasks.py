@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.db import transaction
 
 from perfkit.errors import SettingsError
-from perfkit.jobs import job_status
+from perfkit.jobs import job_status, ready
 from perfkit.jobs.backends import current_backend
 from perfkit.models import Job, JobState
 from tests.caching.conftest import wait_until
@@ -104,3 +104,26 @@ def test_a_process_of_its_own_sends_what_is_due_until_it_is_told_to_end(settings
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.postgres
+def test_a_worker_that_has_imported_no_jobs_finds_them(settings: Any) -> None:
+    use(settings, "NoJobs")
+    ids = [jobs.leave_effect.enqueue(7).id, ready.drain_outbox.enqueue().id]
+    code = """
+import sys, uuid, django
+django.setup()
+from perfkit.jobs.running import run_job
+print([run_job(uuid.UUID(each)) for each in sys.argv[1:]])
+"""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url(),
+        "DJANGO_SETTINGS_MODULE": "tests.jobs.immediate_settings",
+        "DJANGO_SECRET_KEY": "only-for-tests",
+    }
+    command = [sys.executable, "-c", code, *map(str, ids)]
+    found = subprocess.run(
+        command, env=environment, cwd=django_settings.BASE_DIR, check=True, capture_output=True, text=True
+    )
+    assert found.stdout.strip() == "['done', 'done']"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from perfkit.errors import SettingsError, UnknownJobError, UnknownScheduleError
 from perfkit.jobs import schedules
-from perfkit.jobs.schedules import LONG_AGO, list_schedules, problem_with_schedule, tick
+from perfkit.jobs.schedules import LONG_AGO, ask_late, list_schedules, problem_with_schedule, tick
 from perfkit.models import Job, JobSchedule
 from perfkit.schedules import Schedule, schedule_of
 from perfkit.tasks.schedules import beat_entries, cron_after, read_cron
@@ -53,9 +54,9 @@ def test_it_is_enqueued_with_what_it_says(settings: Any, sent: Any) -> None:
 def test_asked_before_its_time_it_is_not_enqueued(settings: Any) -> None:
     scheduled(settings, one={"job": EFFECT, "every": 60, "args": [7]})
     assert [asked() for _ in range(3)] == [True, False, False]
-    go_back(44)
+    go_back(30)
     assert not asked()
-    go_back(16)
+    go_back(30)
     assert asked()
     assert not asked()
 
@@ -176,6 +177,68 @@ def test_the_next_time_of_a_cron_is_one_and_the_first(moment: dt.datetime, cron:
             break
         assert not fits(at)
         at += dt.timedelta(minutes=1)
+
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+@given(
+    minutes=st.integers(min_value=-600, max_value=600),
+    change=st.sampled_from(["2026-03-08T07:00", "2026-11-01T06:00"]),
+    cron=st.sampled_from(
+        ["*/5 * * * *", "0 * * * *", "30 1 * * *", "30 2 * * *", "0 3 * * *", "0 0 * * sun"]
+    ),
+)
+def test_where_clocks_are_changed_a_cron_goes_on(minutes: int, change: str, cron: str) -> None:
+    at = dt.datetime.fromisoformat(change).replace(tzinfo=dt.UTC) + dt.timedelta(minutes=minutes)
+    schedule = read_cron(cron)
+    for _ in range(30):
+        following = cron_after(cron, at, zone=NEW_YORK)
+        wall = following.astimezone(NEW_YORK)
+        assert following > at
+        if cron.split()[1] == "*":
+            assert following - at <= dt.timedelta(minutes=5 if cron.startswith("*/5") else 60)
+            assert wall.minute in schedule.minute
+        else:
+            assert following - at <= dt.timedelta(days=7, hours=1)
+            assert wall.hour in schedule.hour or (cron, wall.hour) == ("30 2 * * *", 3), (
+                "it fell into the gap"
+            )
+        at = following
+
+
+def test_at_a_certain_hour_it_is_due_once_also_on_the_day_with_that_hour_twice() -> None:
+    first = cron_after("30 1 * * *", dt.datetime(2026, 11, 1, 4, tzinfo=dt.UTC), zone=NEW_YORK)
+    second = cron_after("30 1 * * *", first, zone=NEW_YORK)
+    assert (first.isoformat(), second.isoformat()) == (
+        "2026-11-01T05:30:00+00:00",
+        "2026-11-02T06:30:00+00:00",
+    )
+
+
+def test_what_no_beat_asks_for_is_asked_for_by_workers(settings: Any) -> None:
+    scheduled(
+        settings,
+        one={"job": EFFECT, "every": 300, "args": [7]},
+        two={"job": EFFECT, "every": 300, "args": [8]},
+    )
+    asked("one")
+    for seconds, number in ((200, 1), (155, 1), (10, 2), (0, 2)):
+        go_back(seconds)
+        ask_late(cron_after=cron_after)
+        assert Job.objects.count() == number, "the other one was never asked for"
+
+
+def test_one_that_cannot_be_enqueued_keeps_no_other_one_back(settings: Any, caplog: Any) -> None:
+    good = {"job": EFFECT, "every": 300, "args": [7]}
+    scheduled(settings, a=good, b=good)
+    asked("a")
+    asked("b")
+    scheduled(settings, a={**good, "job": "tests.testapp.jobs.gone"}, b=good)
+    JobSchedule.objects.update(next_at=LONG_AGO)
+    ask_late(cron_after=cron_after)
+    assert Job.objects.count() == 3
+    assert "The schedule a could not enqueue its job" in caplog.text
 
 
 @pytest.mark.parametrize(

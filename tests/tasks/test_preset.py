@@ -179,6 +179,8 @@ class TestTransportOptionsOfTheProject:
             "global_keyprefix": "shop:",
             "priority_steps": [0, 3, 6, 9],
             "queue_order_strategy": "priority",
+            "socket_connect_timeout": 5,
+            "socket_timeout": 10,
         }
 
     def test_its_visibility_timeout_follows_their_time_limit(self, is_configured_first: bool) -> None:

@@ -46,6 +46,8 @@ def fail(number: int, secret: str, kind: str = "again") -> None:
     Effect.objects.create(number=number)
     if kind == "again":
         raise ComesBackError(f"no luck with {secret}")
+    if kind == "repr":
+        raise KeyError(secret)
     raise ValueError(f"no way with {secret}")
 
 
@@ -61,6 +63,20 @@ def leave_effects_in_steps(count: int, stop_at: int | None = None, kind: str = "
             raise ValueError("stopped here")
         run.progress(number + 1, count, f"number {number}")
         yield number + 1
+
+
+@job
+def count_in_one_list(count: int) -> Iterator[list[int]]:
+    run = current_run()
+    assert run is not None
+    numbers: list[int] = []
+    kept = []
+    for number in range(count):
+        if run.checkpoint is not None:
+            kept.append(list(run.checkpoint))
+        numbers.append(number)
+        yield numbers
+    return kept
 
 
 @job(progress=True)

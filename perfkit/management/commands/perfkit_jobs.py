@@ -12,11 +12,11 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
-from django.utils.module_loading import autodiscover_modules
 
 from perfkit.errors import PerfkitError
 from perfkit.jobs.control import cancel_job, purge_jobs, replay_job
 from perfkit.jobs.lists import MOST_LISTED, dead_jobs, find_job, list_jobs
+from perfkit.jobs.modules import load_jobs
 from perfkit.jobs.recovery import Recovery, send_due
 from perfkit.jobs.schedules import list_schedules
 from perfkit.management.job_text import job_json, job_lines, schedule_json, schedule_lines, table_lines
@@ -81,7 +81,7 @@ class Command(BaseCommand):
         Raises:
             CommandError: There is no such job, this cannot be done to it, or the database does not answer.
         """
-        autodiscover_modules("jobs")  # which parameters people may see is declared there
+        load_jobs()  # which parameters people may see is declared there
         try:
             getattr(self, f"_{action}")(**options)
         except PerfkitError as error:
