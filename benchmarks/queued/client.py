@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from benchmarks.workers import serve
 
 if __name__ == "__main__":
     django.setup()
+    logging.getLogger("perfkit.queries").disabled = True
 
 from django.core.management import call_command  # the apps come first
 from django.db import connection
 
-from benchmarks.queued import app as celery  # noqa: F401  # the current app, which jobs are sent by
+from benchmarks.queued import app as celery
 from benchmarks.queued import work
 from perfkit.inference import ModelCache, OpenAICompatibleAdapter
 from perfkit.inference.prompts import prompt_of
@@ -33,6 +35,7 @@ def answer(message: dict[str, Any]) -> dict[str, Any]:
     """Do what a message says, and tell how long it took, or what came of it."""
     acts: dict[str, Callable[..., dict[str, Any]]] = {
         "migrate": _migrate,
+        "await workers": _await_workers,
         "hold": _hold,
         "enqueue": _enqueue,
         "enqueue many": _enqueue_many,
@@ -46,6 +49,13 @@ def answer(message: dict[str, Any]) -> dict[str, Any]:
 
 def _migrate() -> dict[str, Any]:
     call_command("migrate", verbosity=0)
+    return {}
+
+
+def _await_workers(number: int) -> dict[str, Any]:
+    """Wait until so many Celery workers answer."""
+    while len(celery.app.control.ping(timeout=1.0, limit=number) or ()) < number:
+        pass
     return {}
 
 

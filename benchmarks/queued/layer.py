@@ -56,6 +56,7 @@ def layer(
         stack.enter_context(place.working(CELERY_WORKER, **variables))
         if PEER in ways:
             stack.enter_context(place.working(PEER_WORKER, **variables))
+        client.ask(do="await workers", number=1)
         for turn in range(rounds + 1):
             dice.shuffle(order)
             for way in order:
