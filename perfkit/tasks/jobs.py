@@ -17,7 +17,6 @@ from perfkit.jobs.declared import JobFunction, has_jobs, on_each_job
 from perfkit.jobs.recovery import Recovery
 from perfkit.jobs.running import run_job
 from perfkit.tasks.limits import QUEUE
-from perfkit.tasks.queues import broker_of, priority_of
 
 
 class CeleryJobs(JobBackend):
@@ -28,9 +27,6 @@ class CeleryJobs(JobBackend):
         options: dict[str, Any] = {}
         if queue is not None:
             options["queue"] = queue
-            priority = priority_of(queue, broker_of(current_app.conf.broker_url))
-            if priority is not None:
-                options["priority"] = priority
         current_app.send_task(name, args=[str(job_id)], task_id=str(job_id), ignore_result=True, **options)
 
 

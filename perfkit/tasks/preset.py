@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery
 
 from perfkit.errors import VisibilityTimeoutError
-from perfkit.tasks import scopes, timings, transactions
+from perfkit.tasks import scopes, sending, timings
 from perfkit.tasks.limits import LimitsByQueue
 from perfkit.tasks.queues import (
     DEFAULT,
@@ -75,7 +75,6 @@ def preset(
         Setting("task_send_sent_event", True, "Monitors see how long a task waited."),
         Setting("task_track_started", True, "A running task says STARTED, not PENDING."),
         Setting("task_default_queue", DEFAULT.name, "Where a task goes that no route names."),
-        Setting("task_default_priority", DEFAULT.priority(broker), "Between quick and heavy."),
         Setting(
             "task_queues", declared_queues(broker, longest_eta_seconds), "One queue for each kind of work."
         ),
@@ -84,7 +83,11 @@ def preset(
             False,
             "A misspelt queue is an error where it is named, not a queue that nobody reads.",
         ),
-        Setting("task_routes", (declared_routes(broker),), "Each task's queue and priority, by its name."),
+        Setting(
+            "task_routes",
+            (declared_routes(),),
+            "Each task's queue, by its name.",
+        ),
         Setting(
             "task_soft_time_limit", DEFAULT.soft_seconds, "The task is told first, so that it can clean up."
         ),
@@ -123,6 +126,7 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
     in whatever order the two are called; of `broker_transport_options` it wins key by key.
     Which broker it is for is read from the broker's URL, when Celery first reads its configuration.
     Nothing is connected, and no Django setting is read yet.
+    Messages get the priority of their queue, unless who sends them names one.
 
     Args:
         app: The project's Celery app.
@@ -180,7 +184,7 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
     app.autodiscover_tasks(related_name="jobs")
     scopes.install()
     timings.install()
-    transactions.install(app)
+    sending.install(app)
 
 
 def _transport(broker: Broker, longest_eta_seconds: int) -> Setting:

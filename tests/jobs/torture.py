@@ -11,30 +11,38 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import psutil
 from django.conf import settings
 
-from tests.plugins.valkey import DisposableValkey
-
-QUEUES: Final = "celery,quick"
 CHILDREN: Final = 2
 
 LONGER_THAN_A_LEASE: Final = 3.0
 
 
+class Broker(Protocol):
+    """One that a test may kill; Valkey comes back without a memory, RabbitMQ with what it has confirmed."""
+
+    url: str
+
+    def start(self) -> None: ...
+    def kill(self) -> None: ...
+
+
 class TorturedWorker:
     """A worker with two children, in a process group of its own."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, module: str, queues: str, environment: dict[str, str], log: Path) -> None:
+        self._module = module
+        self._queues = queues
         self._environment = environment
         self._log = log
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "celery", "-A", "tests.jobs.worker", "worker", "--loglevel=WARNING"]
-        options = ["--without-mingle", "--without-gossip", "-c", str(CHILDREN), "-Q", QUEUES]
+        command = [sys.executable, "-m", "celery", "-A", self._module, "worker", "--loglevel=WARNING"]
+        options = ["--without-mingle", "--without-gossip", "-c", str(CHILDREN), "-Q", self._queues]
         with self._log.open("ab") as output:
             self._process = psutil.Popen(
                 [*command, *options, "-n", f"{random.getrandbits(64):x}@localhost"],
@@ -66,9 +74,7 @@ class Torture:
         counts: How often each was done.
     """
 
-    def __init__(
-        self, broker: DisposableValkey, workers: list[TorturedWorker], chance: random.Random
-    ) -> None:
+    def __init__(self, broker: Broker, workers: list[TorturedWorker], chance: random.Random) -> None:
         self.counts: Counter[str] = Counter()
         self._broker = broker
         self._workers = workers
@@ -119,31 +125,39 @@ class Torture:
         self.counts["workers killed"] += 1
 
     def _restart_broker(self) -> None:
-        """It comes back without a memory: all messages are lost."""
         self._broker.kill()
         self._broker.start()
-        self.counts["brokers restarted, empty"] += 1
+        self.counts["brokers restarted"] += 1
 
 
 @contextmanager
 def tortured(
-    database_url: str, broker: DisposableValkey, log: Path, *, workers: int = 2, seed: int = 0
+    database_url: str,
+    broker: Broker,
+    log: Path,
+    *,
+    module: str = "tests.jobs.worker",
+    queues: str = "celery,quick",
+    workers: int = 2,
+    seed: int = 0,
 ) -> Iterator[Torture]:
     """Run workers within the block.
 
     Args:
         broker: One that may be killed; it runs.
         log: Where the workers write what they say.
+        module: Where they find their app.
+        queues: Those that they read.
     """
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
         "DATABASE_POOL_SIZE": "1",
-        "TORTURED_BROKER_URL": broker.url,
+        "CELERY_BROKER_URL": broker.url,
         "DJANGO_SETTINGS_MODULE": "tests.jobs.worker_settings",
         "DJANGO_SECRET_KEY": "only-for-tests",
     }
-    crew = [TorturedWorker(environment, log) for _ in range(workers)]
+    crew = [TorturedWorker(module, queues, environment, log) for _ in range(workers)]
     try:
         yield Torture(broker, crew, random.Random(seed))
     finally:
