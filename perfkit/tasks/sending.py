@@ -49,6 +49,7 @@ def install(app: Celery) -> None:
             look_at(name)
         router = PriorityRouter(app, options.pop("router", None) or app.amqp.router)
         # Of the class, and looked up now: monitors put theirs there.
-        return type(app).send_task(app, name, *args, router=router, **options)
+        send: Any = type(app).send_task
+        return send(app, name, *args, router=router, **options)
 
     app.send_task = send_task  # type: ignore[method-assign]

@@ -50,10 +50,10 @@ def limits(self: Task[..., Any]) -> list[Any]:
 
 
 @shared_task(name="tests.quick.come_back", bind=True)
-def come_back(self: Task[..., Any]) -> None:
+def come_back(self: Task[..., Any]) -> Any:
     if not self.request.retries:
         raise self.retry(countdown=0)
-    Effect.objects.create(number=self.request.retries, note="came back")
+    return (self.request.delivery_info or {}).get("routing_key")
 
 
 @shared_task(name="tests.quick.overstay")
@@ -76,13 +76,13 @@ def die_once(path: str) -> str:
     return "done"
 
 
-@job(queue="quick", lease=2)
+@job(queue="quick", lease=2, soft_limit=1, hard_limit=2)
 def overstay_in_a_job() -> None:
     Effect.objects.create(number=1)
     time.sleep(PATIENCE_SECONDS)
 
 
-@job(queue="quick", lease=2)
+@job(queue="quick", lease=2, soft_limit=1, hard_limit=2)
 def overstay_in_the_first_run() -> None:
     Effect.objects.create(number=1)
     run = current_run()
