@@ -23,7 +23,6 @@ from perfkit.jobs.recovery import Recovery
 from perfkit.jobs.running import run_job
 from perfkit.jobs.schedules import ask_late
 from perfkit.tasks.limits import QUEUE
-from perfkit.tasks.queues import broker_of, priority_of
 from perfkit.tasks.schedules import cron_after
 
 
@@ -43,9 +42,6 @@ class CeleryJobs(JobBackend):
         options: dict[str, Any] = {}
         if queue is not None:
             options["queue"] = queue
-            priority = priority_of(queue, broker_of(current_app.conf.broker_url))
-            if priority is not None:
-                options["priority"] = priority
         # Not tried again here: a request would wait, and the row is sent later by itself.
         options |= {"task_id": str(job_id), "ignore_result": True, "retry": False}
         current_app.send_task(name, args=[str(job_id)], **options)

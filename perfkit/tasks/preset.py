@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery
 
 from perfkit.errors import VisibilityTimeoutError
-from perfkit.tasks import scopes, timings, transactions
+from perfkit.tasks import scopes, sending, timings
 from perfkit.tasks.limits import LimitsByQueue
 from perfkit.tasks.queues import (
     DEFAULT,
@@ -102,8 +102,8 @@ def preset(
         ),
         Setting(
             "task_routes",
-            (declared_routes(broker),),
-            "Each task's queue and priority, by its name.",
+            (declared_routes(),),
+            "Each task's queue, by its name.",
             shown="[](#routes)",
         ),
         Setting(
@@ -145,6 +145,7 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
     in whatever order the two are called; of `broker_transport_options` it wins key by key.
     Which broker it is for is read from the broker's URL, when Celery first reads its configuration.
     Nothing is connected, and no Django setting is read yet.
+    Messages get the priority of their queue, unless who sends them names one.
 
     Args:
         app: The project's Celery app.
@@ -204,7 +205,7 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
     app.autodiscover_tasks(related_name="jobs")
     scopes.install()
     timings.install()
-    transactions.install(app)
+    sending.install(app)
 
 
 def _transport(broker: Broker, longest_eta_seconds: int) -> Setting:

@@ -55,12 +55,8 @@ ROUTES: Final = (
     ("*.quick.*", "quick"),
     ("*.heavy.*", "heavy"),
     ("*.ai.*", "ai"),
-    ("*", "default"),
 )
-"""Patterns of task names and their queues; a `queue=` where the task is sent wins.
-
-The last one gives a priority to what no other has: `task_default_priority` would beat those of all routes.
-"""
+"""Patterns of task names and their queues; a `queue=` where the task is sent wins."""
 
 
 def scheme_of(url: object) -> str:
@@ -79,7 +75,7 @@ def broker_of(url: object) -> Broker:
     return "rabbitmq" if scheme_of(url) in RABBITMQ_SCHEMES else "redis"
 
 
-def priority_of(queue: str, broker: Broker) -> int | None:
+def priority_of(queue: str | None, broker: Broker) -> int | None:
     """Return the priority of messages to a queue of the preset; None for any other."""
     return next((each.priority(broker) for each in QUEUES if each.name == queue), None)
 
@@ -96,24 +92,30 @@ def declared_queues(broker: Broker, longest_eta_seconds: int) -> tuple[Queue, ..
     """Return the queues, each with an exchange of its own; Celery would bind all to the default one alike.
 
     RabbitMQ has priorities in queues that are declared with them only, and takes back what was not acknowledged
-    for half an hour, unless the queue says otherwise (3.12 to 4.2; before that only its own configuration does).
+    for half an hour, unless the consumer says otherwise (3.12 to 4.2; before, its own configuration alone does).
+    It is not said of the queue: one that is there cannot be declared otherwise, and the limits may change.
     """
     return tuple(
         Queue(
             queue.name,
             Exchange(queue.name),
             routing_key=queue.name,
-            queue_arguments=_rabbitmq_arguments(queue, longest_eta_seconds) if broker == "rabbitmq" else None,
+            **_options(queue, broker, longest_eta_seconds),
         )
         for queue in QUEUES
     )
 
 
-def declared_routes(broker: Broker) -> dict[str, dict[str, Any]]:
-    """Return each pattern's queue and priority, in the order in which they are tried."""
-    return {pattern: {"queue": queue, "priority": priority_of(queue, broker)} for pattern, queue in ROUTES}
+def declared_routes() -> dict[str, dict[str, str]]:
+    """Return each pattern's queue, in the order in which they are tried."""
+    return {pattern: {"queue": queue} for pattern, queue in ROUTES}
 
 
-def _rabbitmq_arguments(queue: TaskQueue, longest_eta_seconds: int) -> dict[str, int]:
+def _options(queue: TaskQueue, broker: Broker, longest_eta_seconds: int) -> dict[str, Any]:
+    if broker != "rabbitmq":
+        return {}
     held_seconds = least_timeout(queue.hard_seconds, longest_eta_seconds)
-    return {"x-max-priority": LOWEST, "x-consumer-timeout": int(held_seconds * 1000)}
+    return {
+        "queue_arguments": {"x-max-priority": LOWEST},
+        "consumer_arguments": {"x-consumer-timeout": int(held_seconds * 1000)},
+    }

@@ -1,15 +1,9 @@
-"""Finds tasks that are sent within a transaction: they may begin before its COMMIT, and though it rolls back.
-
-Celery swallows what a receiver of `before_task_publish` raises, so the app's `send_task` is where this stands:
-every way of sending a task goes through it.
-"""
+"""Finds tasks that are sent within a transaction: they may begin before its COMMIT, and though it rolls back."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
-
-from celery import Celery
+from typing import Final
 
 from perfkit.conf import options
 from perfkit.errors import TaskInTransactionError
@@ -21,20 +15,12 @@ _logged: Final[set[tuple[str, str]]] = set()
 """Tasks and lines that were told of."""
 
 
-def install(app: Celery) -> None:
-    """Look at each task that `app` is to send; calling it again changes nothing."""
+def look_at(name: str) -> None:
+    """Tell of a task that is to be sent now, if a transaction is open.
 
-    def send_task(name: str, *args: Any, **kwargs: Any) -> Any:
-        # A retry is sent by the task itself, whose transaction is rolled back for it.
-        if not kwargs.get("retries"):
-            _look_at(name)
-        # Of the class, and looked up now: monitors put theirs there.
-        return type(app).send_task(app, name, *args, **kwargs)
-
-    app.send_task = send_task  # type: ignore[method-assign]
-
-
-def _look_at(name: str) -> None:
+    Raises:
+        TaskInTransactionError: That is wanted.
+    """
     # A project calls `configure` before Django is up; now it is.
     mode = options.TASK_IN_TRANSACTION
     if mode == "off":

@@ -1,6 +1,7 @@
 """A Celery app for workers that tests torture: late acknowledgement, and a broker that gives messages out again.
 
 Nothing of perfkit's preset is used, so jobs must hold on the worst of configurations.
+CELERY_BROKER_URL says which broker it is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.jobs.worker_settings")
 
 app = Celery("tortured")
 app.conf.update(
-    broker_url=os.environ.get("TORTURED_BROKER_URL"),
     broker_connection_retry_on_startup=True,
     broker_transport_options={"visibility_timeout": 1, "socket_timeout": 5, "socket_connect_timeout": 5},
     task_annotations={"*": {"acks_late": True, "reject_on_worker_lost": True}},

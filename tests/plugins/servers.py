@@ -18,7 +18,7 @@ from project.services.__main__ import Server, needed
 from project.services.postgres import PostgresServer
 from project.services.state import ServiceError, make_folder, services_folder
 from project.services.valkey import ValkeyServer
-from tests.plugins import browser, pgbouncer, redis_server
+from tests.plugins import browser, pgbouncer, rabbitmq, redis_server
 
 PLUGINS = ("cluster", "flushing", "postgres", "sentinel", "standby", "valkey")
 pytest_plugins = [f"tests.plugins.{name}" for name in PLUGINS]
@@ -29,6 +29,7 @@ LEFT_OUT = {
     "redis": "need Redis or Valkey and were left out of this run on SQLite",
     "redis_server": "need redis-server and were left out: install Debian's package of that name, or another",
     "pgbouncer": "need PgBouncer and were left out: install Debian's package pgbouncer, or another",
+    "rabbitmq": "need RabbitMQ and were left out: install Debian's package rabbitmq-server, or another",
     "browser": f"need a browser and were left out: install one of {', '.join(browser.NAMES)}, "
     "or name one in PERFKIT_CHROMIUM",
 }
@@ -89,6 +90,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         missing.add("redis_server")
     if pgbouncer.is_done_without():
         missing.add("pgbouncer")
+    if rabbitmq.is_done_without():
+        missing.add("rabbitmq")
     if os.environ.get("PERFKIT_DB") == "sqlite":
         missing.add("postgres")
         if not os.environ.get("REDIS_URL"):

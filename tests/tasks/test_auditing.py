@@ -57,6 +57,13 @@ Tasks = dict[str, dict[str, Any]]
 """Options of tasks, by name."""
 
 
+@pytest.fixture(autouse=True)
+def _no_schedules() -> Iterator[None]:
+    """Apps of these tests have no task to ask for them."""
+    with override_settings(PERFKIT={**django_settings.PERFKIT, "SCHEDULES": {}}):
+        yield
+
+
 def app_with(**settings: Any) -> Celery:
     app = Celery("audited", set_as_current=False)
     app.conf.update(settings)

@@ -63,20 +63,17 @@ def test_it_has_the_four_queues() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "queue", "priority"),
+    ("task", "queue"),
     [
-        ("shop.orders.pay", "default", 3),
-        ("shop.quick.mail", "quick", 0),
-        ("shop.heavy.report", "heavy", 9),
-        ("shop.ai.answer", "ai", 6),
-        ("perfkit.warm_cache", "heavy", 9),
+        ("shop.orders.pay", "default"),
+        ("shop.quick.mail", "quick"),
+        ("shop.heavy.report", "heavy"),
+        ("shop.ai.answer", "ai"),
+        ("perfkit.warm_cache", "heavy"),
     ],
 )
-def test_it_routes_by_name(task: str, queue: str, priority: int) -> None:
-    app = make_app()
-    route = app.amqp.router.route({}, task)
-    assert route["queue"].name == queue
-    assert route["priority"] == priority
+def test_it_routes_by_name(task: str, queue: str) -> None:
+    assert make_app().amqp.router.route({}, task)["queue"].name == queue
 
 
 def test_a_message_reaches_its_queue_and_no_other() -> None:
@@ -287,17 +284,11 @@ class TestOnRabbitMq:
         assert app.conf.broker_transport_options == {"confirm_publish": True}
 
     def test_its_queues_are_declared_with_priorities_and_time_to_acknowledge(self, app: Celery) -> None:
-        by_name = {queue.name: queue.queue_arguments for queue in app.conf.task_queues}
-        assert {name: each["x-max-priority"] for name, each in by_name.items()} == dict.fromkeys(by_name, 9)
+        by_name = {queue.name: queue for queue in app.conf.task_queues}
         for queue in QUEUES:
             least = queue.hard_seconds + LONGEST_ETA_SECONDS + VISIBILITY_MARGIN_SECONDS
-            assert by_name[queue.name]["x-consumer-timeout"] == least * 1000
-
-    def test_what_is_urgent_has_the_highest_priority(self, app: Celery) -> None:
-        names = {"shop.quick.mail": 9, "shop.ai.answer": 3, "shop.heavy.report": 0}
-        for name, priority in names.items():
-            assert app.amqp.router.route({}, name)["priority"] == priority
-        assert app.amqp.router.route({}, "shop.pay")["priority"] == 6
+            assert by_name[queue.name].queue_arguments == {"x-max-priority": 9}
+            assert by_name[queue.name].consumer_arguments == {"x-consumer-timeout": least * 1000}
 
     def test_a_long_limit_needs_no_visibility_timeout(self) -> None:
         app = Celery("tests", set_as_current=False, broker="amqp://")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from celery import Celery
 from django.conf import settings
 from django.db import connection
 
@@ -27,16 +28,20 @@ def database_url() -> str:
 
 
 @contextmanager
-def running_worker(log: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(
+    log: Path, *arguments: str, module: str = "project", pings: Celery = app, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that is ready for tasks within the block, and gone after it.
 
     Args:
         log: Where it writes what it says; told where it does not become ready.
         arguments: Of `celery worker`, such as its pool.
+        module: Where it finds its app.
+        pings: This process's app on the same broker.
         environment: Differs from this process's.
     """
     name = f"tests-{uuid4().hex[:8]}@localhost"
-    command = [sys.executable, "-m", "celery", "-A", "project", "worker", "--loglevel=INFO"]
+    command = [sys.executable, "-m", "celery", "-A", module, "worker", "--loglevel=INFO"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--without-mingle", "--without-gossip", "-n", name, *arguments],
@@ -56,7 +61,7 @@ def running_worker(log: Path, *arguments: str, **environment: str) -> Iterator[s
         )
     try:
         deadline = time.monotonic() + 60
-        while not app.control.ping(destination=[name], timeout=0.5):
+        while not pings.control.ping(destination=[name], timeout=0.5):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
         yield process

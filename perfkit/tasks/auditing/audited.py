@@ -141,13 +141,22 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _declared(queues: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each declared queue's name and arguments; Celery takes a list or a dictionary."""
+    """Yield each declared queue's name and arguments, its consumers' too; Celery takes a list or a dictionary."""
     if isinstance(queues, Mapping):
         for name, options in queues.items():
-            yield name, dict((options or {}).get("queue_arguments") or {})
+            yield (
+                name,
+                {
+                    **((options or {}).get("consumer_arguments") or {}),
+                    **((options or {}).get("queue_arguments") or {}),
+                },
+            )
         return
     for queue in queues or ():
-        arguments = dict(getattr(queue, "queue_arguments", None) or {})
+        arguments = {
+            **(getattr(queue, "consumer_arguments", None) or {}),
+            **(getattr(queue, "queue_arguments", None) or {}),
+        }
         most = getattr(queue, "max_priority", None)
         yield queue_name(queue), arguments if most is None else {"x-max-priority": most, **arguments}
 

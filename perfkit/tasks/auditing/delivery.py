@@ -81,8 +81,8 @@ def short_acknowledgement(audited: Audited) -> Iterator[Finding]:
                 "W613",
                 f"RabbitMQ gives a task to another worker after {given:g} s without acknowledgement, and a worker "
                 f"may hold {task.name} for {held:g} s.",
-                f'Declare its queue with queue_arguments={{"x-consumer-timeout": {math.ceil(held) * 1000}}}, or '
-                "more; silence this where RabbitMQ's own configuration has a longer consumer_timeout.",
+                f'Declare its queue with consumer_arguments={{"x-consumer-timeout": {math.ceil(held) * 1000}}}, '
+                "or more; silence this where RabbitMQ's own configuration has a longer consumer_timeout.",
             )
             return
 
