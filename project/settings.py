@@ -170,7 +170,11 @@ else:
 if REDIS_URL:
     # Clearing the cache empties its Redis database: give Celery another where queued tasks must survive that.
     CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default=REDIS_URL)
-    CELERY_RESULT_BACKEND = env.str("CELERY_RESULT_BACKEND", default=CELERY_BROKER_URL)
+    # RabbitMQ keeps no results.
+    CELERY_RESULT_BACKEND = env.str(
+        "CELERY_RESULT_BACKEND",
+        default=REDIS_URL if CELERY_BROKER_URL.startswith(("amqp", "pyamqp")) else CELERY_BROKER_URL,
+    )
 else:
     # No server, so no worker: a task runs at once, in the process that asks for it.
     CELERY_BROKER_URL = "memory://localhost"
