@@ -669,14 +669,14 @@ class MailDelayedError(UnavailableError):
 
 
 class MailUnansweredError(UnavailableError):
-    """A mail server was given a mail and did not say in time whether it has it; look there before sending again."""
+    """A mail server was given a mail and did not say in time whether it has it; look there first."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return f"The mail server did not say within {self.seconds:g} s whether it has the mail, which may have arrived."
+        return f"The mail server did not say within {self.seconds:g} s whether it has the mail: it may have."
 
 
 class MailRefusedError(PerfkitError):

@@ -65,7 +65,7 @@ ADDRESS_SECONDS: Final = 10.0
 """For one address, and the greeting, where `EMAIL_TIMEOUT` says nothing; Django would wait for ever."""
 
 COMMAND_SECONDS: Final = 30.0
-"""For an answer before the mail itself, where `EMAIL_TIMEOUT` says nothing; the one to that may take all of a try."""
+"""For each answer before the mail, where `EMAIL_TIMEOUT` says nothing; the mail's own may take a whole try."""
 
 MOST_UNANSWERED: Final = 3
 """Each try that ends without an answer to the mail itself may have delivered it."""
