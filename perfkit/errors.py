@@ -39,6 +39,8 @@ PerfkitError
 │   ├── TriggerRightsError   the database role lacks a right that triggers need
 │   └── VisibilityTimeoutError  tasks would be delivered twice
 ├── UnavailableError         the world failed; retry or go without
+│   ├── MailDelayedError     a mail server does not take a mail now
+│   ├── MailUnansweredError  a mail server does not say whether it has a mail
 │   ├── JobKeyBusyError      another transaction enqueues a job under the same key
 │   ├── JobFencedError       somebody else has the job that ran here
 │   ├── JobCancelledError    somebody has cancelled the job that runs here
@@ -654,15 +656,43 @@ class JobCancelledError(UnavailableError):
         return f"The job {self.job_id} was cancelled."
 
 
+class MailDelayedError(UnavailableError):
+    """A mail server does not take a mail now; the job that sends it is tried again, for about two days."""
+
+    def __init__(self, code: int, recipients: int = 0) -> None:
+        super().__init__(code, recipients)
+        self.code = code
+        self.recipients = recipients
+
+    def __str__(self) -> str:
+        return f"The mail server does not take the mail{_to(self.recipients)} now, with the code {self.code}."
+
+
+class MailUnansweredError(UnavailableError):
+    """A mail server was given a mail and did not say in time whether it has it; look there first."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"The mail server did not say within {self.seconds:g} s whether it has the mail: it may have."
+
+
 class MailRefusedError(PerfkitError):
     """A mail server will not take a mail, now or later; the job that sends it is a dead letter."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
+    def __init__(self, code: int, recipients: int = 0) -> None:
+        super().__init__(code, recipients)
         self.code = code
+        self.recipients = recipients
 
     def __str__(self) -> str:
-        return f"The mail server refuses the mail, with the code {self.code}."
+        return f"The mail server refuses the mail{_to(self.recipients)}, with the code {self.code}."
+
+
+def _to(recipients: int) -> str:
+    return f" to {recipients} recipient{'s' if recipients > 1 else ''}" if recipients else ""
 
 
 class TaskStatusUnavailableError(UnavailableError):

@@ -49,7 +49,7 @@ ROUTES: Final = (
     ("perfkit.clean_up", "heavy"),
     ("perfkit.delete_old_rows", "heavy"),
     ("perfkit.tick", "quick"),
-    ("perfkit.send_mail", "quick"),
+    ("perfkit.send_mail", "default"),
     ("perfkit.invalidate", "quick"),
     ("perfkit.drain_outbox", "quick"),
     ("*.quick.*", "quick"),
