@@ -63,6 +63,12 @@ def square(number: int) -> int:
     return number * number
 
 
+@cached(ttl=600)
+def cube(number: int) -> int:
+    """What is warmed."""
+    return number**3
+
+
 def done(job: JobFunction[Any, Any], *args: Any, **kwargs: Any) -> Any:
     """Run a job to its end, and return its result."""
     status = job.enqueue(*args, **kwargs)
@@ -173,7 +179,7 @@ class TestWarming:
             for number in range(100):
                 if number == 50:
                     end(run)
-                yield partial(square, number)
+                yield partial(cube, number)
 
         registered()
         monkeypatch.setattr(
