@@ -8,6 +8,7 @@ import uuid
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from perfkit.conf import options
@@ -139,6 +140,11 @@ class Job(models.Model):
         indexes = (
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="perfkit_job_due"),
             models.Index(fields=["finished_at"], condition=Q(state="dead"), name="perfkit_job_dead"),
+            models.Index(
+                Coalesce("expires_at", "finished_at"),
+                condition=Q(state__in=["done", "cancelled"]),
+                name="perfkit_job_over",
+            ),
         )
         permissions = (("replay_job", "Can queue jobs once more"), ("cancel_job", "Can cancel jobs"))
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, models, router, transaction
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from perfkit.errors import JobActionError, UnknownJobError
-from perfkit.jobs.enqueueing import send
+from perfkit.jobs.enqueueing import TRIES, send
 from perfkit.jobs.rows import SEND_AGAIN_SECONDS, JobRows
-from perfkit.jobs.status import JobStatus, job_status
+from perfkit.jobs.status import JobStatus, id_of, job_status
 from perfkit.models import Job, JobState
 
 PURGED_AT_ONCE = 1000
@@ -34,7 +37,7 @@ def cancel_job(job_id: UUID | str) -> JobStatus:
         UnknownJobError: There is none with this id.
         JobActionError: It has ended.
     """
-    id_ = UUID(str(job_id))
+    id_ = id_of(job_id)
     state = JobRows().want_cancelled(id_)
     if state is None:
         raise UnknownJobError(str(job_id))
@@ -50,35 +53,43 @@ def replay_job(job_id: UUID | str) -> JobStatus:
         UnknownJobError: There is none with this id.
         JobActionError: It waits, runs or is done, or another job has its key meanwhile.
     """
-    id_ = UUID(str(job_id))
-    using = router.db_for_write(Job)
-    now = timezone.now()
-    try:
-        with transaction.atomic(using=using):
-            number = (
-                all_jobs()
-                .filter(pk=id_, state__in=[JobState.DEAD, JobState.CANCELLED])
-                .update(
+    id_ = id_of(job_id)
+    number = _queued_again(id_)
+    row = all_jobs().filter(pk=id_).first()
+    if row is None:
+        raise UnknownJobError(str(id_))
+    if not number:
+        raise JobActionError(str(id_), f"cannot be replayed, for it is {row.state}.")
+    transaction.on_commit(partial(send, [(row.pk, row.name, row.queue)]), using=router.db_for_write(Job))
+    return job_status(id_)
+
+
+def _queued_again(job_id: UUID) -> int:
+    """Queue a dead or cancelled job; another one whose result need not be kept any more gives it their key."""
+    rows = JobRows()
+    ended = all_jobs().filter(pk=job_id, state__in=[JobState.DEAD, JobState.CANCELLED])
+    for _ in range(TRIES):
+        try:
+            with transaction.atomic(using=rows.using):
+                return ended.update(
                     state=JobState.QUEUED,
                     failures=0,
                     losses=0,
                     sent=0,
                     is_cancel_wanted=False,
                     not_before=None,
-                    due_at=now + dt.timedelta(seconds=SEND_AGAIN_SECONDS),
+                    due_at=timezone.now() + dt.timedelta(seconds=SEND_AGAIN_SECONDS),
                     finished_at=None,
                     expires_at=None,
                 )
-            )
-    except IntegrityError as error:
-        raise JobActionError(str(id_), "cannot be replayed: another one has its key.") from error
-    row = all_jobs().filter(pk=id_).first()
-    if row is None:
-        raise UnknownJobError(str(id_))
-    if not number:
-        raise JobActionError(str(id_), f"cannot be replayed, for it is {row.state}.")
-    transaction.on_commit(partial(send, [(row.pk, row.name, row.queue)]), using=using)
-    return job_status(id_)
+        except IntegrityError as error:
+            key = ended.values_list("key", flat=True).first()
+            holder = None if key is None else rows.holder(key)
+            if holder is not None and not holder.is_expired:
+                raise JobActionError(str(job_id), "cannot be replayed: another one has its key.") from error
+            if holder is not None:
+                rows.release_key(holder.id)
+    raise JobActionError(str(job_id), "cannot be replayed: others take its key all the time.")
 
 
 def purge_jobs(
@@ -90,21 +101,40 @@ def purge_jobs(
         older_than: Those that ended before so long; by default those whose result is no longer kept.
         states: Dead letters stay unless this names them.
     """
-    rows = purgeable(older_than=older_than, states=states)
-    number = 0
-    while pks := list(rows.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
-        number += all_jobs().filter(pk__in=pks).delete()[0]
-    return number
+    return sum(
+        number
+        for state in dict.fromkeys(states)  # one by one, for each has an index of its own
+        for number in removed_in_chunks(purgeable(older_than=older_than, states=(state,)))
+    )
 
 
 def purgeable(
     *, older_than: dt.timedelta | None = None, states: tuple[str, ...] = (JobState.DONE, JobState.CANCELLED)
 ) -> models.QuerySet[Job]:
-    """Return what `purge_jobs` removes."""
+    """Return what `purge_jobs` removes, in the order of the index `perfkit_job_over`."""
     now = timezone.now()
-    over = (
-        models.Q(expires_at__lt=now) | models.Q(expires_at=None)
-        if older_than is None
-        else models.Q(finished_at__lt=now - older_than)
+    # One that was cancelled while it waited has no result, so nothing to keep it for.
+    rows = all_jobs().alias(over_at=Coalesce("expires_at", "finished_at"))
+    rows = rows.filter(state__in=states, finished_at__isnull=False).order_by("over_at", "pk")
+    return (
+        rows.filter(over_at__lt=now) if older_than is None else rows.filter(finished_at__lt=now - older_than)
     )
-    return all_jobs().filter(over, state__in=states, finished_at__isnull=False)
+
+
+def removed_in_chunks(rows: models.QuerySet[Any]) -> Iterator[int]:
+    """Delete rows of a table of perfkit's, 1,000 at a time, and yield how many each time.
+
+    What they were found by is asked once more by the statement that deletes them: a job that somebody has replayed
+    in between stays. It comes to an end also where the database keeps some.
+
+    Args:
+        rows: In an order that tells any two of them apart.
+    """
+    stayed = 0
+    while pks := list(rows.values_list("pk", flat=True)[stayed : stayed + PURGED_AT_ONCE]):
+        chunk = rows.filter(pk__in=pks)
+        # Without signals: for their receivers Django would read the rows, and delete them by their keys alone.
+        number = chunk._raw_delete(chunk.db)  # noqa: SLF001  # `delete` does so only where nobody listens
+        if number < len(pks):
+            stayed += chunk.count()
+        yield number

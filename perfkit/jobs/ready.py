@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any, Final
 
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router
 from django.utils import timezone
@@ -18,9 +19,15 @@ from perfkit.caching.control import drain, invalidate, tags_named
 from perfkit.caching.functions.cached import BoundFunction, CachedFunction
 from perfkit.caching.query_functions import CachedQuery
 from perfkit.caching.warming.runs import WarmResult, refresh, warm
-from perfkit.errors import CacheUnreachableError, JobArgumentError, WarmingError
+from perfkit.errors import (
+    CacheUnreachableError,
+    JobArgumentError,
+    JobCancelledError,
+    JobFencedError,
+    WarmingError,
+)
 from perfkit.jobs.backends import current_backend
-from perfkit.jobs.control import purgeable
+from perfkit.jobs.control import purgeable, removed_in_chunks
 from perfkit.jobs.declared import job
 from perfkit.jobs.runs import current_run
 from perfkit.models import IdempotentAnswer, PendingImport
@@ -29,8 +36,8 @@ CHUNK_ROWS: Final = 1000
 IMPORTS_KEPT: Final = dt.timedelta(days=1)
 
 
-def _key_of_warming(names: list[str] | None, **_: Any) -> str:
-    return ",".join(sorted(names or []))
+def _key_of_warming(names: list[str] | None, *, force: bool, **_: Any) -> str:
+    return f"{','.join(sorted(names or []))}:{'anew' if force else ''}"
 
 
 @job(
@@ -68,7 +75,7 @@ def warm_cache(
         force=force,
         jobs=threads,
         progress=lambda name, current, total: progress(current, total, name),
-        stop_on=current_backend().limit_errors,
+        stop_on=(*current_backend().limit_errors, JobCancelledError, JobFencedError),
     )
     return _checked(results)
 
@@ -139,30 +146,30 @@ def clean_up() -> Generator[dict[str, int], None, dict[str, int]]:
     answers = IdempotentAnswer._base_manager.using(router.db_for_write(IdempotentAnswer))
     kinds: dict[str, models.QuerySet[Any]] = {
         "jobs": purgeable(),
-        "answers": answers.filter(created_at__lt=IdempotentAnswer.oldest()),
-        "imports": imports.filter(created_at__lt=timezone.now() - IMPORTS_KEPT),
+        "answers": answers.filter(created_at__lt=IdempotentAnswer.oldest()).order_by("created_at", "pk"),
+        "imports": imports.filter(created_at__lt=timezone.now() - IMPORTS_KEPT).order_by("created_at", "pk"),
     }
     removed: dict[str, int] = dict.fromkeys(kinds, 0) | (_checkpoint() or {})
     for kind, rows in kinds.items():
-        while pks := list(rows.values_list("pk", flat=True)[:CHUNK_ROWS]):
-            rows.model._base_manager.using(rows.db).filter(pk__in=pks).delete()
-            removed[kind] += len(pks)
+        for number in removed_in_chunks(rows):
+            removed[kind] += number
             yield removed
     return removed
 
 
 @job(
     name="perfkit.delete_old_rows",
-    key="{model}:{field}",
+    key="{model}:{field}:{days}",
     reuse=False,
     shown=["model", "field", "days", "chunk_rows"],
 )
 def delete_old_rows(
     model: str, field: str, days: float, *, chunk_rows: int = CHUNK_ROWS
-) -> Generator[list[int], None, list[int]]:
+) -> Generator[dict[str, Any], None, dict[str, int]]:
     """Delete rows that are older than some days, oldest first, a chunk a step: logs, sessions, events.
 
     It is Django's delete, with signals and cascades, and goes on where it was stopped.
+    Rows that others protect, or that the database keeps, are stepped over; the next job tries them again.
     With an index on the field a chunk costs the same however many rows are left.
 
     Args:
@@ -172,21 +179,54 @@ def delete_old_rows(
         chunk_rows: Deleted in one transaction.
 
     Returns:
-        How many rows were deleted, and how many there were to be.
+        How many rows were `deleted`, how many were `kept` though they are old, and the `total` of old ones.
 
     Raises:
-        JobArgumentError: There is no such model or field, or a number is not above 0.
+        JobArgumentError: There is no such model or field, a number is not above 0, or is more than a calendar has.
+
+    Queries:
+        Four per chunk, and those of Django's cascades; for each protected row as many as it takes to find it.
     """
     rows = _old_rows(model, field, days, chunk_rows)
-    done, total = _checkpoint() or (0, rows.count())
-    while pks := list(rows.order_by(field, "pk").values_list("pk", flat=True)[:chunk_rows]):
-        done += bulk_delete(rows.model, pks, using=rows.db).rows
-        total = max(done, total)
+    checkpoint = _checkpoint() or {"deleted": 0, "kept": 0, "total": rows.count(), "after": None}
+    told: dict[str, int] = {name: checkpoint[name] for name in ("deleted", "kept", "total")}
+    after: list[str] | None = checkpoint["after"]
+    while chunk := list(_rows_after(rows, field, after).values_list(field, "pk")[:chunk_rows]):
+        pks = [pk for _, pk in chunk]
+        deleted = _deleted(rows, pks)
+        told["deleted"] += deleted
+        told["kept"] += rows.filter(pk__in=pks).count() if deleted < len(pks) else 0
+        told["total"] = max(told["total"], told["deleted"] + told["kept"])
+        after = [chunk[-1][0].isoformat(), str(chunk[-1][1])]
         run = current_run()
         if run is not None:
-            run.progress(done, total, model)
-        yield [done, total]
-    return [done, total]
+            run.progress(told["deleted"] + told["kept"], told["total"], model)
+        yield {**told, "after": after}
+    return told
+
+
+def _rows_after(rows: models.QuerySet[Any], field: str, after: Sequence[str] | None) -> models.QuerySet[Any]:
+    """Return the rows that come after one of them, by the field and the primary key."""
+    if after is not None:
+        moment, pk = rows.model._meta.get_field(field).to_python(after[0]), after[1]
+        # The first condition alone is one that an index of the field serves.
+        rows = rows.filter(
+            models.Q(**{f"{field}__gt": moment}) | models.Q(pk__gt=pk), **{f"{field}__gte": moment}
+        )
+    return rows.order_by(field, "pk")
+
+
+def _deleted(rows: models.QuerySet[Any], pks: list[Any]) -> int:
+    """Delete rows by their keys, all but those that others protect; return how many are gone."""
+    try:
+        result = bulk_delete(rows.model, pks, using=rows.db)
+    except (models.ProtectedError, models.RestrictedError):
+        if len(pks) == 1:
+            return 0
+        middle = len(pks) // 2
+        return _deleted(rows, pks[:middle]) + _deleted(rows, pks[middle:])
+    # Cascades may have deleted others of the same model.
+    return min(len(pks), result.deleted_by_model.get(rows.model._meta.label, 0))
 
 
 def _checkpoint() -> Any:
@@ -240,8 +280,12 @@ def _old_rows(label: str, field: str, days: float, chunk_rows: int) -> models.Qu
         raise JobArgumentError(name, f"{label}.{field} holds no dates.")
     if not days > 0 or not chunk_rows > 0:
         raise JobArgumentError(name, "days and chunk_rows must be above 0.")
-    before: dt.datetime | dt.date = timezone.now() - dt.timedelta(days=days)
-    if not isinstance(found, models.DateTimeField):
-        before = timezone.localdate() - dt.timedelta(days=days)
+    now = timezone.now()
+    today = timezone.localdate(now) if settings.USE_TZ else now.date()
+    try:
+        age = dt.timedelta(days=days)
+        before = now - age if isinstance(found, models.DateTimeField) else today - age
+    except OverflowError as error:
+        raise JobArgumentError(name, f"no calendar goes back {days} days.") from error
     rows: models.QuerySet[Any] = model._base_manager.using(router.db_for_write(model))
     return rows.filter(**{f"{field}__lt": before})

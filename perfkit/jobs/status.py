@@ -65,10 +65,22 @@ def job_status(job_id: UUID | str) -> JobStatus:
     Queries:
         One.
     """
-    row = Job._base_manager.using(router.db_for_write(Job)).filter(pk=job_id).first()
+    row = Job._base_manager.using(router.db_for_write(Job)).filter(pk=id_of(job_id)).first()
     if row is None:
         raise UnknownJobError(str(job_id))
     return status_of(row)
+
+
+def id_of(job_id: UUID | str) -> UUID:
+    """Return the id that a text is.
+
+    Raises:
+        UnknownJobError: It is none, so no job has it.
+    """
+    try:
+        return UUID(str(job_id))
+    except ValueError:
+        raise UnknownJobError(str(job_id)) from None
 
 
 def status_of(row: Job) -> JobStatus:

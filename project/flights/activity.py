@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
-from django.db.models import Count
+from django.db.models import Count, Max
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
@@ -13,6 +13,9 @@ from perfkit.bulk import bulk_upsert
 from project.flights.models import ActivityDay, ActivityLog
 
 LOG_KEPT_DAYS: Final = 90
+
+WHOLE_DAYS: Final = LOG_KEPT_DAYS - 2
+"""The log's oldest day may be half gone, and the next one by an hour where clocks were changed."""
 
 
 def log_activity(user_id: int, action: str, **detail: Any) -> None:
@@ -24,14 +27,20 @@ def roll_up_activity(days: int = 2) -> int:
     """Count what was done on each of the last days, and keep that; return how many counts there are.
 
     Counted anew each time, so it may be done at any time, any number of times.
+    Where nobody did it for a while, it begins with the last day that was counted, as far back as the log goes.
+
+    Args:
+        days: That are counted at least, this one included.
 
     Queries:
-        Two.
+        Three.
     """
-    begin = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    last = ActivityDay.objects.aggregate(last=Max("day"))["last"]
+    missed = WHOLE_DAYS if last is None else min(WHOLE_DAYS, (midnight.date() - last).days + 1)
     counted = (
         ActivityLog.objects.uncached()
-        .filter(created_at__gte=begin - dt.timedelta(days=days - 1))
+        .filter(created_at__gte=midnight - dt.timedelta(days=max(days, missed) - 1))
         .annotate(day=TruncDate("created_at"))
         .values("day", "action")
         .annotate(count=Count("pk"))

@@ -54,7 +54,7 @@ def describe_delays(code: str, digest: str, progress: Progress) -> Description:
 
 @job(key="activity", reuse=False)
 def roll_up_activity() -> int:
-    """Count what was done today and yesterday, and keep that."""
+    """Count what was done since it was counted last, today and yesterday at least, and keep that."""
     return activity.roll_up_activity()
 
 

@@ -35,10 +35,11 @@ def did(user: User, action: str, days_ago: int) -> None:
 
 def test_the_log_is_counted_by_day_as_often_as_one_likes() -> None:
     user = User.objects.create_user("crew")
+    today = timezone.localdate()
+    ActivityDay.objects.create(day=today, action="report", count=9)
     for action, days_ago in (("report", 0), ("report", 0), ("search", 0), ("report", 1), ("report", 3)):
         did(user, action, days_ago)
     assert [roll_up_activity(), roll_up_activity()] == [3, 3]
-    today = timezone.localdate()
     assert set(ActivityDay.objects.values_list("day", "action", "count")) == {
         (today, "report", 2),
         (today, "search", 1),
@@ -47,6 +48,32 @@ def test_the_log_is_counted_by_day_as_often_as_one_likes() -> None:
     did(user, "search", 0)
     roll_up_activity()
     assert ActivityDay.objects.get(day=today, action="search").count == 2
+
+
+@pytest.mark.parametrize(
+    ("counted_last", "counts"), [(None, {0: 1, 1: 1, 5: 1, 20: 2, 87: 1}), (20, {0: 1, 1: 1, 5: 1, 20: 2})]
+)
+def test_no_day_is_left_out_where_nobody_counted_for_a_while(
+    counted_last: int | None, counts: dict[int, int]
+) -> None:
+    """The day that was counted last may not have been over; of the oldest one the log may have a part only."""
+    today = timezone.localdate()
+    user = User.objects.create_user("crew")
+    for days_ago in (0, 1, 5, 20, 20, 87, 89):
+        did(user, "report", days_ago)
+    if counted_last is not None:
+        ActivityDay.objects.create(day=today - dt.timedelta(days=counted_last), action="report", count=1)
+    roll_up_activity()
+    found = ActivityDay.objects.values_list("day", "count")
+    assert {(today - day).days: count for day, count in found} == counts
+
+
+def test_a_count_is_not_made_again_of_what_the_log_has_no_longer() -> None:
+    today = timezone.localdate()
+    did(User.objects.create_user("crew"), "report", 90)
+    ActivityDay.objects.create(day=today - dt.timedelta(days=90), action="report", count=7)
+    assert roll_up_activity() == 0
+    assert ActivityDay.objects.get().count == 7
 
 
 def test_it_is_mailed_where_there_is_any() -> None:

@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models.signals import post_delete
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from perfkit.caching import cached
-from perfkit.errors import CacheUnreachableError, JobArgumentError, UnknownTagError, UnknownWarmerError
-from perfkit.jobs import JobFunction, JobStatus, job_status, ready, run_job
+from perfkit.caching.warming import runs as runs_of_warmers
+from perfkit.caching.warming import warmers
+from perfkit.caching.warming.warmers import registered
+from perfkit.errors import (
+    CacheUnreachableError,
+    JobActionError,
+    JobArgumentError,
+    JobFencedError,
+    UnknownJobError,
+    UnknownTagError,
+    UnknownWarmerError,
+)
+from perfkit.jobs import (
+    JobFunction,
+    JobStatus,
+    cancel_job,
+    current_run,
+    job_status,
+    purge_jobs,
+    ready,
+    replay_job,
+    run_job,
+)
+from perfkit.jobs.control import PURGED_AT_ONCE, purgeable
 from perfkit.models import IdempotentAnswer, Job, JobState, PendingImport, PendingInvalidation
-from project.flights.models import ActivityLog, Airport
-from tests.flights.factories import make_reference_rows
+from project.flights.models import ActivityDay, ActivityLog, Airport, StatusReport
+from tests.caching.conftest import wait_until
+from tests.flights.factories import make_flights, make_reference_rows
 from tests.plugins.valkey import DisposableValkey
+from tests.testapp import jobs
 from tests.testapp.effects import Effect
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent")]
@@ -34,6 +63,12 @@ def square(number: int) -> int:
     return number * number
 
 
+@cached(ttl=600)
+def cube(number: int) -> int:
+    """What is warmed."""
+    return number**3
+
+
 def done(job: JobFunction[Any, Any], *args: Any, **kwargs: Any) -> Any:
     """Run a job to its end, and return its result."""
     status = job.enqueue(*args, **kwargs)
@@ -46,6 +81,48 @@ def failed(job: JobFunction[Any, Any], *args: Any, **kwargs: Any) -> JobStatus:
     with pytest.raises(Exception):  # noqa: B017, PT011  # told by the test
         run_job(status.id)
     return job_status(status.id)
+
+
+def returned(steps: Generator[Any, None, Any], *, most: int = 50) -> Any:
+    """Take steps to their end, and return what they do."""
+    for _ in range(most):
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+    pytest.fail("it does not end")
+
+
+@pytest.fixture
+def keep() -> Iterator[Callable[[str, str], None]]:
+    """Have the database keep rows whatever is deleted: those of a table for which SQL about `OLD` is true."""
+    tables: list[str] = []
+
+    def keep(table: str, condition: str) -> None:
+        tables.append(table)
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute(
+                    "CREATE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS "
+                    f"$$ BEGIN IF {condition} THEN RETURN NULL; END IF; RETURN OLD; END $$"
+                )
+                cursor.execute(
+                    f"CREATE TRIGGER kept BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION kept()"
+                )
+            else:
+                cursor.execute(
+                    f"CREATE TRIGGER kept BEFORE DELETE ON {table} WHEN {condition} "
+                    "BEGIN SELECT RAISE(IGNORE); END"
+                )
+
+    yield keep
+    with connection.cursor() as cursor:
+        for table in tables:
+            if connection.vendor == "postgresql":
+                cursor.execute(f"DROP TRIGGER kept ON {table}")
+                cursor.execute("DROP FUNCTION kept")
+            else:
+                cursor.execute("DROP TRIGGER kept")
 
 
 class TestWarming:
@@ -63,6 +140,55 @@ class TestWarming:
         assert ready.warm_cache.enqueue(["airlines"]).id == first.id != other.id
         run_job(first.id)
         assert ready.warm_cache.enqueue(["airlines"]).id != first.id
+
+    def test_one_that_makes_all_anew_is_another_one(self) -> None:
+        plain, forced = (
+            ready.warm_cache.enqueue(["airlines"]),
+            ready.warm_cache.enqueue(["airlines"], force=True),
+        )
+        assert plain.id != forced.id
+        assert ready.warm_cache.enqueue(["airlines"], force=True, threads=2).id == forced.id
+
+    @pytest.mark.postgres
+    @pytest.mark.parametrize("threads", [1, 2])
+    @pytest.mark.parametrize("outcome", ["cancelled", "fenced"])
+    def test_it_stops_at_once_where_it_is_not_wanted_any_more(
+        self, monkeypatch: pytest.MonkeyPatch, threads: int, outcome: str
+    ) -> None:
+        cache.clear()
+        begun: list[str] = []
+
+        def end(run: Any) -> None:
+            if outcome == "cancelled":
+                cancel_job(run.id)
+                wait_until(lambda: run.is_cancel_wanted, seconds=30)
+            else:
+                Job.objects.filter(pk=run.id).update(fence=run.fence + 1)
+                wait_until(lambda: is_lost(run), seconds=30)
+
+        def is_lost(run: Any) -> bool:
+            try:
+                run.check()
+            except JobFencedError:
+                return True
+            return False
+
+        def calls_of(name: str) -> Any:
+            begun.append(name)
+            run = current_run()
+            for number in range(100):
+                if number == 50:
+                    end(run)
+                yield partial(cube, number)
+
+        registered()
+        monkeypatch.setattr(
+            warmers, "_warmers", {name: partial(calls_of, name) for name in ("first", "second", "third")}
+        )
+        monkeypatch.setattr(runs_of_warmers, "count", lambda _: 100)
+        status = ready.warm_cache.enqueue(threads=threads)
+        assert run_job(status.id) == outcome
+        assert set(begun) == {"first"}
 
     def test_an_unknown_warmer_is_a_dead_letter_that_says_so(self) -> None:
         status = failed(ready.warm_cache, ["airprots"])
@@ -154,6 +280,98 @@ class TestCleaningUp:
         assert PendingImport.objects.count() == 1
         assert done(ready.clean_up) == {"jobs": 0, "answers": 0, "imports": 0}
 
+    def test_it_ends_where_the_database_keeps_some(
+        self, monkeypatch: pytest.MonkeyPatch, keep: Callable[[str, str], None]
+    ) -> None:
+        monkeypatch.setattr("perfkit.jobs.control.PURGED_AT_ONCE", 2)
+        ended_jobs("kept", "gone", "kept", "kept", "gone", "gone")
+        keep("perfkit_job", "OLD.name = 'kept'")
+        assert returned(ready.clean_up())["jobs"] == 3
+        assert purge_jobs() == 0
+        assert [row.name for row in Job.objects.all()] == ["kept"] * 3
+
+
+def ended_jobs(*names: str, state: str = JobState.DONE) -> list[Job]:
+    past = timezone.now() - dt.timedelta(days=9)
+    return Job.objects.bulk_create(
+        Job(
+            name=name,
+            queue="",
+            arguments=[[], {}],
+            lease_seconds=1,
+            state=state,
+            enqueued_at=past,
+            finished_at=past,
+            expires_at=past,
+        )
+        for name in names
+    )
+
+
+class TestPurging:
+    @pytest.mark.parametrize("is_by_hand", [True, False])
+    @pytest.mark.parametrize("is_heard", [True, False], ids=["a receiver", "no receiver"])
+    def test_one_that_is_replayed_meanwhile_stays(self, is_by_hand: bool, is_heard: bool) -> None:
+        """Also where somebody listens to each deletion, for then Django would read the rows before."""
+        replayed, gone = ended_jobs("a", "b", state=JobState.CANCELLED)
+        seen: list[str] = []
+
+        def replay(execute: Any, sql: str, *rest: Any) -> Any:
+            if sql.startswith("DELETE") and not seen:
+                seen.append(sql)
+                assert replay_job(replayed.pk).state == JobState.QUEUED
+            return execute(sql, *rest)
+
+        def hear(**_: Any) -> None:
+            pass
+
+        if is_heard:
+            post_delete.connect(hear)
+        try:
+            with connection.execute_wrapper(replay):
+                assert (purge_jobs() if is_by_hand else returned(ready.clean_up())["jobs"]) == 1
+        finally:
+            post_delete.disconnect(hear)
+        assert len(seen) == 1
+        assert [(row.pk, row.state) for row in Job.objects.all()] == [(replayed.pk, JobState.QUEUED)]
+        assert gone.pk != replayed.pk
+
+    def test_it_removes_more_than_a_chunk_and_what_never_ran(self) -> None:
+        ended_jobs(*["a"] * (PURGED_AT_ONCE + 3))
+        waits = jobs.leave_effect.enqueue(1)
+        cancel_job(jobs.leave_effect.enqueue(2).id)
+        assert purge_jobs() == PURGED_AT_ONCE + 4
+        assert [row.pk for row in Job.objects.all()] == [waits.id]
+
+    @pytest.mark.postgres
+    @pytest.mark.parametrize("states", [("done",), ("cancelled",), ("done", "cancelled")])
+    def test_it_finds_them_by_an_index(self, states: tuple[str, ...]) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            plan = purgeable(states=states)[:PURGED_AT_ONCE].explain()
+        assert "Index Scan using perfkit_job_over" in plan
+        assert "Index Cond" in plan
+
+
+class TestReplaying:
+    def test_a_key_whose_result_need_not_be_kept_any_more_is_free(self) -> None:
+        first = jobs.leave_effect_keyed.enqueue(1)
+        cancel_job(first.id)
+        holder = jobs.leave_effect_keyed.enqueue(1)
+        run_job(holder.id)
+        with pytest.raises(JobActionError, match="another one has its key"):
+            replay_job(first.id)
+        Job.objects.filter(pk=holder.id).update(expires_at=timezone.now() - dt.timedelta(days=1))
+        assert replay_job(first.id).state == JobState.QUEUED
+        assert (run_job(first.id), job_status(holder.id).state) == ("done", JobState.DONE)
+
+
+@pytest.mark.parametrize("ask", [job_status, cancel_job, replay_job])
+@pytest.mark.parametrize("job_id", ["nonsense", "", "7", str(uuid4())])
+def test_what_is_no_id_is_the_id_of_no_job(ask: Callable[[str], JobStatus], job_id: str) -> None:
+    with pytest.raises(UnknownJobError, match=f"There is no job '{job_id}'"):
+        ask(job_id)
+
 
 def logged(*days: float) -> None:
     now = timezone.now()
@@ -175,7 +393,7 @@ class TestDeletingOldRows:
         logged(*ages)
         result = done(ready.delete_old_rows, "flights.ActivityLog", "created_at", 10, chunk_rows=chunk)
         old = sum(age > 10 for age in ages)
-        assert result == [old, old]
+        assert result == {"deleted": old, "kept": 0, "total": old}
         left = sorted(float(row.action) for row in ActivityLog.objects.all())
         assert left == sorted(age for age in ages if age <= 10)
 
@@ -196,8 +414,71 @@ class TestDeletingOldRows:
             run_job(status.id)
         assert ActivityLog.objects.count() == 3, "four are gone for good"
         assert run_job(status.id) == "done"
-        assert job_status(status.id).result == [7, 7]
+        assert job_status(status.id).result == {"deleted": 7, "kept": 0, "total": 7}
         assert not ActivityLog.objects.exists()
+
+    @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 100])
+    def test_it_steps_over_what_others_protect(self, chunk: int) -> None:
+        """Users whose reports stay; of two that came at the same moment the key tells which is next."""
+        now, [flight] = timezone.now(), make_flights(1)
+        users = [User.objects.create_user(f"{number}") for number in range(7)]
+        for age, user in zip((19, 18, 17, 17, 15, 14, 3), users, strict=True):
+            User.objects.filter(pk=user.pk).update(date_joined=now - dt.timedelta(days=age))
+        for protected in (users[0], users[2], users[5]):
+            StatusReport.objects.create(flight=flight, author=protected, kind=StatusReport.Kind.DELAY)
+        result = done(ready.delete_old_rows, "auth.User", "date_joined", 10, chunk_rows=chunk)
+        assert result == {"deleted": 3, "kept": 3, "total": 6}
+        assert [user.username for user in User.objects.order_by("pk")] == ["0", "2", "5", "6"]
+
+    @pytest.mark.parametrize("chunk", [1, 2, 100])
+    def test_it_ends_where_the_database_keeps_rows(
+        self, chunk: int, keep: Callable[[str, str], None]
+    ) -> None:
+        logged(11, 12, 13, 14, 15)
+        keep("flights_activitylog", "OLD.action IN ('12', '15')")
+        steps = ready.delete_old_rows("flights.ActivityLog", "created_at", 10, chunk_rows=chunk)
+        assert returned(steps) == {"deleted": 3, "kept": 2, "total": 5}
+        assert {row.action for row in ActivityLog.objects.all()} == {"12", "15"}
+
+    def test_it_goes_on_behind_what_it_kept(
+        self, monkeypatch: pytest.MonkeyPatch, keep: Callable[[str, str], None]
+    ) -> None:
+        logged(*range(11, 18))
+        keep("flights_activitylog", "OLD.action IN ('17', '11')")
+        status = ready.delete_old_rows.enqueue("flights.ActivityLog", "created_at", 10, chunk_rows=2)
+        plain = ready.bulk_delete
+        chunks: list[list[int]] = []
+
+        def delete(model: Any, pks: list[int], **kwargs: Any) -> Any:
+            chunks.append(pks)
+            if len(chunks) == 2:
+                raise KeyboardInterrupt
+            return plain(model, pks, **kwargs)
+
+        monkeypatch.setattr(ready, "bulk_delete", delete)
+        with pytest.raises(KeyboardInterrupt):
+            run_job(status.id)
+        assert run_job(status.id) == "done"
+        assert job_status(status.id).result == {"deleted": 5, "kept": 2, "total": 7}
+        assert chunks[1] == chunks[2], "not once more what was kept"
+
+    def test_other_days_are_another_job_and_other_chunks_are_not(self) -> None:
+        log = ("flights.ActivityLog", "created_at")
+        first = ready.delete_old_rows.enqueue(*log, 90)
+        assert ready.delete_old_rows.enqueue(*log, 30).id != first.id
+        assert ready.delete_old_rows.enqueue(*log, 90, chunk_rows=7).id == first.id
+
+    @pytest.mark.parametrize("has_zones", [True, False])
+    def test_it_knows_dates_with_and_without_time_zones(self, settings: Any, has_zones: bool) -> None:
+        settings.USE_TZ = has_zones
+        today = timezone.now().date()
+        ActivityDay.objects.bulk_create(
+            ActivityDay(day=today - dt.timedelta(days=age), action="a", count=1) for age in (0, 5, 15, 16)
+        )
+        logged(1, 5, 15, 16)
+        for model, field in (("flights.ActivityDay", "day"), ("flights.ActivityLog", "created_at")):
+            result = done(ready.delete_old_rows, model, field, 10, chunk_rows=1)
+            assert result == {"deleted": 2, "kept": 0, "total": 2}
 
     @pytest.mark.parametrize(
         ("model", "field", "days", "chunk", "problem"),
@@ -209,6 +490,11 @@ class TestDeletingOldRows:
             ("flights.ActivityLog", "created_at", 0, 1, "must be above 0"),
             ("flights.ActivityLog", "created_at", -3, 1, "must be above 0"),
             ("flights.ActivityLog", "created_at", 1, 0, "must be above 0"),
+            ("flights.ActivityLog", "created_at", float("nan"), 1, "must be above 0"),
+            ("flights.ActivityLog", "created_at", 1e10, 1, "no calendar goes back"),
+            ("flights.ActivityLog", "created_at", 1e6, 1, "no calendar goes back"),
+            ("flights.ActivityDay", "day", 1e6, 1, "no calendar goes back"),
+            ("flights.ActivityLog", "created_at", float("inf"), 1, "no calendar goes back"),
         ],
     )
     def test_it_says_what_is_wrong(
