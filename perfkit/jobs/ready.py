@@ -185,7 +185,8 @@ def delete_old_rows(
         JobArgumentError: There is no such model or field, a number is not above 0, or is more than a calendar has.
 
     Queries:
-        Four per chunk, and those of Django's cascades; for each protected row as many as it takes to find it.
+        Three per chunk, one more where some stay, and those of Django's cascades;
+        for each protected row as many as it takes to find it.
     """
     rows = _old_rows(model, field, days, chunk_rows)
     checkpoint = _checkpoint() or {"deleted": 0, "kept": 0, "total": rows.count(), "after": None}
