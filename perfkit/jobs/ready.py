@@ -185,19 +185,20 @@ def delete_old_rows(
         JobArgumentError: There is no such model or field, a number is not above 0, or is more than a calendar has.
 
     Queries:
-        Four per chunk, and those of Django's cascades; for each protected row as many as it takes to find it.
+        Three per chunk, one more where some stay, and those of Django's cascades;
+        for each protected row as many as it takes to find it.
     """
     rows = _old_rows(model, field, days, chunk_rows)
     checkpoint = _checkpoint() or {"deleted": 0, "kept": 0, "total": rows.count(), "after": None}
     told: dict[str, int] = {name: checkpoint[name] for name in ("deleted", "kept", "total")}
-    after: list[str] | None = checkpoint["after"]
+    after: list[Any] | None = checkpoint["after"]
     while chunk := list(_rows_after(rows, field, after).values_list(field, "pk")[:chunk_rows]):
         pks = [pk for _, pk in chunk]
         deleted = _deleted(rows, pks)
         told["deleted"] += deleted
         told["kept"] += rows.filter(pk__in=pks).count() if deleted < len(pks) else 0
         told["total"] = max(told["total"], told["deleted"] + told["kept"])
-        after = [chunk[-1][0].isoformat(), str(chunk[-1][1])]
+        after = _place(*chunk[-1])
         run = current_run()
         if run is not None:
             run.progress(told["deleted"] + told["kept"], told["total"], model)
@@ -205,13 +206,19 @@ def delete_old_rows(
     return told
 
 
-def _rows_after(rows: models.QuerySet[Any], field: str, after: Sequence[str] | None) -> models.QuerySet[Any]:
-    """Return the rows that come after one of them, by the field and the primary key."""
+def _place(moment: dt.date, pk: Any) -> list[Any]:
+    """Return what JSON can hold of where a row stands; a key may have several parts."""
+    return [moment.isoformat(), [str(part) for part in pk] if isinstance(pk, tuple) else str(pk)]
+
+
+def _rows_after(rows: models.QuerySet[Any], field: str, after: Sequence[Any] | None) -> models.QuerySet[Any]:
+    """Return the rows that come after a place, by the field and the primary key."""
     if after is not None:
         moment, pk = rows.model._meta.get_field(field).to_python(after[0]), after[1]
-        # The first condition alone is one that an index of the field serves.
+        # The condition on the field alone is one that an index of the field serves.
         rows = rows.filter(
-            models.Q(**{f"{field}__gt": moment}) | models.Q(pk__gt=pk), **{f"{field}__gte": moment}
+            models.Q(**{f"{field}__gt": moment}) | models.Q(pk__gt=tuple(pk) if isinstance(pk, list) else pk),
+            **{f"{field}__gte": moment},
         )
     return rows.order_by(field, "pk")
 

@@ -49,6 +49,7 @@ from tests.flights.factories import make_flights, make_reference_rows
 from tests.plugins.valkey import DisposableValkey
 from tests.testapp import jobs
 from tests.testapp.effects import Effect
+from tests.testapp.hydration import EveryKindInParts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent")]
 
@@ -428,6 +429,16 @@ class TestDeletingOldRows:
         result = done(ready.delete_old_rows, "auth.User", "date_joined", 10, chunk_rows=chunk)
         assert result == {"deleted": 3, "kept": 3, "total": 6}
         assert [user.username for user in User.objects.order_by("pk")] == ["0", "2", "5", "6"]
+
+    @pytest.mark.parametrize("chunk", [1, 2, 100])
+    def test_keys_may_have_parts(self, chunk: int) -> None:
+        """Of one moment are rows that only the second part tells apart."""
+        past = timezone.now() - dt.timedelta(days=11)
+        EveryKindInParts.objects.bulk_create(
+            EveryKindInParts(column=number % 2, row=f"{number}", moment=past) for number in range(7)
+        )
+        result = done(ready.delete_old_rows, "testapp.EveryKindInParts", "moment", 10, chunk_rows=chunk)
+        assert result == {"deleted": 7, "kept": 0, "total": 7}
 
     @pytest.mark.parametrize("chunk", [1, 2, 100])
     def test_it_ends_where_the_database_keeps_rows(
