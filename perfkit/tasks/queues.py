@@ -37,7 +37,7 @@ class TaskQueue:
 
 
 QUEUES: Final = (
-    TaskQueue("quick", 0, 25, 30, "Somebody waits for it: mails, invalidation."),
+    TaskQueue("quick", 0, 25, 30, "Somebody waits for it: invalidation, schedules."),
     TaskQueue("default", 3, 270, 300, "Everything that no route names."),
     TaskQueue("ai", 6, 540, 600, "Calls to model servers: slow, and mostly waiting."),
     TaskQueue("heavy", 9, 1740, 1800, "Reports, imports, warming: long, and in no hurry."),

@@ -47,7 +47,7 @@ def torment(broker: DisposableValkey, log: Path, **options: int) -> AbstractCont
         **os.environ,
         "DATABASE_URL": database_url(),
         "DATABASE_POOL_SIZE": "1",
-        "TORTURED_BROKER_URL": broker.url,
+        "CELERY_BROKER_URL": broker.url,
         "DJANGO_SETTINGS_MODULE": "tests.jobs.worker_settings",
         "DJANGO_SECRET_KEY": "only-for-tests",
     }
