@@ -8,6 +8,7 @@ The check of a manager stands in its class; its id is in the table too.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -473,16 +474,27 @@ def check_schedules(
 
 def check_mail(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Find a `MAIL_BACKEND` that sends nothing, where mails are left to workers."""
-    if settings.EMAIL_BACKEND != JOB_EMAIL_BACKEND or _valid("MAIL_BACKEND") is None:
+    if _valid("MAIL_BACKEND") is None or not _mails_are_left():
         return []
-    from perfkit.jobs.mail import real_backend
+
+    from perfkit.jobs.mail import sender
 
     try:
-        real_backend()
+        sender()
     except SettingsError as error:
-        hint = "It is what EMAIL_BACKEND would be without JobEmailBackend."
+        hint = "It is what would send mails without JobEmailBackend: a back end, or an alias of MAILERS."
         return [_finding("E612", str(error), hint)]
     return []
+
+
+def _mails_are_left() -> bool:
+    """Say whether what sends a mail leaves it to workers, by the settings."""
+    mailers = getattr(settings, "MAILERS", None)
+    if mailers is not None:
+        return any(each.get("BACKEND") == JOB_EMAIL_BACKEND for each in mailers.values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Django 6.1 tells of the setting where the project has it
+        return bool(settings.EMAIL_BACKEND == JOB_EMAIL_BACKEND)
 
 
 def _valid(name: str) -> Any:

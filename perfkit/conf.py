@@ -290,7 +290,7 @@ class Options:
     MAIL_BACKEND = Option(
         "django.core.mail.backends.smtp.EmailBackend",
         "What sends the mails that `perfkit.jobs.mail.JobEmailBackend` has left to workers: the dotted name of "
-        "an e-mail back end.",
+        "an e-mail back end, or its alias where the project has Django's MAILERS (from 6.1 on).",
     )
     TASK_IN_TRANSACTION = Option(
         "log",

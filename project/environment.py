@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -85,3 +86,18 @@ def address(name: str) -> str:
 
 def _refused(name: str, rule: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"{name}={os.environ[name]!r}: it {rule}.")
+
+
+def mailer(mail: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of Django's `MAILERS` for the settings that `EMAIL_URL` stands for."""
+    names = {
+        "host": "EMAIL_HOST",
+        "port": "EMAIL_PORT",
+        "username": "EMAIL_HOST_USER",
+        "password": "EMAIL_HOST_PASSWORD",
+        "use_tls": "EMAIL_USE_TLS",
+        "use_ssl": "EMAIL_USE_SSL",
+        "file_path": "EMAIL_FILE_PATH",
+    }
+    options = {name: mail[setting] for name, setting in names.items() if mail.get(setting)}
+    return {"BACKEND": mail["EMAIL_BACKEND"], "OPTIONS": options}

@@ -10,13 +10,14 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+import django
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
 from perfkit.postgres.databases import SIZES, Mode, database_settings
 from project import services
-from project.environment import address, choice, flag, number
+from project.environment import address, choice, flag, mailer, number
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -188,8 +189,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Mails are left to workers, and sent by what EMAIL_URL says.
 MAIL = env.email_url("EMAIL_URL", default="consolemail://")
-vars().update(MAIL)
-EMAIL_BACKEND = "perfkit.jobs.mail.JobEmailBackend"
+LEFT_TO_WORKERS = "perfkit.jobs.mail.JobEmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": LEFT_TO_WORKERS}, "workers": mailer(MAIL)}
+else:
+    vars().update({**MAIL, "EMAIL_BACKEND": LEFT_TO_WORKERS})
 REPORT_MAIL_TO = env.str("REPORT_MAIL_TO", default="operations@example.org")
 
 # What is out of range, perfkit's own checks say.
@@ -229,7 +233,7 @@ PERFKIT: dict[str, Any] = {
         },
         "clean up": {"job": "perfkit.clean_up", "cron": "15 3 * * *"},
     },
-    "MAIL_BACKEND": MAIL["EMAIL_BACKEND"],
+    "MAIL_BACKEND": "workers" if django.VERSION >= (6, 1) else MAIL["EMAIL_BACKEND"],
 }
 
 # --- A language model --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from django import forms
 from django.contrib import admin
@@ -23,6 +24,7 @@ from perfkit.admin import ImportExportMixin, LargeTableAdmin
 from perfkit.caching.triggers import install_triggers
 from perfkit.checks import (
     FINDINGS,
+    JOB_EMAIL_BACKEND,
     SUPPORTED_BACKENDS,
     TAG,
     check_connections,
@@ -980,15 +982,32 @@ class TestSchedules:
 
 
 class TestMail:
-    @pytest.fixture(autouse=True)
-    def _mails_are_left_to_workers(self, settings: Any) -> None:
-        settings.EMAIL_BACKEND = "perfkit.jobs.mail.JobEmailBackend"
+    @pytest.fixture
+    def send_by(self, settings: Any) -> Callable[[str], None]:
+        """Leave mails to workers, which are to send them by a back end."""
 
-    @pytest.mark.parametrize("name", ["perfkit.jobs.mail.JobEmailBackend", "no.such.Backend"])
-    def test_it_finds_what_cannot_send_mails(self, name: str) -> None:
-        with override_settings(PERFKIT={"MAIL_BACKEND": name}):
-            assert only(found()).id == "perfkit.E612"
+        def send_by(path: str) -> None:
+            name = path
+            if django.VERSION >= (6, 1):
+                settings.MAILERS = {"default": {"BACKEND": JOB_EMAIL_BACKEND}, "workers": {"BACKEND": path}}
+                name = "workers"
+            else:
+                settings.EMAIL_BACKEND = JOB_EMAIL_BACKEND
+            settings.PERFKIT = {"MAIL_BACKEND": name}
 
-    def test_it_says_nothing_of_one_that_can(self) -> None:
-        with override_settings(PERFKIT={"MAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend"}):
-            assert found() == []
+        return send_by
+
+    @pytest.mark.parametrize("path", [JOB_EMAIL_BACKEND, "no.such.Backend"])
+    def test_it_finds_what_cannot_send_mails(self, send_by: Callable[[str], None], path: str) -> None:
+        send_by(path)
+        assert only(found()).id == "perfkit.E612"
+
+    def test_it_says_nothing_of_one_that_can(self, send_by: Callable[[str], None]) -> None:
+        send_by("django.core.mail.backends.console.EmailBackend")
+        assert found() == []
+
+    @pytest.mark.skipif(django.VERSION < (6, 1), reason="Django has MAILERS from 6.1 on")
+    def test_it_finds_a_name_that_is_none_of_the_mailers(self, settings: Any) -> None:
+        settings.MAILERS = {"default": {"BACKEND": JOB_EMAIL_BACKEND}}
+        settings.PERFKIT = {}
+        assert "none. Add one that sends mails, and name that." in only(found()).msg

@@ -1,6 +1,7 @@
 """Mails are left to workers: the request need not wait for the mail server, nor fail with it.
 
-Whatever sends mails by Django does so, with `EMAIL_BACKEND = "perfkit.jobs.mail.JobEmailBackend"`.
+Whatever sends mails by Django does so, with `EMAIL_BACKEND = "perfkit.jobs.mail.JobEmailBackend"`, or with that as
+the back end of the default one in `MAILERS`, from Django 6.1 on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from email.message import Message
 from email.mime.base import MIMEBase
 from email.utils import format_datetime, formatdate, make_msgid
+from importlib import import_module
 from threading import Timer
 from typing import Any, Final
 
@@ -31,7 +33,6 @@ from django.core.mail import (
     EmailAttachment,
     EmailMessage,
     EmailMultiAlternatives,
-    get_connection,
 )
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
@@ -51,6 +52,8 @@ from perfkit.errors import (
 from perfkit.jobs.declared import job
 
 logger = logging.getLogger("perfkit.jobs")
+
+SMTP: Final = "django.core.mail.backends.smtp.EmailBackend"
 
 MOST_BYTES: Final = 10 * 1024 * 1024
 """Of a mail with its attachments, as the database keeps it until it is sent, and of all mails in one statement."""
@@ -147,7 +150,7 @@ def send_mail(mail: dict[str, Any]) -> int:
         MailUnansweredError: The server has it, perhaps, and has not said so, several times.
         MailDelayedError: The server may take it later.
     """
-    connection: Any = get_connection(real_backend())
+    connection = sender()
     delivery = _Delivery()
     try:
         if isinstance(connection, SMTPBackend):
@@ -454,19 +457,41 @@ def _coded(content: bytes | bytearray | memoryview) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
-def real_backend() -> str:
-    """Return the dotted name of what sends mails.
+def sender() -> Any:
+    """Return what sends the mails that were left to workers, as `PERFKIT["MAIL_BACKEND"]` names it.
 
     Raises:
         SettingsError: It cannot be loaded, or would leave them to workers once more.
     """
     name = options.MAIL_BACKEND
+    mailers = _mailers()
+    if mailers is None:
+        # From 6.1 on Django tells back ends that are made otherwise than by an alias from others.
+        backend = _loaded(name, name)
+        return backend(alias=None) if django.VERSION >= (6, 1) else backend()
+    if name not in mailers:
+        text = (
+            f"must name an entry of MAILERS, and {name!r} is none. Add one that sends mails, and name that."
+        )
+        raise SettingsError("MAIL_BACKEND", text)
+    _loaded(name, mailers[name].get("BACKEND", SMTP))
+    core_mail: Any = import_module("django.core.mail")
+    return core_mail.mailers[name]
+
+
+def _mailers() -> Mapping[str, Any] | None:
+    """Return Django's `MAILERS`, from 6.1 on, where the project has them."""
+    return getattr(settings, "MAILERS", None) if django.VERSION >= (6, 1) else None
+
+
+def _loaded(name: str, path: str) -> Any:
     try:
-        backend = import_string(name)
+        backend = import_string(path)
     except ImportError as error:
-        raise SettingsError("MAIL_BACKEND", f"{name!r} cannot be loaded: {error}") from error
+        raise SettingsError("MAIL_BACKEND", f"{path!r} cannot be loaded: {error}") from error
     if not callable(backend):
-        raise SettingsError("MAIL_BACKEND", f"{name!r} is no e-mail back end.")
+        raise SettingsError("MAIL_BACKEND", f"{path!r} is no e-mail back end.")
     if isinstance(backend, type) and issubclass(backend, JobEmailBackend):
-        raise SettingsError("MAIL_BACKEND", "must be what sends mails, not what leaves them to workers.")
-    return name
+        text = f"must be what sends mails, and {name!r} leaves them to workers."
+        raise SettingsError("MAIL_BACKEND", text)
+    return backend

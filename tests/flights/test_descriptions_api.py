@@ -22,7 +22,7 @@ from project import model_server
 from project.flights.jobs import describe_delays
 from project.flights.models import Flight
 from project.flights.tokens import make_token
-from tests.caching.conftest import wait_until
+from tests.caching.conftest import forget_everything, wait_until
 from tests.flights.factories import make_flights
 from tests.flights.model_server import KEY, WORDS, ModelServer, running_model_server
 from tests.jobs.conftest import _no_beats_outlive_their_test  # noqa: F401  # a fixture
@@ -47,6 +47,7 @@ def _demo(settings: LazySettings) -> Iterator[None]:
     settings.PERFKIT = {**settings.PERFKIT, "RATE_LIMIT_ENABLED": False, "CACHE_TIMEOUT": 5.0}
     use_backend(settings, "immediate")
     settings.MODEL_SERVER_URL = ""
+    forget_everything()  # an outage of the cache server in an earlier test, say
     cache.clear()
     make_flights(4)
     make_flights(2, number=20, dep_delay=95)

@@ -20,17 +20,26 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from django.core import mail
-from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection
+from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.db import connection, transaction
-from django.test import override_settings
 from django.utils.translation import gettext_lazy
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from perfkit.checks import JOB_EMAIL_BACKEND
 from perfkit.errors import MailArgumentError, MailRefusedError, MailUnansweredError, SettingsError
 from perfkit.jobs import job_status, replay_job, run_job, send_due
-from perfkit.jobs.mail import ADDRESS_SECONDS, MOST_BYTES, TRY_SECONDS, mail_of, mail_values, send_mail
+from perfkit.jobs.mail import (
+    ADDRESS_SECONDS,
+    MOST_BYTES,
+    SMTP,
+    TRY_SECONDS,
+    JobEmailBackend,
+    mail_of,
+    mail_values,
+    send_mail,
+)
 from perfkit.models import Job, JobState
 from perfkit.tasks.queues import QUEUES, ROUTES
 from project.services.processes import free_port
@@ -49,6 +58,8 @@ class Letterbox:
     """A mail server: keeps what it takes, and answers what it is told to."""
 
     def __init__(self) -> None:
+        self.settings: Any = None
+        self.options: dict[str, Any] = {}
         self.mails: list[Parsed] = []
         self.recipients: list[list[str]] = []
         self.answers: dict[str, list[str]] = {"MAIL": [], "RCPT": [], "DATA": []}
@@ -82,6 +93,30 @@ class Letterbox:
     def login(self, *_: Any) -> AuthResult:
         return AuthResult(success=self.is_open, handled=False)
 
+    def serve(self, **values: Any) -> None:
+        """Have workers send by a server, in the way of this Django."""
+        self.options |= values
+        if django.VERSION >= (6, 1):
+            sender = {"BACKEND": SMTP, "OPTIONS": self.options}
+            self.settings.MAILERS = {"default": {"BACKEND": JOB_EMAIL_BACKEND}, "workers": sender}
+            self.send_by("workers")
+            return
+        names = {"username": "HOST_USER", "password": "HOST_PASSWORD"}
+        self.settings.EMAIL_BACKEND = JOB_EMAIL_BACKEND
+        for name, value in self.options.items():
+            setattr(self.settings, f"EMAIL_{names.get(name, name.upper())}", value)
+        self.send_by(SMTP)
+
+    def send_by(self, name: str) -> None:
+        self.settings.PERFKIT = {**self.settings.PERFKIT, "MAIL_BACKEND": name}
+
+    def send_by_class(self, path: str) -> None:
+        if django.VERSION >= (6, 1):
+            self.settings.MAILERS = {"default": {"BACKEND": JOB_EMAIL_BACKEND}, "other": {"BACKEND": path}}
+            self.send_by("other")
+        else:
+            self.send_by(path)
+
 
 @pytest.fixture
 def letterbox(settings: Any) -> Iterator[Letterbox]:
@@ -90,12 +125,8 @@ def letterbox(settings: Any) -> Iterator[Letterbox]:
         box, hostname=LOOPBACK, port=free_port(), authenticator=box.login, auth_require_tls=False
     )
     server.start()
-    settings.EMAIL_BACKEND = "perfkit.jobs.mail.JobEmailBackend"
-    settings.PERFKIT = {
-        **settings.PERFKIT,
-        "MAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-    }
-    settings.EMAIL_HOST, settings.EMAIL_PORT = LOOPBACK, server.port
+    box.settings = settings
+    box.serve(host=LOOPBACK, port=server.port)
     yield box
     server.stop()
 
@@ -164,14 +195,17 @@ def test_what_the_server_refuses_is_a_dead_letter_without_addresses(letterbox: L
     assert Job.objects.get().arguments != [[], {}], "it can be replayed"
 
 
-def test_a_server_that_is_away_or_silent_loses_no_mail(letterbox: Letterbox, settings: Any) -> None:
-    port, settings.EMAIL_PORT = settings.EMAIL_PORT, free_port()
+def test_a_server_that_is_away_or_silent_loses_no_mail(letterbox: Letterbox) -> None:
+    port = letterbox.options["port"]
+    letterbox.serve(port=free_port())
     mail.send_mail("Late", "", None, [ONE])
     assert run_all() == ["retried"]
-    settings.EMAIL_PORT, settings.EMAIL_TIMEOUT, letterbox.waits = port, 0.2, {"RCPT": 60}
+    letterbox.serve(port=port, timeout=0.2)
+    letterbox.waits = {"RCPT": 60}
     is_due()
     assert run_all() == ["retried"]
-    letterbox.waits, settings.EMAIL_TIMEOUT = {}, 20
+    letterbox.waits = {}
+    letterbox.serve(timeout=20)
     assert letterbox.mails == []
     is_due()
     assert run_all() == ["done"]
@@ -192,8 +226,9 @@ def run_until(state: JobState) -> Job:
     raise AssertionError(list(Job.objects.values_list("state", "error")))
 
 
-def test_a_server_that_thinks_long_about_a_mail_gets_it_once(letterbox: Letterbox, settings: Any) -> None:
-    settings.EMAIL_TIMEOUT, letterbox.waits = 1, {"DATA": 2.5}
+def test_a_server_that_thinks_long_about_a_mail_gets_it_once(letterbox: Letterbox) -> None:
+    letterbox.serve(timeout=1)
+    letterbox.waits = {"DATA": 2.5}
     mail.send_mail("Late", "", None, [ONE])
     run_until(JobState.DONE)
     assert len(letterbox.mails) == 1
@@ -202,7 +237,7 @@ def test_a_server_that_thinks_long_about_a_mail_gets_it_once(letterbox: Letterbo
 def test_what_it_never_answers_is_sent_three_times_at_most(
     letterbox: Letterbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perfkit.jobs.mail.TRY_SECONDS", 1.0)
+    monkeypatch.setattr("perfkit.jobs.mail.TRY_SECONDS", 3.0)
     letterbox.waits = {"DATA": 60}
     mail.send_mail("Late", "", None, [ONE])
     dead = run_until(JobState.DEAD)
@@ -290,16 +325,17 @@ def test_a_server_that_closes_has_refused_nobody(letterbox: Letterbox) -> None:
     assert letterbox.recipients == [["a@example.org", "b@example.org"]]
 
 
-def test_other_back_ends_are_given_the_mail_as_it_is(letterbox: Letterbox, settings: Any) -> None:
-    settings.PERFKIT = {**settings.PERFKIT, "MAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend"}
+def test_other_back_ends_are_given_the_mail_as_it_is(letterbox: Letterbox) -> None:
+    letterbox.send_by_class("django.core.mail.backends.locmem.EmailBackend")
     EmailMessage("Late", "", None, TWO).send()
     assert run_all() == ["done"]
     [sent] = mail.outbox
     assert sent.to == TWO
 
 
-def test_a_login_that_is_refused_is_mended_by_somebody(letterbox: Letterbox, settings: Any) -> None:
-    letterbox.is_open, settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = False, "us", "old"
+def test_a_login_that_is_refused_is_mended_by_somebody(letterbox: Letterbox) -> None:
+    letterbox.serve(username="us", password="old")  # not in earnest
+    letterbox.is_open = False
     mail.send_mail("Late", "", None, [ONE])
     assert run_all() == ["retried"]
     assert "535" in Job.objects.get().error
@@ -332,13 +368,14 @@ def test_a_server_that_greets_nobody_is_tried_again(
     with socketserver.TCPServer((LOOPBACK, 0), Greeting) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        port, settings.EMAIL_PORT = settings.EMAIL_PORT, server.server_address[1]
+        port = letterbox.options["port"]
+        letterbox.serve(port=server.server_address[1])
         mail.send_mail("Late", "", None, [ONE])
         outcomes = run_all()
         server.shutdown()
         thread.join()
     assert outcomes == ["retried"]
-    settings.EMAIL_PORT = port
+    letterbox.serve(port=port)
     is_due()
     assert run_all() == ["done"]
 
@@ -478,10 +515,10 @@ def test_what_a_worker_could_not_send_is_refused_where_it_is_sent(letterbox: Let
     with pytest.raises(MailArgumentError, match="10,485,760"):
         EmailMessage("Late", "a" * MOST_BYTES, None, [ONE]).send()
     with pytest.raises(MailArgumentError, match="password would be kept"):
-        mail.send_mail("Late", "", None, [ONE], auth_user="us", auth_password="secret")
+        JobEmailBackend(username="", password="secret")  # not in earnest
     good, wrong = EmailMessage("Late", "", None, [ONE]), Own("Late", "", None, [ONE])
     with pytest.raises(MailArgumentError):
-        get_connection().send_messages([good, wrong])
+        JobEmailBackend().send_messages([good, wrong])
     assert not Job.objects.exists()
 
 
@@ -539,11 +576,12 @@ def test_an_invitation_arrives_as_it_was(letterbox: Letterbox) -> None:
 
 
 def test_silently_nothing_is_raised_and_nothing_is_broken(letterbox: Letterbox) -> None:
-    silent: Any = get_connection(fail_silently=True)
+    silent: Any = JobEmailBackend(fail_silently=True)
     good = EmailMessage("Late", "", None, [ONE])
     assert silent.send_messages([good, Own("Late", "", None, [ONE])]) == 0
     assert silent.send_messages([EmailMessage("Late", "\0", None, [ONE])]) == 0
-    assert mail.send_mail("Late", "", None, [ONE], fail_silently=True, auth_user="us", auth_password="a") == 0
+    refused: Any = JobEmailBackend(fail_silently=True, username="us")
+    assert refused.send_messages([good]) == 0
     assert not Job.objects.exists()
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -560,13 +598,13 @@ def test_large_ones_are_left_by_several_statements(
 ) -> None:
     messages = [EmailMessage("Late", "a" * (MOST_BYTES * 2 // 5), None, [ONE]) for _ in range(3)]
     with transaction.atomic(), django_assert_num_queries(2):
-        assert get_connection().send_messages(messages) == 3
+        assert JobEmailBackend().send_messages(messages) == 3
     assert Job.objects.count() == 3
 
 
 @pytest.mark.parametrize("name", ["perfkit.jobs.mail.JobEmailBackend", "no.such.Backend", "os.path"])
 def test_a_back_end_that_sends_nothing_is_refused(letterbox: Letterbox, settings: Any, name: str) -> None:
-    settings.PERFKIT = {**settings.PERFKIT, "MAIL_BACKEND": name}
+    letterbox.send_by_class(name)
     mail.send_mail("Late", "", None, [ONE])
     with pytest.raises(SettingsError, match="MAIL_BACKEND"):
         run_all()
@@ -576,7 +614,7 @@ def test_a_back_end_that_sends_nothing_is_refused(letterbox: Letterbox, settings
 def test_many_are_left_by_one_statement(letterbox: Letterbox, django_assert_num_queries: Any) -> None:
     messages = [EmailMessage("Late", str(number), None, [ONE]) for number in range(20)]
     with transaction.atomic(), django_assert_num_queries(1):
-        assert get_connection().send_messages(messages) == 20
+        assert JobEmailBackend().send_messages(messages) == 20
 
 
 def test_a_broker_that_is_away_keeps_no_mail_back(letterbox: Letterbox, settings: Any) -> None:
@@ -589,7 +627,6 @@ def test_a_broker_that_is_away_keeps_no_mail_back(letterbox: Letterbox, settings
     assert len(letterbox.mails) == 1
 
 
-@override_settings(EMAIL_TIMEOUT=None)
 def test_it_never_waits_for_a_server_for_ever(letterbox: Letterbox, monkeypatch: pytest.MonkeyPatch) -> None:
     timeouts = []
     plain = smtplib.SMTP.__init__
