@@ -75,6 +75,14 @@ def test_a_reservation_is_replaced_by_what_was_spent(name: str) -> None:
     assert (told.cost, told.misses) == (money(45), 1)
 
 
+def test_what_costs_nothing_is_settled_too(name: str) -> None:
+    ledger = Ledger(name, budget=Decimal(1))
+    ledger.settle(ledger.reserve(0), {"misses": 1, "cost": 0})
+    assert not coherence.breaker.is_open
+    assert ledger.statistics(1).misses == 1
+    assert ledger.statistics(1).cost == 0
+
+
 def test_the_budget_is_the_most(name: str) -> None:
     ledger = Ledger(name, budget=money(100))
     first = ledger.reserve(60)

@@ -21,7 +21,7 @@ if KEYS[2] and known ~= 'done' and not (known and ARGV[2] == 'reserve') then
     if ARGV[2] == 'reserve' then
       redis.call('SET', KEYS[2], cost, 'EX', RESERVED_SECONDS)
     else
-      if known then redis.call('HINCRBY', KEYS[1], 'cost', '-' .. known) end
+      if known and known ~= '0' then redis.call('HINCRBY', KEYS[1], 'cost', '-' .. known) end
       redis.call('SET', KEYS[2], 'done', 'EX', DONE_SECONDS)
     end
     redis.call('EXPIRE', KEYS[1], ARGV[1])
