@@ -52,7 +52,7 @@ def require_success(status: int, body: bytes, *, retry_after: float | None) -> N
         ModelUnavailableError: It may take it later.
         ModelRefusedError: It never will.
     """
-    if 200 <= status < 300:  # noqa: PLR2004
+    if 200 <= status < 300:  # noqa: PLR2004  # the codes of HTTP
         return
     if is_passing_status(status):
         raise ModelUnavailableError(f"answers with {status}", status, retry_after)
