@@ -19,5 +19,8 @@ RUN pip install --constraint requirements-dev.txt --editable ".[all]" \
 
 USER perfkit
 EXPOSE 8000
-# One process, many threads: /metrics shows the counters of the process that answers.
+# Of an image that serves; compose.yaml has another one for workers and beat.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=6 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
+# What /metrics says of Python is of the process that answers; perfkit's own figures are of all.
 CMD ["gunicorn", "project.wsgi:application", "--bind", "0.0.0.0:8000", "--workers", "1", "--threads", "16", "--access-logfile", "-"]

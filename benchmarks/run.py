@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if environment.is_inside(options.room):
             return _measure(options)
-        with _servers():
+        with servers():
             return _in_own_environment(options.room, arguments)
     except (environment.EnvironmentError, services.ServiceError) as error:
         print(error, file=sys.stderr)
@@ -58,7 +58,7 @@ def _in_own_environment(room: str, arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _servers() -> Iterator[None]:
+def servers() -> Iterator[None]:
     """Lend the server that DATABASE_URL names or that runs already; else start one, and stop it afterwards."""
     os.environ.setdefault("PERFKIT_SERVICES", "bench")
     try:

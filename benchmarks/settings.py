@@ -14,10 +14,46 @@ SECRET_KEY = "only-for-benchmarks"  # noqa: S105  # no site runs on it
 USE_TZ = True
 TIME_ZONE = "UTC"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "perfkit", "project.flights"]
+if os.environ.get("PERFKIT_BENCH_ROOM") == "monitoring":  # for the admin's page
+    INSTALLED_APPS += [
+        "django.contrib.admin",
+        "django.contrib.sessions",
+        "django.contrib.messages",
+        "django.contrib.staticfiles",
+    ]
+    STATIC_URL = "static/"
+    TEMPLATES = [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "APP_DIRS": True,
+            "OPTIONS": {
+                "context_processors": [
+                    "django.template.context_processors.request",
+                    "django.contrib.auth.context_processors.auth",
+                    "django.contrib.messages.context_processors.messages",
+                ]
+            },
+        }
+    ]
+    MIDDLEWARE = [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+    ]
+if os.environ.get("PERFKIT_BENCH_ROOM") == "indexing":  # for the workload that judges the advisor
+    INSTALLED_APPS += ["django.contrib.postgres", "benchmarks.advisor"]
+    DATABASE_ROUTERS = ["benchmarks.advisor.routing.ShopRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {
     "default": environ.Env.db_url_config(services.database_url()) | {"NAME": DATABASE_NAME},
+    "prometheus": environ.Env.db_url_config(services.database_url())
+    | {"NAME": DATABASE_NAME, "ENGINE": "django_prometheus.db.backends.postgresql"},
+    "shop": environ.Env.db_url_config(services.database_url()) | {"NAME": f"{DATABASE_NAME}_shop"},
     "file": {"ENGINE": "django.db.backends.sqlite3", "NAME": ""},  # the room that uses it says where
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-PERFKIT = {"CACHE_MODELS": ["flights.Flight"]}  # whose lists and counts are kept in room api
+PERFKIT = {
+    "CACHE_MODELS": ["flights.Flight"],  # whose lists and counts are kept in room api
+    "METRICS_ENABLED": False,  # but in room monitoring
+    "QUERY_SLOW_THRESHOLD": 600.0,  # statements are slow on purpose
+}

@@ -22,27 +22,35 @@ class PerfkitConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Put what watches writes and slow queries onto every connection, count reads, and register the checks."""
+        """Have what watches statements put onto every connection, count reads, and register the checks."""
         from perfkit import checks
-        from perfkit.caching import counting, scope, told_writes, writes
+        from perfkit.caching import counting, early_looks, scope, told_writes, writes
         from perfkit.loading import identity_scope
         from perfkit.loading.guard import current
-        from perfkit.monitoring import install
+        from perfkit.monitoring.installing import install
         from perfkit.signals import rows_written
+        from perfkit.tracing import spans, sql_comments
+        from perfkit.workload import installing as workload
 
         checks.register()
         register(_audit_celery, checks.TAG)
         register(_audit_deployed_celery, checks.TAG, deploy=True)
         counting.install()
         install()
+        workload.install()
         current.install()
         identity_scope.install()
+        sql_comments.install()
+        spans.install()
         connection_created.connect(writes.attach, dispatch_uid="perfkit.caching.writes.attach")
         rows_written.connect(
             told_writes.rows_were_written, dispatch_uid="perfkit.caching.told_writes.rows_were_written"
         )
         request_started.connect(scope.request_began, dispatch_uid="perfkit.caching.scope.request_began")
         request_finished.connect(scope.request_ended, dispatch_uid="perfkit.caching.scope.request_ended")
+        request_finished.connect(
+            early_looks.look_early, dispatch_uid="perfkit.caching.early_looks.look_early"
+        )
         for connection in connections.all(initialized_only=True):
             if connection.connection is not None:
                 writes.attach(connection=connection)

@@ -7,9 +7,12 @@ The check of a manager stands in its class; its id is in the table too.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
 from typing import Any, Final
 
 from django.apps import AppConfig, apps
@@ -17,7 +20,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
-from django.urls import get_resolver
+from django.urls import NoReverseMatch, Resolver404, URLPattern, get_resolver, resolve, reverse
 from django.utils.module_loading import import_string
 
 from perfkit.caching.databases import is_watchable
@@ -77,6 +80,7 @@ FINDINGS: Final = {
     "perfkit.W403": "With --database: an index by which a list is sorted or filtered is not there, or not valid.",
     "perfkit.W404": "With --deploy: RateLimitMiddleware counts in each process alone while DEBUG is off.",
     "perfkit.W405": "RateLimitMiddleware is to tell users apart, and stands where nobody is known yet.",
+    "perfkit.W406": "With --database: a migration that is to be applied would block writes to a large table.",
     "perfkit.W501": "A database has a pool whose connections are not checked before they are used.",
     "perfkit.W502": "A database declares a pooler in transaction mode, and prepares statements.",
     "perfkit.W503": "With --database: a database is behind a pooler, and what it uses fails in transaction mode.",
@@ -98,6 +102,11 @@ FINDINGS: Final = {
     "perfkit.W615": "A Django setting is nearly named as one of Celery, which ignores it.",
     "perfkit.W616": "With --deploy: the broker and a cache are the same database on Redis.",
     "perfkit.W617": "Settings are for a Celery app that this process has not loaded.",
+    "perfkit.W618": "Celery keeps connections to databases from task to task, and nobody looks at them.",
+    "perfkit.W701": "The page of django-prometheus leaves out perfkit's metrics, for processes write to files.",
+    "perfkit.W702": "The page of django-prometheus asks for no token, though METRICS_TOKEN is set.",
+    "perfkit.W703": "With --deploy: everybody who reaches perfkit's page for Prometheus may read it.",
+    "perfkit.W704": "With --deploy: HEALTH_ADDRESSES shows what the checks of health find to everybody.",
 }
 
 REDIS_BACKEND: Final = "django_redis.cache.RedisCache"
@@ -114,6 +123,7 @@ RATE_LIMITS: Final = (
     "perfkit.api.limiting.middleware.RateLimitMiddleware",
 )
 AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
+LOGIN_REQUIRED: Final = "django.contrib.auth.middleware.LoginRequiredMiddleware"
 BEFORE_RESPONSE_CACHE: Final = (
     AUTHENTICATION,
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -143,13 +153,20 @@ def register() -> None:
         check_jobs,
         check_schedules,
         check_mail,
+        check_metrics,
     ):
         checks.register(check, TAG)
-    for check in (check_relations, check_triggers, check_poolers, check_list_indexes):
+    for check in (check_relations, check_triggers, check_poolers, check_list_indexes, check_migrations):
         checks.register(
             check, checks.Tags.database
         )  # not ours: from Django 6.1 on a tag may mean all databases
-    for check in (check_deployed_cache, check_deployed_guard, check_deployed_limits):
+    for check in (
+        check_deployed_cache,
+        check_deployed_guard,
+        check_deployed_limits,
+        check_deployed_metrics,
+        check_deployed_health,
+    ):
         checks.register(check, TAG, deploy=True)
 
 
@@ -455,6 +472,36 @@ def check_list_indexes(
     return found
 
 
+def check_migrations(
+    app_configs: Sequence[AppConfig] | None = None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[checks.CheckMessage]:
+    """Find migrations of the project, not yet applied, that would block writes to a large table of PostgreSQL."""
+    asked = [alias for alias in databases or () if connections[alias].vendor == "postgresql"]
+    if not asked:
+        return []
+    from perfkit.indexing.blocking import blocking_operations  # with all that Django has for migrations
+
+    try:
+        blocking = [
+            (alias, each)
+            for alias in asked
+            for each in blocking_operations(alias, from_bytes=options.INDEX_WARNING_BYTES)
+        ]
+    except SettingsError:
+        return []  # check_settings says it
+    return [
+        _finding(
+            "W406",
+            f"{each.migration}: {each.operation} would block writes to {each.table.name} on {alias!r}, "
+            f"of {each.table.size_bytes / 1024**2:,.0f} MB, while it reads it.",
+            f'Write {each.instead}, which does not: see the documentation, "Add indexes in production".',
+        )
+        for alias, each in blocking
+    ]
+
+
 def check_schedules(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
@@ -470,6 +517,76 @@ def check_schedules(
         for name, problem in problems.items()
         if problem
     ]
+
+
+def check_metrics(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Find routes to the page of django-prometheus where only perfkit's own does what the settings say."""
+    token = _valid("METRICS_TOKEN")
+    is_routed = apps.is_installed("django_prometheus") and bool(getattr(settings, "ROOT_URLCONF", None))
+    if token is None or not is_routed:
+        return []  # where the settings cannot be read, views may not be either
+    try:
+        view = resolve(reverse("prometheus-django-metrics")).func
+    except (NoReverseMatch, Resolver404):
+        return []
+    if view.__module__ != "django_prometheus.exports":
+        return []
+    hint = (
+        "Use path('metrics', perfkit.monitoring.prometheus.metrics_view), which tells all of its metrics too."
+    )
+    found = []
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ:
+        text = "With PROMETHEUS_MULTIPROC_DIR the page of django-prometheus has none of perfkit's metrics."
+        found.append(_finding("W701", text, hint))
+    if token:
+        text = f"{SETTING}['METRICS_TOKEN'] is set, but the page of django-prometheus asks for none."
+        found.append(_finding("W702", text, hint))
+    return found
+
+
+def check_deployed_metrics(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Find routes to perfkit's page for Prometheus that ask for nothing, in a project about to be deployed."""
+    if settings.DEBUG or _valid("METRICS_TOKEN") != "" or LOGIN_REQUIRED in settings.MIDDLEWARE:
+        return []
+    _load_routes()
+    module = sys.modules.get("perfkit.monitoring.prometheus.views")
+    if module is None:  # a route to it has loaded it
+        return []
+    # What wraps it in a project's own way is another function: that is how it may be kept from others.
+    found = sorted(at for at, view in _routes() if view is module.metrics_view)
+    if not found:
+        return []
+    text = (
+        f"Everybody who reaches {_named(found)} may read names of views, models and tasks, and their figures."
+    )
+    hint = (
+        f"Set {SETTING}['METRICS_TOKEN'] and have Prometheus send it, or let the proxy refuse the path and "
+        "silence this check."
+    )
+    return [_finding("W703", text, hint)]
+
+
+def check_deployed_health(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Find that what checks of health find is shown to all, in a project that is about to be deployed."""
+    addresses = _valid("HEALTH_ADDRESSES")
+    if settings.DEBUG or not addresses or not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    everybody = [each for each in addresses if not ip_network(each, strict=False).prefixlen]
+    try:
+        reverse("perfkit_health:live")
+    except NoReverseMatch:
+        return []
+    if not everybody:
+        return []
+    text = (
+        f"{SETTING}['HEALTH_ADDRESSES'] has {_named(everybody)}, so everybody is shown which servers there are "
+        "and how they stand."
+    )
+    return [_finding("W704", text, "Name the networks of your probes, or set HEALTH_TOKEN in their place.")]
 
 
 def check_mail(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -509,6 +626,23 @@ def _waits_for_migrations(alias: str) -> bool:
     """Tell whether a database has migrations before it: `migrate` itself asks for the checks first."""
     executor = MigrationExecutor(connections[alias])
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _routes() -> Iterator[tuple[str, Any]]:
+    """Yield the path of each route and the view that it leads to."""
+    waiting: list[tuple[str, Any]] = (
+        [("/", get_resolver())] if getattr(settings, "ROOT_URLCONF", None) else []
+    )
+    while waiting:
+        at, found = waiting.pop()
+        if isinstance(found, URLPattern):
+            yield at, found.callback
+        else:
+            waiting += [(f"{at}{each.pattern}".replace("//", "/"), each) for each in found.url_patterns]
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (" and others" if len(names) > MOST_NAMES else "")
 
 
 def _load_routes() -> None:

@@ -6,12 +6,14 @@ The loader, the system checks and the reference page of the documentation read t
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar, overload
 
 from django.conf import settings as django_settings
 
 from perfkit.errors import SettingsError
+from perfkit.headers import header_name_of
 from perfkit.rates import rate_of
 from perfkit.schedules import schedule_of
 
@@ -34,8 +36,8 @@ class Option(Generic[T]):
         least: Smallest valid number.
         most: Largest valid number.
         choices: The valid strings, where they are few.
-        read: Reads each of a tuple's strings, or of a dictionary's values, and raises ValueError where it means
-            nothing.
+        read: Reads the string, each of a tuple's strings, or of a dictionary's values, and raises ValueError where
+            it means nothing.
     """
 
     name: str
@@ -90,8 +92,8 @@ class Option(Generic[T]):
         accepted: tuple[type, ...] = {float: (int, float), tuple: (list, tuple)}.get(self.kind, (self.kind,))
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
             return f"must be {self.kind.__name__}, not {type(value).__name__}."
-        if isinstance(value, list | tuple | dict):
-            return self._problem_within(value)
+        if isinstance(value, list | tuple | dict) or self.read is not None:
+            return self._problem_within(value if isinstance(value, list | tuple | dict) else (value,))
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(map(repr, self.choices))}, not {value!r}."
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -228,6 +230,22 @@ class Options:
         unit="bytes",
         least=1,
     )
+    INDEX_WARNING_BYTES = Option(
+        64 * 1024 * 1024,
+        "Size of a table from which `check --database` warns of migrations that would block writes to it.",
+        unit="bytes",
+        least=0,
+    )
+    INDEX_REPLICAS: Option[tuple[str, ...]] = Option(
+        (),
+        "Aliases of replicas that queries go to; an index is called unused only if they do not read it either.",
+    )
+    INDEX_UNUSED_DAYS = Option(
+        7.0,
+        "For how long at least the statistics must show no read of an index before it is called unused.",
+        unit="days",
+        least=0.0,
+    )
     DATABASE_RETRY_AFTER = Option(
         5.0,
         "What `Retry-After` says of answers that failed because the database could not be reached.",
@@ -237,6 +255,75 @@ class Options:
     )
     QUERY_SLOW_THRESHOLD = Option(
         0.1, "A query that takes at least this long is logged as SLOW QUERY.", unit="seconds", least=0.0
+    )
+    QUERY_SLOW_LOGS_PER_MINUTE = Option(
+        60,
+        "Lines about slow queries that one process logs in a minute.",
+        unit="lines",
+        least=0,
+        most=1_000_000,
+    )
+    QUERY_SLOW_SAMPLE_RATE = Option(
+        1.0,
+        "Share of slow queries that are logged; all of them are counted.",
+        unit="share",
+        least=0.0,
+        most=1.0,
+    )
+    QUERY_SLOW_PLAN = Option(
+        False,
+        "Whether a second line has the plan of a slow SELECT on PostgreSQL, which costs an EXPLAIN for each line.",
+    )
+    QUERY_SLOW_PARAMETERS = Option(
+        False,
+        "Whether lines about slow queries have the values of their parameters, shortened; they may be secret.",
+    )
+    SERVER_TIMING = Option(
+        "staff",
+        "Who is told in `Server-Timing` how long a request took, in the database and by the names of `timed`: "
+        "'staff' where the request has found out that it is of staff, 'all', or nobody with 'off'.",
+        choices=("off", "staff", "all"),
+    )
+    METRICS_ENABLED = Option(
+        True,
+        "Whether requests, queries, tasks and what the cache does are measured, for all that shows them.",
+    )
+    METRICS_DIRECTORY = Option(
+        "",
+        "Folder of this user's alone where what a process has measured outlives it, if it is killed before it "
+        "could tell; where empty, one in memory (/dev/shm) or in the system's folder for temporary files.",
+    )
+    METRICS_INTERVAL = Option(
+        2.0,
+        "How often a process tells what it measured.",
+        unit="seconds",
+        least=0.1,
+        most=60.0,
+    )
+    METRICS_TOKEN = Option(
+        "",
+        "Who wants perfkit's page for Prometheus must send this as `Authorization: Bearer …`; "
+        "where empty, everybody who reaches it gets it.",
+    )
+    REQUEST_ID_HEADER = Option(
+        "X-Request-ID",
+        "The header field of requests and answers that has the id of a request.",
+        read=header_name_of,
+    )
+    REQUEST_ID_ACCEPT = Option(
+        True,
+        "Whether a valid id that a client sends is taken, and its `traceparent`; with False each request gets a "
+        "new one, and begins a trace.",
+    )
+    SQL_COMMENTS = Option(
+        False,
+        "Whether statements end with a comment that says which request and view, or which task, has sent them, in "
+        "sqlcommenter's format.",
+    )
+    TRACING = Option(
+        True,
+        "Whether cached reads, bulk calls, compiled lists, jobs and answers of models are spans of OpenTelemetry, "
+        "where its API is installed.",
     )
     AUTOLOAD_AFTER_ROWS = Option(
         1,
@@ -304,6 +391,91 @@ class Options:
         "run anew.",
         unit="seconds",
         least=60,
+    )
+    HEALTH_TIMEOUT = Option(
+        2.0,
+        "Longest wait of a probe of health; what has not answered by then has failed.",
+        unit="seconds",
+        least=0.1,
+        most=60.0,
+    )
+    HEALTH_READY: Option[tuple[str, ...]] = Option(
+        ("database", "migrations", "cache", "outbox", "broker"),
+        "The checks that `/health/ready` runs, by their names, or by that of one of several such as "
+        "'database.default'.",
+    )
+    HEALTH_TOLERATED: Option[tuple[str, ...]] = Option(
+        ("cache", "outbox", "broker", "workers", "jobs", "schedules"),
+        "The checks whose failure makes a report 'degraded' and no 503, by the same names.",
+    )
+    HEALTH_DATABASES: Option[tuple[str, ...]] = Option(
+        (), "Aliases of the databases that are checked; all where empty."
+    )
+    HEALTH_OVERDUE_AFTER = Option(
+        300.0,
+        "After so long a job that was not begun, a schedule that nobody has asked, and a notice in the outbox "
+        "are overdue.",
+        unit="seconds",
+        least=1.0,
+    )
+    HEALTH_MOST_DEAD_JOBS = Option(
+        0,
+        "The check of jobs fails where more than so many have failed for good within an hour.",
+        unit="jobs",
+        least=0,
+    )
+    HEALTH_TOKEN = Option(
+        "",
+        "Requests with the header `Authorization: Bearer` and this are shown what each check has found, as staff "
+        "always are; none where empty.",
+    )
+    HEALTH_ADDRESSES: Option[tuple[str, ...]] = Option(
+        (),
+        "Addresses and networks, such as '10.0.0.0/8', that are shown what each check has found, unless a proxy "
+        "says that it stands in between.",
+        read=ipaddress.ip_network,
+    )
+    WORKLOAD_ENABLED = Option(
+        False,
+        "Whether statements are counted by what they are without their values, with a few examples of each, for "
+        "`manage.py perfkit_workload` and the index advisor.",
+    )
+    WORKLOAD_INTERVAL = Option(
+        10.0,
+        "How often a process writes down what it has counted; one that is killed loses its last interval.",
+        unit="seconds",
+        least=0.1,
+        most=3600.0,
+    )
+    WORKLOAD_SAMPLE_RATE = Option(
+        0.01,
+        "Share of statements of which an example is kept; the first of each shape in a process always is.",
+        unit="share",
+        least=0.0,
+        most=1.0,
+    )
+    WORKLOAD_SAMPLES = Option(
+        5, "Most examples of each shape that are kept, the newest.", unit="statements", least=0, most=100
+    )
+    WORKLOAD_SHAPES = Option(
+        2_000,
+        "Most shapes of each database that are kept; those that took the least time make room.",
+        unit="shapes",
+        least=10,
+        most=100_000,
+    )
+    WORKLOAD_VALUES = Option(
+        "kept",
+        "What becomes of the values in statements: 'kept' writes examples with them into the database, 'redacted' "
+        "never does, and removes those that are there.",
+        choices=("kept", "redacted"),
+    )
+    WORKLOAD_EXCLUDE: Option[tuple[str, ...]] = Option(
+        (
+            *("django_session", "*password*", "*passwd*", "*secret*", "*token*", "*api_key*", "*apikey*"),
+            *("*private_key*", "*credential*", "*session_key*", "*otp_*", "*iban", "*card_number*", "ssn"),
+        ),
+        "Names of tables and columns, with * for any part; of a statement that has one no values are kept.",
     )
     RATE_LIMIT_ENABLED = Option(True, "Whether perfkit's rate limits limit anything.")
     RATE_LIMIT_PER_MINUTE = Option(

@@ -16,7 +16,14 @@ PerfkitError
 │   ├── UncacheableArgumentError  an argument that names no call
 │   ├── UncacheableResultError    a result that would not come back the same
 │   ├── UnknownWarmerError   no warmer of that name
+│   ├── BenchmarkError       what is to be measured is not there, or cannot be measured
 │   ├── UnknownTagError      neither a model nor a tag of the cache
+│   ├── NotExplainableError  a measured statement has no plan that may be shown
+│   ├── NoIndexAdviceError   nothing can be said of the indexes of such a database
+│   ├── UnwritableIndexError  an index for which Django has no words
+│   ├── NoIndexMigrationError  no migration can be written for what is advised
+│   ├── AdviceDecisionError  nothing can be decided of an index advice in its state
+│   ├── WorkloadFileError    a file is no workload that can be read
 │   ├── UnwarmableError      a warmer wants what cannot be warmed
 │   ├── JobDeclarationError  a job that is declared in a way that cannot be
 │   ├── JobArgumentError     a job cannot be called with these arguments
@@ -27,15 +34,18 @@ PerfkitError
 │   ├── MailArgumentError    a mail that cannot be left to a worker
 │   ├── TaskInTransactionError  a task is sent within a transaction
 │   ├── AtomicMigrationError  an index operation that must not run inside a transaction
-│   ├── IndexConflictError   another index has that name
+│   ├── IndexConflictError   another index or constraint has that name
+│   ├── FieldChangeError     a field is to become a foreign key, and its column to become another one
+│   ├── ConstraintViolatedError  rows do not meet a constraint that is to be added
 │   ├── KeysetOrderError     an order in which no row has a place that can be found again
 │   ├── ListDeclarationError  filters or a sorting that are declared in a way that cannot be
 │   ├── PreparedTransactionError  PREPARE TRANSACTION stood in one text with other statements
-│   ├── PartitionedTableError  an index on a partitioned table cannot be built concurrently
+│   ├── PartitionedTableError  some partitions of a table can have no index
 │   ├── TriggersUnsupportedError  outside writes to a model cannot be told by triggers
 │   ├── RateError            a rate of requests that is none
 │   ├── ModelRequestError    a language model cannot be asked so
 │   ├── SamplingPolicyError  nobody has said whether answers that are drawn by lot are kept
+│   ├── AdvisorError         the index advisor cannot work here
 │   ├── TriggerRightsError   the database role lacks a right that triggers need
 │   └── VisibilityTimeoutError  tasks would be delivered twice
 ├── UnavailableError         the world failed; retry or go without
@@ -55,7 +65,7 @@ PerfkitError
 │   ├── ModelUnavailableError  the server of a language model does not answer, or answers with an error
 │   ├── ModelRefusedError    the server of a language model does not take a request
 │   ├── ModelAnswerError     an answer of a language model is malformed, cut off or too large
-│   ├── IndexLockedError     an index could not be built or dropped for a lock that others hold
+│   ├── IndexLockedError     an index or constraint could not be had for a lock that others hold
 │   └── TriggersLockedError  triggers could not be made or dropped for a lock that others hold
 ├── MailRefusedError         a mail server will not take a mail; look at the dead letter
 └── RequestError             a request was bad; becomes a 4xx
@@ -304,6 +314,10 @@ class UnknownWarmerError(UsageError):
         return f"There is no warmer {self.name!r}.{nearest(self.name, self.registered)}"
 
 
+class BenchmarkError(UsageError):
+    """What is to be measured is not there, or cannot be measured as asked; what was measured before is lost."""
+
+
 class UnknownTagError(UsageError):
     """What is to be looked at or invalidated in the cache is neither a model nor a tag; nothing has happened."""
 
@@ -317,6 +331,85 @@ class UnknownTagError(UsageError):
         near = next((label for label in self.known if close and label.lower() == close[0]), "")
         hint = f"Did you mean {near!r}?" if near else "Name a model as app_label.Model, or tag:… or key:…."
         return f"{self.name!r} is neither a model nor a tag. {hint}"
+
+
+class NotExplainableError(UsageError):
+    """No plan of a measured statement is shown: it is not proven that this changes nothing, or there is none.
+
+    Nothing has happened; the reason says what to do instead, where something can be done.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class NoIndexAdviceError(UsageError):
+    """The indexes of a database are neither PostgreSQL's nor SQLite's, so nothing can be said of them."""
+
+    def __init__(self, alias: str, vendor: str) -> None:
+        super().__init__(alias, vendor)
+        self.alias = alias
+        self.vendor = vendor
+
+    def __str__(self) -> str:
+        return (
+            f"The database {self.alias!r} is {self.vendor}: "
+            "indexes are advised on for PostgreSQL and SQLite alone."
+        )
+
+
+class UnwritableIndexError(UsageError):
+    """An index that is advised cannot be said in `Meta.indexes` so that it is the same; write it by hand."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Write it by hand: {self.reason}."
+
+
+class NoIndexMigrationError(UsageError):
+    """No migration can be written for an app; no file of it was changed.
+
+    The reason says why, such as two migrations that nothing comes after, which `makemigrations --merge` mends.
+    """
+
+    def __init__(self, app_label: str, reason: str) -> None:
+        super().__init__(app_label, reason)
+        self.app_label = app_label
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"No migration can be written for {self.app_label}: {self.reason}"
+
+
+class AdviceDecisionError(UsageError):
+    """An index advice cannot be accepted or dismissed, for its state or for want of a reason; it is as it was."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Nothing is decided of the index advice {self.key[:12]}: {self.reason}."
+
+
+class WorkloadFileError(UsageError):
+    """A file is no workload that this version reads, or cannot be read or written; nothing has happened."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
 
 
 class UnwarmableError(UsageError, TypeError):
@@ -455,7 +548,7 @@ class AtomicMigrationError(UsageError):
 
 
 class IndexConflictError(UsageError):
-    """An index of that name exists already and is not the one that is wanted; nothing was changed."""
+    """An index or a constraint of that name exists and is not the one that is wanted; nothing was changed."""
 
     def __init__(self, index: str, existing: str, wanted: str) -> None:
         super().__init__(index, existing, wanted)
@@ -465,8 +558,49 @@ class IndexConflictError(UsageError):
 
     def __str__(self) -> str:
         return (
-            f"The index {self.index!r} exists already and is another one. There is: {self.existing} "
+            f"{self.index!r} exists already and is another one. There is: {self.existing} "
             f"Wanted: {self.wanted} Give the new one another name, or drop the old one first."
+        )
+
+
+class FieldChangeError(UsageError):
+    """AlterForeignKeySafely met a column whose name, type, NULL, default or comment changes; nothing was done.
+
+    It changes indexes and constraints alone. Change the column by Django's AlterField, in a migration before it.
+    """
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+    def __str__(self) -> str:
+        return (
+            f"The column of {self.field} would change too, and AlterForeignKeySafely changes only its indexes and "
+            "constraints. Change the column by AlterField first."
+        )
+
+
+class ConstraintViolatedError(UsageError):
+    """Rows of a table do not meet a constraint that is to be added; nothing of it was left behind.
+
+    Correct the rows, and run the migration again.
+
+    Attributes:
+        problem: How many rows.
+        statement: What finds them.
+    """
+
+    def __init__(self, constraint: str, table: str, problem: str, statement: str) -> None:
+        super().__init__(constraint, table, problem, statement)
+        self.constraint = constraint
+        self.table = table
+        self.problem = problem
+        self.statement = statement
+
+    def __str__(self) -> str:
+        return (
+            f"{self.constraint!r} cannot be had on {self.table}: {self.problem}. "
+            f"They are found by: {self.statement} Nothing of it was left behind."
         )
 
 
@@ -511,7 +645,10 @@ class RateError(UsageError, ValueError):
 
 
 class PartitionedTableError(UsageError):
-    """PostgreSQL builds no index CONCURRENTLY on a partitioned table; nothing was changed."""
+    """An index of a partitioned table is on all partitions that can have one, and others cannot.
+
+    These are foreign tables. The indexes that were built stay, and serve queries of their partitions.
+    """
 
     def __init__(self, table: str, index: str) -> None:
         super().__init__(table, index)
@@ -520,8 +657,8 @@ class PartitionedTableError(UsageError):
 
     def __str__(self) -> str:
         return (
-            f"{self.table} is partitioned, and PostgreSQL cannot build or drop {self.index!r} "
-            "on it concurrently. Use Django's AddIndex or RemoveIndex, which block writes meanwhile."
+            f"The index {self.index!r} of {self.table} stays invalid: some of its partitions are foreign tables, "
+            "which can have none. Detach them, or make indexes of the others one by one."
         )
 
 
@@ -581,6 +718,17 @@ class SamplingPolicyError(UsageError, TypeError):
             f"With {self.temperature} the same prompt has many answers: say cache=True to keep the first one, "
             "or cache=False for a new one each time."
         )
+
+
+class AdvisorError(UsageError):
+    """The index advisor cannot work here, as it needs pglast; nothing has happened."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The index advisor cannot work here: {self.problem}"
 
 
 class TriggerRightsError(UsageError):
@@ -875,7 +1023,7 @@ class IndexLockedError(UnavailableError):
 
     def __str__(self) -> str:
         return (
-            f"The index {self.index!r} could not be built or dropped in {self.attempts} attempts: "
+            f"{self.index!r} could not be built, changed or dropped in {self.attempts} attempts: "
             f"{self.problem}. Run the migration again when no long transaction is open."
         )
 

@@ -124,6 +124,12 @@ class Job(models.Model):
     current = models.BigIntegerField(null=True)
     total = models.BigIntegerField(null=True)
     message = models.CharField(max_length=255, default="")
+    request_id = models.CharField(
+        max_length=128, default="", db_default="", help_text="Of the request or task that has enqueued it."
+    )
+    traceparent = models.CharField(
+        max_length=55, default="", db_default="", help_text="Of the span that has enqueued it."
+    )
     checkpoint = models.JSONField(null=True, help_text="What its last committed step has yielded.")
     result = models.JSONField(null=True)
     error = models.TextField(
@@ -177,3 +183,128 @@ class Cache(PendingInvalidation):
         verbose_name_plural = "cache"
         default_permissions = ("view",)
         permissions = (("invalidate_cache", "Can invalidate the cache"),)
+
+
+class Monitoring(PendingInvalidation):
+    """What the admin shows the measurements by, and what its permissions hang on; it has no table of its own."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "monitoring"
+        verbose_name_plural = "monitoring"
+        default_permissions = ("view",)
+        permissions = (
+            ("explain_monitoring", "Can have statements explained"),
+            ("warm_monitoring", "Can warm the cache"),
+        )
+
+
+class AdviceState(models.TextChoices):
+    """What became of an advice; the last two are its ends."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    DISMISSED = "dismissed"
+    WRITTEN = "written"
+    APPLIED = "applied"
+    GONE = "gone"
+
+
+class IndexAdvice(models.Model):
+    """What the index advisor has found, once however often it finds it, and what people have decided about it.
+
+    No values of statements are in it, but for those by which a partial index chooses its rows.
+    """
+
+    key = models.CharField(
+        max_length=64,
+        primary_key=True,
+        help_text="SHA-256 of the database, the table and what is to be done.",
+    )
+    alias = models.CharField(max_length=64, help_text="Of the database.")
+    table = models.CharField(max_length=255)
+    model_label = models.CharField(max_length=255, default="", help_text="Such as flights.Flight.")
+    kind = models.CharField(max_length=16)
+    index_name = models.CharField(max_length=128)
+    is_addition = models.BooleanField()
+    reason = models.TextField()
+    statement = models.TextField(help_text="What does it in the database.")
+    meta_line = models.TextField(default="", help_text="To write into Meta.indexes, or to take out.")
+    by_hand = models.TextField(default="", help_text="What no migration does.")
+    confidence = models.CharField(max_length=16)
+    gain = models.FloatField(default=0.0, help_text="The part of the workload's cost that it saves.")
+    size_bytes = models.BigIntegerField(null=True)
+    write_cost = models.FloatField(null=True, help_text="How much longer a written row takes, as a part.")
+    kept_by = models.CharField(max_length=128, default="")
+    evidence = models.JSONField(
+        default=list, help_text="For each shape its costs and plans, before and after."
+    )
+    before = models.JSONField(default=dict, help_text="Mean seconds of each shape while it was open.")
+    outcome = models.JSONField(null=True, help_text="The same, since it was applied.")
+    state = models.CharField(max_length=9, choices=AdviceState.choices, default=AdviceState.OPEN)
+    note = models.TextField(default="", help_text="Why it was dismissed.")
+    decided_by = models.CharField(max_length=150, default="", help_text="The name of a user.")
+    decided_at = models.DateTimeField(null=True)
+    migration = models.CharField(
+        max_length=255, default="", help_text="That does it, such as flights.0007_x."
+    )
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    applied_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "index advice"
+        verbose_name_plural = "index advice"
+        default_permissions = ("view", "delete")
+        permissions = (("decide_indexadvice", "Can accept and dismiss index advice"),)
+        indexes = (models.Index(fields=["state", "-gain"], name="perfkit_advice_state"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.index_name}"
+
+
+class WorkloadShape(models.Model):
+    """Statements that differ only in their values, and were sent to the database that this table is in."""
+
+    digest = models.CharField(max_length=32, primary_key=True, help_text="Of the fingerprint.")
+    fingerprint = models.TextField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.fingerprint[:80]
+
+
+class WorkloadCount(models.Model):
+    """How often a shape ran within one hour, and how long it took."""
+
+    shape_digest = models.CharField(max_length=32)
+    hour = models.IntegerField(db_index=True, help_text="Since 1970.")
+    calls = models.BigIntegerField()
+    microseconds = models.BigIntegerField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["shape_digest", "hour"], name="perfkit_workload_count_key"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.calls} calls"
+
+
+class WorkloadSample(models.Model):
+    """One statement of a shape as it was sent, and the line that sent it; a later one takes its slot."""
+
+    shape_digest = models.CharField(max_length=32)
+    slot = models.SmallIntegerField()
+    statement = models.TextField(help_text="With its values; empty where these are not kept.")
+    caller = models.CharField(max_length=255)
+    taken_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["shape_digest", "slot"], name="perfkit_workload_sample_key"),
+        )
+
+    def __str__(self) -> str:
+        return self.caller

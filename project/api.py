@@ -5,7 +5,7 @@ from __future__ import annotations
 from ninja import NinjaAPI
 from ninja.security import django_auth
 
-from perfkit.api import add_error_handlers, default_throttles, task_status_router
+from perfkit.api import add_error_handlers, default_throttles, monitoring_router, task_status_router
 from perfkit.tasks.status import read_status
 from project.flights.api import router as flights_router
 from project.flights.descriptions_api import router as descriptions_router
@@ -26,3 +26,4 @@ api.add_router("", reports_router)
 api.add_router("", descriptions_router)
 api.add_router("", pool_router)
 api.add_router("", task_status_router(read_status))
+api.add_router("/perfkit", monitoring_router())

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
 from perfkit.postgres.databases import SIZES, Mode, database_settings
+from perfkit.tracing import logging_settings
 from project import services
 from project.environment import address, choice, flag, mailer, number
 
@@ -56,6 +57,8 @@ INSTALLED_APPS = [
 
 COMPRESSION = "perfkit.caching.responses.compression.CompressionMiddleware"
 MIDDLEWARE = [
+    "perfkit.monitoring.health.HealthMiddleware",
+    "perfkit.monitoring.metrics",
     "perfkit.api.after_response_middleware",
     "perfkit.postgres.OutageMiddleware",
     "perfkit.api.HeadMiddleware",
@@ -78,17 +81,19 @@ except ImportError:
     HAS_PROMETHEUS = False
 else:
     HAS_PROMETHEUS = True
-    # Not its database back end: behind a pool it counts each checkout as a new connection.
+    # Its page, which tells perfkit's metrics too. Not its middleware, which counts in each process alone what
+    # perfkit counts over all of them, nor its database back end: behind a pool each checkout is a new connection.
     INSTALLED_APPS += ["django_prometheus"]
-    MIDDLEWARE = [
-        "django_prometheus.middleware.PrometheusBeforeMiddleware",
-        *MIDDLEWARE,
-        "django_prometheus.middleware.PrometheusAfterMiddleware",
-    ]
+
+# First of all, so that every line and every statement of a request has its id.
+MIDDLEWARE.insert(0, "perfkit.tracing.request_id_middleware")
 
 HAS_TOOLBAR = DEBUG
 DEBUG_TOOLBAR_CONFIG = {"SHOW_COLLAPSED": True}
 if HAS_TOOLBAR:
+    from debug_toolbar.settings import PANELS_DEFAULTS
+
+    DEBUG_TOOLBAR_PANELS = [*PANELS_DEFAULTS, "perfkit.monitoring.panel.PerfkitPanel"]
     INSTALLED_APPS += ["debug_toolbar"]
     # Below what compresses: it writes into pages.
     MIDDLEWARE.insert(MIDDLEWARE.index(COMPRESSION) + 1, "debug_toolbar.middleware.DebugToolbarMiddleware")
@@ -208,8 +213,10 @@ PERFKIT: dict[str, Any] = {
     "N_PLUS_ONE_MODE": choice(
         "N_PLUS_ONE_MODE", default="header" if DEBUG else "off", among=("off", "log", "header", "raise")
     ),
+    "WORKLOAD_ENABLED": flag("WORKLOAD_ENABLED", default=True),
     "RATE_LIMIT_ENABLED": flag("RATE_LIMIT_ENABLED", default=True),
     "RATE_LIMIT_PER_MINUTE": number("RATE_LIMIT_PER_MINUTE", default=100),
+    "HEALTH_TOKEN": env.str("HEALTH_TOKEN", default=""),
     "JOB_BACKEND": "celery" if REDIS_URL else "immediate",
     "SCHEDULES": {
         "warm the cache": {"job": "perfkit.warm_cache", "every": 600},
@@ -232,6 +239,8 @@ PERFKIT: dict[str, Any] = {
             "args": ["flights.ActivityLog", "created_at", 90],
         },
         "clean up": {"job": "perfkit.clean_up", "cron": "15 3 * * *"},
+        "log the summary": {"job": "perfkit.log_summary", "every": 900, "args": ["15m"]},
+        "advise on indexes": {"job": "perfkit.advise_indexes", "cron": "0 5 * * sun"},
     },
     "MAIL_BACKEND": "workers" if django.VERSION >= (6, 1) else MAIL["EMAIL_BACKEND"],
 }
@@ -262,10 +271,4 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
 LOG_LEVEL = choice("LOG_LEVEL", default="WARNING", among=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-}
+LOGGING = logging_settings(level=LOG_LEVEL)

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.views.generic import TemplateView
 
 from project.policy import StrictPageMixin
@@ -29,6 +28,5 @@ class HomeView(StrictPageMixin, TemplateView):
         figures = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
         return {
             **super().get_context_data(**kwargs),
-            "has_metrics": settings.HAS_PROMETHEUS,
             "figures": figures,
         }

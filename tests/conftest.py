@@ -11,7 +11,12 @@ import pytest
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from perfkit.caching.scope import end_scope
+from perfkit.monitoring import slow_queries
+
 # Fixtures, of modules that a plugin imports too early.
+from tests.plugins.browser import browser  # noqa: F401
+from tests.plugins.hypopg import _hypopg_server, hypopg  # noqa: F401
 from tests.plugins.pgbouncer import pgbouncer  # noqa: F401
 
 # Other workers share the processor, so the time of one example says nothing.
@@ -47,3 +52,17 @@ def _no_pool_outlives_its_test() -> Iterator[None]:
     for alias in left:
         pools.pop(alias).close()
     assert not left, "a test has left a pool: connection.close_pool() while its OPTIONS name one"
+
+
+@pytest.fixture(autouse=True)
+def _no_scope_outlives_its_test() -> Iterator[None]:
+    """End that of a request which a test's client has left open: the next test would be shown what it knows."""
+    yield
+    end_scope()
+
+
+@pytest.fixture(autouse=True)
+def _lines_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without lines about slow queries: those of a minute would be shared by all tests of the process."""
+    for name in ("_lines", "_left_out"):
+        monkeypatch.setattr(slow_queries.limit, name, 0)

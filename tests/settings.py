@@ -26,11 +26,14 @@ if REDIS_URL:
 # Users are a table that nobody watches, except in the tests of the demo.
 DEMO_CACHE_MODELS = PERFKIT["CACHE_MODELS"]
 # Jobs are sent as on servers; those that are to run at once say so.
+# What is measured or counted is told by a thread now and then, which tests of the server's commands would see.
 PERFKIT = {
     **PERFKIT,
     "QUERY_SLOW_THRESHOLD": 60.0,
     "CACHE_MODELS": ["flights.Flight"],
     "JOB_BACKEND": "celery",
+    "METRICS_ENABLED": False,
+    "WORKLOAD_ENABLED": False,
 }
 
 # The test app has models that cannot be cached, some that cannot be imported, and a search without an index,

@@ -12,13 +12,18 @@ from typing import Any
 import django
 import pytest
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core import checks
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection, connections, models
+from django.db.migrations.recorder import MigrationRecorder
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.test import override_settings
+from django.urls import include, path
 
 from perfkit.admin import ImportExportMixin, LargeTableAdmin
 from perfkit.caching.triggers import install_triggers
@@ -64,6 +69,11 @@ def no_class() -> None:
 def found(*, deploy: bool = False, databases: list[str] | None = None) -> list[checks.CheckMessage]:
     tags = [TAG, *([checks.Tags.database] if databases else [])]
     return checks.run_checks(tags=tags, include_deployment_checks=deploy, databases=databases)
+
+
+def deployed() -> list[checks.CheckMessage]:
+    """Return what is found with --deploy, but for the open page of metrics, which the demo has on Django 6.1."""
+    return [each for each in found(deploy=True) if each.id != "perfkit.W703"]
 
 
 def only(messages: list[checks.CheckMessage]) -> checks.CheckMessage:
@@ -243,7 +253,7 @@ class TestCache:
 class TestDeployedCache:
     @override_settings(CACHES=LOCMEM, PERFKIT={}, DEBUG=False)
     def test_it_warns_of_cached_models_on_the_store_of_one_process(self) -> None:
-        message = only(found(deploy=True))
+        message = only(deployed())
         assert message.id == "perfkit.W002"
         assert isinstance(message, checks.Warning)
         assert "flights.Airline" in message.msg
@@ -254,32 +264,32 @@ class TestDeployedCache:
 
     @override_settings(CACHES=LOCMEM, PERFKIT={}, DEBUG=True)
     def test_it_is_silent_in_development(self) -> None:
-        assert found(deploy=True) == []
+        assert deployed() == []
 
     @pytest.mark.parametrize("mode", ["header", "raise"])
     def test_it_warns_of_a_guard_for_development(self, mode: str) -> None:
         with override_settings(PERFKIT={"CACHE_ENABLED": False, "N_PLUS_ONE_MODE": mode}, DEBUG=False):
-            message = only(found(deploy=True))
+            message = only(deployed())
             assert message.id == "perfkit.W301"
             assert isinstance(message, checks.Warning)
             assert repr(mode) in message.msg
             assert found() == []
         with override_settings(PERFKIT={"CACHE_ENABLED": False, "N_PLUS_ONE_MODE": mode}, DEBUG=True):
-            assert found(deploy=True) == []
+            assert deployed() == []
         with override_settings(PERFKIT={"CACHE_ENABLED": False, "N_PLUS_ONE_MODE": "log"}, DEBUG=False):
-            assert found(deploy=True) == []
+            assert deployed() == []
 
     @override_settings(CACHES=LOCMEM, PERFKIT={"CACHE_ENABLED": False}, DEBUG=False)
     def test_it_is_silent_where_caching_is_off(self) -> None:
-        assert found(deploy=True) == []
+        assert deployed() == []
 
     def test_it_is_silent_on_redis(self) -> None:
         with cached_in("django_redis.cache.RedisCache"):
-            assert found(deploy=True) == []
+            assert deployed() == []
 
     def test_it_leaves_a_wrong_back_end_to_the_other_check(self) -> None:
         with cached_in("there.is.no.such.Module"):
-            assert only(found(deploy=True)).id == "perfkit.E005"
+            assert only(deployed()).id == "perfkit.E005"
 
 
 class TestDatabases:
@@ -627,6 +637,21 @@ class TestLists:
     def test_it_finds_nothing_in_the_demo(self) -> None:
         assert [each for each in found() if each.id.startswith("perfkit.W4")] == []
 
+    @pytest.mark.postgres
+    @pytest.mark.django_db
+    def test_it_names_a_migration_that_would_block_writes(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE orders_order AS SELECT n FROM generate_series(1, 9999) n")
+        MigrationRecorder(connection).record_applied("orders", "0001_initial")
+        with override_settings(
+            INSTALLED_APPS=[*settings.INSTALLED_APPS, "tests.indexing.orders"],
+            MIGRATION_MODULES={"orders": "tests.indexing.orders.blocking.migrations"},
+            PERFKIT={"INDEX_WARNING_BYTES": 10_000},
+        ):
+            first, *_ = [each for each in found(databases=["default"]) if "orders" in each.msg]
+        assert first.id == "perfkit.W406"
+        assert "would block writes to orders_order" in first.msg
+
 
 class TestStart:
     def test_it_starts_and_passes_in_a_project_that_has_only_perfkit(self) -> None:
@@ -893,7 +918,7 @@ def test_it_warns_of_limits_that_each_process_counts_alone() -> None:
         options = {"CACHE_ENABLED": False, "RATE_LIMIT_ENABLED": enabled}
         with override_settings(CACHES=caches, MIDDLEWARE=middleware, DEBUG=debug, PERFKIT=options):
             assert found() == []
-            messages = found(deploy=True)
+            messages = deployed()
             assert bool(messages) == is_found
             if is_found:
                 assert only(messages).id == "perfkit.W404"
@@ -1011,3 +1036,93 @@ class TestMail:
         settings.MAILERS = {"default": {"BACKEND": JOB_EMAIL_BACKEND}}
         settings.PERFKIT = {}
         assert "none. Add one that sends mails, and name that." in only(found()).msg
+
+
+class WithoutRoutes:
+    """URLs of a site that has none."""
+
+    urlpatterns = ()
+
+
+class TestDeployedMonitoring:
+    """What everybody may read of a site that is deployed."""
+
+    @pytest.fixture(autouse=True)
+    def _deployed(self, settings: Any) -> None:
+        settings.DEBUG = False
+        settings.PERFKIT = {}
+        settings.CACHES = LOCMEM
+
+    @staticmethod
+    def ids() -> list[str]:
+        return [each.id for each in found(deploy=True) if each.id in {"perfkit.W703", "perfkit.W704"}]
+
+    @pytest.mark.urls("tests.monitoring.prometheus.test_views")
+    def test_it_finds_an_open_page_of_metrics(self, settings: Any) -> None:
+        finding = next(each for each in found(deploy=True) if each.id == "perfkit.W703")
+        assert "/own" in finding.msg
+        assert "METRICS_TOKEN" in str(finding.hint)
+        assert "perfkit.W703" not in [each.id for each in found()], "only where it is about to be deployed"
+        settings.DEBUG = True
+        assert self.ids() == []
+
+    @pytest.mark.urls("tests.monitoring.prometheus.test_views")
+    def test_a_token_or_a_login_keeps_others_out(self, settings: Any) -> None:
+        settings.PERFKIT = {"METRICS_TOKEN": "secret"}
+        assert self.ids() == []
+        settings.PERFKIT = {}
+        settings.MIDDLEWARE = [
+            *settings.MIDDLEWARE,
+            "django.contrib.auth.middleware.LoginRequiredMiddleware",
+        ]
+        assert self.ids() == []
+
+    @pytest.mark.parametrize("within", [False, True])
+    def test_it_follows_includes_and_trusts_what_the_project_puts_around_it(
+        self, settings: Any, within: bool
+    ) -> None:
+        from perfkit.monitoring.prometheus import metrics_view
+
+        def guarded(request: HttpRequest) -> HttpResponseBase:
+            return metrics_view(request)
+
+        class Routes:
+            urlpatterns = (path("in/", include([path("side", guarded if within else metrics_view)])),)
+
+        settings.ROOT_URLCONF = Routes
+        assert self.ids() == ([] if within else ["perfkit.W703"])
+
+    @pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
+    def test_it_finds_that_all_are_shown_how_servers_stand(self, settings: Any, everybody: str) -> None:
+        settings.ROOT_URLCONF = "tests.monitoring.health.site"
+        settings.PERFKIT = {"HEALTH_ADDRESSES": ["10.0.0.0/8", everybody]}
+        finding = next(each for each in found(deploy=True) if each.id == "perfkit.W704")
+        assert everybody in finding.msg
+        assert "10.0.0.0/8" not in finding.msg
+        settings.PERFKIT = {"HEALTH_ADDRESSES": ["10.0.0.0/8"]}
+        assert self.ids() == []
+        settings.PERFKIT = {"HEALTH_ADDRESSES": [everybody]}
+        settings.ROOT_URLCONF = WithoutRoutes
+        assert "perfkit.W704" not in self.ids()
+
+
+@pytest.mark.skipif(not settings.HAS_PROMETHEUS, reason="django-prometheus does not support this Django")
+class TestMetrics:
+    def test_the_page_of_django_prometheus_is_right_by_default(self) -> None:
+        assert found() == []
+
+    def test_it_finds_that_the_page_shows_files_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/nowhere")
+        assert only(found()).id == "perfkit.W701"
+
+    @override_settings(PERFKIT={"METRICS_TOKEN": "secret"})
+    def test_it_finds_that_the_page_asks_for_no_token(self) -> None:
+        finding = only(found())
+        assert finding.id == "perfkit.W702"
+        assert "secret" not in f"{finding.msg}{finding.hint}"
+
+    @pytest.mark.urls("tests.monitoring.prometheus.test_views")
+    def test_perfkits_own_page_is_right_with_both(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/nowhere")
+        with override_settings(PERFKIT={"METRICS_TOKEN": "secret"}):
+            assert found() == []

@@ -51,7 +51,11 @@ def test_a_wrong_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["ninja", "celery", "kombu", "prometheus_client", "redis", "debug_toolbar"]
+    "package",
+    [
+        *("ninja", "celery", "kombu", "prometheus_client", "redis", "debug_toolbar"),
+        *("opentelemetry.trace", "pythonjsonlogger", "structlog", "pglast"),
+    ],
 )
 def test_importing_perfkit_does_not_load(package: str) -> None:
     assert run(f"{EVERYTHING}, sys; print({package!r} in sys.modules)") == "False"
@@ -68,7 +72,25 @@ def test_setting_up_a_project_with_perfkit_alone_loads_no_optional_package() -> 
         "from django.conf import settings\n"
         "settings.configure(INSTALLED_APPS=['perfkit'])\n"
         "import django; django.setup()\n"
-        "optional = {'ninja', 'celery', 'kombu', 'prometheus_client', 'redis', 'debug_toolbar', 'psycopg'}\n"
+        "optional = {'ninja', 'celery', 'kombu', 'prometheus_client', 'redis', 'debug_toolbar', 'psycopg', "
+        "'opentelemetry.trace', 'pythonjsonlogger', 'structlog', 'pglast'}\n"
         "print(sorted(optional & set(sys.modules)))"
     )
     assert run(code) == "[]"
+
+
+def test_without_pglast_jobs_are_there_and_the_advisor_says_what_it_lacks() -> None:
+    code = (
+        "import sys; sys.modules['pglast'] = None\n"
+        "from django.conf import settings\n"
+        "database = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': ':memory:'}\n"
+        "settings.configure(INSTALLED_APPS=['perfkit'], DATABASES={'default': database}, USE_TZ=True)\n"
+        "import django; django.setup()\n"
+        "import perfkit.jobs.indexes\n"
+        "from django.core.management import call_command\n"
+        "call_command('migrate', verbosity=0)\n"
+        "call_command('perfkit_advise')"
+    )
+    said = run(code)
+    assert "There is nothing to do." in said
+    assert "'django-perfkit[advisor]'" in said

@@ -38,6 +38,9 @@ FULL: Final = Scale(flights=50_000, crowd=0, rounds=600, budget_seconds=30, stam
 AT_THE_SERVER: Final = (CACHEOPS, DJANGO, DOGPILE, CASHEWS)
 """Peers that ask the cache server at each call."""
 
+WARM_CALLS: Final = 100
+"""Of hits in a turn: with as few as of slower things, the fastest would be timed while its process wakes up."""
+
 COLUMNS: Final = 4
 
 Players = dict[str, Remote]
@@ -89,7 +92,7 @@ def _hits(played: Stage) -> list[Figure]:
     players = played.compare(
         title,
         "function hit",
-        calls=30,
+        calls=WARM_CALLS,
         entrants=AT_FUNCTIONS,
         is_hit=True,
         beside={ROUND_TRIP: ("round trip", 0)},

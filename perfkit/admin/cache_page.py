@@ -18,7 +18,7 @@ from django.utils.translation import gettext, gettext_lazy
 from perfkit.admin.pages import url, url_name
 from perfkit.caching import CacheStatistics, ReadStatistics, statistics
 from perfkit.caching.control import Invalidation, cached_labels, invalidate, tags_named
-from perfkit.errors import CacheUnreachableError, UsageError
+from perfkit.errors import CacheUnreachableError, SettingsError, UsageError
 from perfkit.models import Cache
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class CacheAdmin(ModelAdmin):
         name = form.cleaned_data["name"]
         try:
             told = invalidate(form.cleaned_data["tags"])
-        except CacheUnreachableError as error:
+        except (CacheUnreachableError, SettingsError) as error:
             form.add_error(None, str(error))
             return self._page(request, form)
         self._log(request, name, told)

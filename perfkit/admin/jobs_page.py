@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy
 
 from perfkit.admin.large_tables import LargeTableAdmin
-from perfkit.errors import PerfkitError
+from perfkit.admin.monitoring.missing import no_sending
+from perfkit.errors import PerfkitError, SettingsError
+from perfkit.jobs.backends import current_backend
 from perfkit.jobs.control import all_jobs, cancel_job, replay_job
 from perfkit.jobs.lists import arguments_of, waited_seconds
 from perfkit.jobs.status import status_of
@@ -38,6 +40,11 @@ class JobAdmin(LargeTableAdmin, ModelAdmin):
     who has `perfkit.cancel_job` may cancel, and who has `perfkit.delete_job` may remove those that have ended.
     """
 
+    class Media:
+        """What the pages look like."""
+
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("perfkit/admin/jobs.css",)}
+
     list_display = ("name", "state", "queue", "progress", "runs", "waited", "enqueued_at")
     list_filter = ("state", "name", "queue")
     ordering = ("-enqueued_at",)
@@ -56,6 +63,7 @@ class JobAdmin(LargeTableAdmin, ModelAdmin):
         "failures",
         "losses",
         "worker",
+        "request_id",
         "is_cancel_wanted",
         "waited",
         "enqueued_at",
@@ -90,6 +98,16 @@ class JobAdmin(LargeTableAdmin, ModelAdmin):
     def has_purge_permission(self, request: HttpRequest) -> bool:
         """Say whether somebody may remove jobs that have ended."""
         return request.user.has_perm("perfkit.delete_job")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and why jobs wait where none can be sent."""
+        try:
+            current_backend()
+        except SettingsError as error:
+            self.message_user(request, no_sending(error), messages.WARNING)
+        return super().changelist_view(request, extra_context)
 
     @admin.display(description=gettext_lazy("progress"))
     def progress(self, row: Job) -> SafeString | str:

@@ -26,6 +26,7 @@ from perfkit.api.partial import partial_response
 from perfkit.api.renderers import FastJSONRenderer
 from perfkit.api.sorting import Sorting
 from perfkit.api.status import task_status_router
+from perfkit.api.summary import monitoring_router
 from perfkit.api.writing.after import after_response, after_response_middleware
 from perfkit.api.writing.bulk import bulk_body, bulk_create
 from perfkit.api.writing.idempotent import idempotent
@@ -75,6 +76,7 @@ __all__ = [
     "idempotent",
     "keyset",
     "link_headers",
+    "monitoring_router",
     "paginate",
     "paginate_open",
     "partial_response",

@@ -105,7 +105,7 @@ class PagePagination(AsyncPaginationBase):
         **params: Any,
     ) -> dict[str, Any] | CompiledResponse:
         """Return the envelope as ninja wants it, a dict whose items it may replace; or the answer itself."""
-        compiled = finished(self._compiled(queryset, pagination, request))
+        compiled = finished(self._compiled(queryset, pagination, request), self._shown(queryset))
         if compiled is not None:
             return compiled
         if isinstance(queryset, QuerySet):
@@ -123,7 +123,7 @@ class PagePagination(AsyncPaginationBase):
         **params: Any,
     ) -> dict[str, Any] | CompiledResponse:
         """Return the envelope; the async twin of `paginate_queryset`."""
-        compiled = await afinished(self._compiled(queryset, pagination, request))
+        compiled = await afinished(self._compiled(queryset, pagination, request), self._shown(queryset))
         if compiled is not None:
             return compiled
         if isinstance(queryset, QuerySet):
@@ -132,6 +132,10 @@ class PagePagination(AsyncPaginationBase):
         if self._count == "exact" or self._count == "cached":  # noqa: PLR1714  # so that its type is known
             return envelope_of(await apaginate(queryset, *place, count=self._count))
         return envelope_of(await apaginate_open(_queryset(queryset), *place, count=self._count))
+
+    def _shown(self, queryset: Any) -> Any:
+        """Return whose rows are shown without instances, None where they take these."""
+        return queryset if self._is_compiled else None
 
     def _compiled(
         self, queryset: Any, pagination: Input, request: HttpRequest

@@ -13,6 +13,7 @@ from django.db import connections, models
 
 from perfkit.bulk.chunks import chunks
 from perfkit.bulk.table import has_copy
+from perfkit.bulk.telling import told
 from perfkit.errors import UsageError, nearest
 
 FileFormat = Literal["csv", "binary"]
@@ -38,6 +39,7 @@ class CopyResult:
     method: str
 
 
+@told("copy_out")
 def bulk_copy_out(
     queryset: models.QuerySet[Any],
     file: IO[bytes],

@@ -12,8 +12,10 @@ from django.db import connections, models, router, transaction
 
 from perfkit.bulk.chunks import checked_size, chunks
 from perfkit.bulk.plan import require_table
+from perfkit.bulk.telling import told
 from perfkit.conf import options
 from perfkit.errors import RowShapeError, UsageError
+from perfkit.signals import bulk_written
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class DeleteResult:
     rows_per_second: float
 
 
+@told("delete")
 def bulk_delete(
     model: type[models.Model],
     which: models.QuerySet[Any] | Iterable[Any],
@@ -94,7 +97,7 @@ def bulk_delete(
             if progress is not None:
                 progress(rows)
     seconds = time.perf_counter() - started
-    return DeleteResult(
+    result = DeleteResult(
         rows=rows,
         unmatched=unmatched,
         deleted=deleted.total(),
@@ -102,6 +105,9 @@ def bulk_delete(
         seconds=seconds,
         rows_per_second=rows / seconds,
     )
+    if bulk_written.receivers:
+        bulk_written.send(model, call="delete", result=result)
+    return result
 
 
 def _require_rows_of(model: type[models.Model], queryset: models.QuerySet[Any], own: str, alias: str) -> None:

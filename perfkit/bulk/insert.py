@@ -20,8 +20,10 @@ from perfkit.bulk.plan import RowPlan, plan_for, require_table
 from perfkit.bulk.shapes import Row
 from perfkit.bulk.statements import InstanceWriter, ParameterWriter, goes_singly
 from perfkit.bulk.table import has_copy
+from perfkit.bulk.telling import told
 from perfkit.conf import options
 from perfkit.errors import UnsupportedModelError, UsageError
+from perfkit.signals import bulk_written
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class InsertResult:
     slow_columns: dict[str, str] | None
 
 
+@told("insert")
 def bulk_insert(
     model: type[models.Model],
     rows: Iterable[Row],
@@ -148,7 +151,7 @@ def bulk_insert(
             loop.run(rows, writer, take=ids.extend, skip=lambda: ids.append(None))
     written = loop.rows - len(loop.skipped) - total.untouched
     seconds = time.perf_counter() - started
-    return InsertResult(
+    result = InsertResult(
         rows=written,
         seconds=seconds,
         rows_per_second=written / seconds,
@@ -158,6 +161,9 @@ def bulk_insert(
         skipped=loop.skipped,
         slow_columns=notes,
     )
+    if bulk_written.receivers:
+        bulk_written.send(model, call="insert", result=result)
+    return result
 
 
 def _writer(

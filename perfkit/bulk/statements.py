@@ -234,11 +234,18 @@ def unbindable(rows: Sent, position: int, error: Exception) -> RowDataError:
 
 
 class Counted:
-    """Yields rows and remembers the position of the one that was asked for last."""
+    """Yields rows and remembers the position of the one that was asked for last.
+
+    It is false, as an empty list is: what logs statements with their values, such as the SQL panel of the debug
+    toolbar, then looks for none.
+    """
 
     def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
         self.rows = rows
         self.position = -1
+
+    def __bool__(self) -> bool:
+        return False
 
     def __iter__(self) -> Counted:
         return self

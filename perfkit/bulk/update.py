@@ -17,9 +17,11 @@ from perfkit.bulk.plan import RowPlan, compile_plan, require_table
 from perfkit.bulk.statement_updater import StatementUpdater
 from perfkit.bulk.statements import SEVERAL_TABLES
 from perfkit.bulk.table import has_copy
+from perfkit.bulk.telling import told
 from perfkit.bulk.turns import take_turn
 from perfkit.bulk.updaters import Outcome, ParameterUpdater, QuerySetUpdater, Updater
 from perfkit.conf import options
+from perfkit.signals import bulk_written
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class UpdateResult:
     method: str
 
 
+@told("update")
 def bulk_update(
     model: type[models.Model],
     updates: Iterable[Update],
@@ -120,7 +123,7 @@ def bulk_update(
         loop.run(updates, ReadingUpdater(reader, updater, turns), take=outcomes.append)
     updated = sum(outcome.updated for outcome in outcomes)
     seconds = time.perf_counter() - started
-    return UpdateResult(
+    result = UpdateResult(
         rows=loop.rows,
         updated=updated,
         unmatched=sum(outcome.different for outcome in outcomes) - updated,
@@ -130,6 +133,9 @@ def bulk_update(
         rows_per_second=loop.rows / seconds,
         method="+".join(sorted(updater.methods)),
     )
+    if bulk_written.receivers:
+        bulk_written.send(model, call="update", result=result)
+    return result
 
 
 class ReadingUpdater:

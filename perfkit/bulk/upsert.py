@@ -21,7 +21,9 @@ from perfkit.bulk.shapes import Row
 from perfkit.bulk.statement_upserter import StatementUpserter
 from perfkit.bulk.statements import goes_singly
 from perfkit.bulk.table import has_copy
+from perfkit.bulk.telling import told
 from perfkit.conf import options
+from perfkit.signals import bulk_written
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class UpsertResult:
     returned: list[UpsertedRow | None] | None
 
 
+@told("upsert")
 def bulk_upsert(
     model: type[models.Model],
     rows: Iterable[Row],
@@ -155,7 +158,7 @@ def bulk_upsert(
     with noting(is_wanted=explain) as notes:
         loop.run(rows, upserter, take=take, skip=lambda: returned.append(None))
     seconds = time.perf_counter() - started
-    return UpsertResult(
+    result = UpsertResult(
         rows=loop.rows,
         created=total.created,
         updated=total.updated,
@@ -167,6 +170,9 @@ def bulk_upsert(
         method="+".join(sorted(upserter.methods)),
         returned=returned if return_rows else None,
     )
+    if bulk_written.receivers:
+        bulk_written.send(model, call="upsert", result=result)
+    return result
 
 
 def _upserter(

@@ -1,5 +1,8 @@
 """What cached reads of this process came to, counted at each read and told to the store now and then.
 
+Where somebody takes the numbers, as `perfkit.monitoring` does while it measures, they are told by that one alone:
+each read is told once, and whoever asks for all of them adds up both.
+
 # Note [Counting without a lock]
 Each kind of event has an `itertools.count`, whose `next` no other thread can interrupt.
 To read it takes one more `next`, which is left out of the number.
@@ -19,15 +22,16 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Protocol
 
 from django.core.signals import request_finished
 
 from perfkit.caching.coherence import breaker
 from perfkit.caching.store import Batch, Store, StoreError, current_store
 from perfkit.caching.tokens import new_writer
+from perfkit.caching.windows import Window
 from perfkit.conf import options
 from perfkit.signals import cache_outage, cache_read
 
@@ -63,40 +67,37 @@ Event = tuple[Any, str, str]
 """Sender, outcome and reason of a read."""
 
 
-class Window(NamedTuple):
-    """A stretch of the past that ends now, as the store keeps it.
+WINDOWS: Final = {"hour": Window("m", SLOT_SECONDS, 13), "day": Window("h", 3600, 25)}
 
-    Args:
-        letter: Begins the names of its parts.
-        part_seconds: How long each part is.
-        parts: How many of them, the one that has begun included.
-    """
 
-    letter: str
-    part_seconds: int
-    parts: int
-
-    def part(self, seconds: float) -> int:
-        """Return the number of the part that a time is in."""
-        return int(seconds // self.part_seconds)
-
-    def name(self, part: int) -> str:
-        """Return what the store calls a part."""
-        return f"{self.letter}{part}"
+class Taker(Protocol):
+    """Who tells numbers in the place of the store."""
 
     @property
-    def kept_seconds(self) -> int:
-        """How long the store keeps a part."""
-        return (self.parts + 1) * self.part_seconds
+    def is_on(self) -> bool:
+        """Whether it takes what is counted from now on."""
 
+    def counted(self, window: Window, parts: Sequence[int]) -> dict[str, int]:
+        """Return what all processes have told it of parts of a window.
 
-WINDOWS: Final = {"hour": Window("m", SLOT_SECONDS, 13), "day": Window("h", 3600, 25)}
+        Raises:
+            StoreError: Nobody answers.
+        """
+
+    def record(self) -> None:
+        """Take what there is, with `Counting.take`."""
+
+    def waiting(self, window: Window, parts: Sequence[int]) -> dict[str, int]:
+        """Return what it has taken of this process, and could not tell."""
 
 
 class Counting:
     """The counts of one process; safe in threads and after a fork.
 
     See Note [Counting without a lock].
+
+    Attributes:
+        taker: Who tells them in the place of the store, if somebody does.
 
     Args:
         clock: Seconds that only grow.
@@ -108,6 +109,7 @@ class Counting:
     ) -> None:
         self._clock = clock
         self._now = now
+        self.taker: Taker | None = None
         self.begin_anew()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.begin_anew)
@@ -117,6 +119,7 @@ class Counting:
         self._counters: dict[Event, count[int]] = {}
         self._hits: dict[Any, count[int]] = {}
         self._added: dict[Event, int] = {}
+        self._taken: dict[str, int] = {}
         self._names: dict[Event, str] = {}
         self._labels: set[str] = set()
         self._reasons: set[str] = set()
@@ -168,12 +171,13 @@ class Counting:
         try:
             is_on = options.CACHE_STATISTICS and options.CACHE_ENABLED
             slot = int(self._now() // SLOT_SECONDS)
+            is_taken = self.taker is not None and self.taker.is_on
             for event, counter in self._counters.copy().items():
                 seen = next(counter)
                 new = seen - self._added.get(event, 0)
                 self._added[event] = seen + 1
                 if new and is_on:
-                    numbers = self._counts.setdefault(slot, {})
+                    numbers = self._taken if is_taken else self._counts.setdefault(slot, {})
                     name = self._name(event)
                     numbers[name] = numbers.get(name, 0) + new
             for old in [old for old in self._counts if old <= slot - MOST_SLOTS]:
@@ -189,7 +193,7 @@ class Counting:
             sender, outcome, reason = event
             label = _bounded(_label(sender), self._labels, MOST_LABELS)
             why = _bounded(_printable(reason), self._reasons, MOST_REASONS)
-            name = self._names[event] = f"{outcome}\t{why}\t{label}"
+            name = self._names[event] = written(outcome, why, label)
         return name
 
     def tell(self, *, after_seconds: float | None = None) -> None:
@@ -211,7 +215,11 @@ class Counting:
             return
         try:
             self._told, self._due = now, now + TELL_EVERY_SECONDS
-            if not self.add_up() or not (self._counts or self._batches):
+            if not self.add_up():
+                return
+            if self._taken and self.taker is not None:
+                self.taker.record()
+            if not (self._counts or self._batches):
                 return
             store = current_store()
             if store is None:
@@ -255,6 +263,17 @@ class Counting:
         """Return the time, in seconds since 1970."""
         return self._now()
 
+    def take(self) -> dict[tuple[str, str, str], int]:
+        """Return how many events there were since the last time, by outcome, reason and label; to the taker."""
+        if not (self.add_up() and self._adding_up.acquire(blocking=False)):
+            return {}
+        try:
+            taken, self._taken = self._taken, {}
+        finally:
+            self._adding_up.release()
+        found = ((parsed(name), number) for name, number in taken.items())
+        return {event: number for event, number in found if event is not None}
+
     def waiting(self, *, since: float) -> dict[str, int]:
         """Return the numbers that the store does not know yet, of times from `since` on."""
         self.add_up()
@@ -265,6 +284,11 @@ class Counting:
                 for name, number in dict(numbers).items():
                     sums[name] = sums.get(name, 0) + number
         return sums
+
+
+def written(outcome: str, reason: str, label: str) -> str:
+    """Return what a number is kept under."""
+    return f"{outcome}\t{reason}\t{label}"
 
 
 def parsed(name: str) -> tuple[str, str, str] | None:

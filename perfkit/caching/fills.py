@@ -55,7 +55,7 @@ def offer(
         entry = _entry(place.key, rows, used, ttl_seconds)
     except UnstorableError as error:
         durations.cannot_keep(place.key, error)
-        tell_bypass(model, error.reason)
+        tell_bypass(model, error.reason, place)
         reason = "it is larger than a megabyte" if error.reason == "size" else error.reason
         warn_once(f"an answer about {model._meta.label} cannot be kept: {reason}.")
         return

@@ -52,6 +52,10 @@ class Durations:
             return UNKNOWN_LEASE_SECONDS
         return min(max(LEASE_TIMES * usual, LEAST_LEASE_SECONDS), MOST_LEASE_SECONDS)
 
+    def usual_seconds(self, family: Hashable) -> float | None:
+        """Return how long such an answer takes to compute; None where that is not known."""
+        return self._seconds.get(family)
+
     def cannot_keep(self, key: str, problem: UnstorableError) -> None:
         """Note that the answer under `key` cannot be kept, so that nobody waits for it or packs it in vain."""
         if len(self._refused) >= MOST_FAMILIES:

@@ -68,6 +68,11 @@ class Memory:
             while self._size_bytes > most_bytes:
                 self._drop(next(iter(self._held)))
 
+    @property
+    def size_bytes(self) -> int:
+        """What all of it takes, about."""
+        return self._size_bytes
+
     def clear(self) -> None:
         """Let go of everything."""
         with self._lock:

@@ -31,6 +31,8 @@ from perfkit.caching.restrictions import Restriction, restriction_of
 from perfkit.caching.structure import Reach, reach_of, structure_of
 from perfkit.caching.tags import any_write_tag, query_key
 from perfkit.hydration import FETCH_MODE, Hydrator, answer_of, hydrator_for, set_known_related
+from perfkit.hydration.telling import PARAMETERS, tell_hydrated
+from perfkit.signals import rows_hydrated
 
 MOST_SHAPES: Final = 2_000
 """Structures of queries kept in a process; beyond, all are forgotten and learnt anew."""
@@ -96,8 +98,11 @@ class Form(NamedTuple):
     def objects(self, queryset: QuerySet[Any], rows: Rows, connection: BaseDatabaseWrapper) -> list[Any]:
         """Return what iterating over `queryset` yields where the database answers `rows`."""
         if self.hydrator is None:
+            tell_hydrated(queryset, len(rows), PARAMETERS)
             return _djangos_objects(queryset, rows, connection.alias)
         objects = self.hydrator(rows, connection)
+        if rows_hydrated.receivers and self.hydrator.makes_instances:
+            tell_hydrated(queryset, len(rows), self.hydrator.why_from_db())
         if self.made_as is ModelIterable and queryset._known_related_objects:  # type: ignore[attr-defined]  # noqa: SLF001  # likewise
             set_known_related(objects, queryset)
         return objects if self.finish is None else self.finish(objects)

@@ -7,7 +7,7 @@ from asyncio import _get_running_loop
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
@@ -25,6 +25,7 @@ from perfkit.caching.recorder import current_recorder, recorded_by
 from perfkit.caching.scope import Question, begin_question, current_scope, note_recent
 from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import lease_name
+from perfkit.caching.telling import read_begins, tell_read
 from perfkit.caching.trust import (
     has_own_session,
     has_written,
@@ -36,7 +37,7 @@ from perfkit.caching.trust import (
     usable_store,
 )
 from perfkit.conf import options
-from perfkit.signals import cache_read
+from perfkit.signals import cache_read, work
 
 
 def read_rows(
@@ -63,9 +64,10 @@ def read_rows(
     known = known_rows(model, place, connection)
     if known is not None:
         return known
-    return _looked_up(
-        model, place, connection=connection, ttl_seconds=ttl_seconds, fetch=fetch, is_expected=is_expected
-    )
+    with work.begin("cache.read", model):
+        return _looked_up(
+            model, place, connection=connection, ttl_seconds=ttl_seconds, fetch=fetch, is_expected=is_expected
+        )
 
 
 def known_rows(model: type[Model], place: Place, connection: BaseDatabaseWrapper) -> Rows | None:
@@ -90,7 +92,8 @@ def known_rows(model: type[Model], place: Place, connection: BaseDatabaseWrapper
     if recorder is not None:
         recorder.read(place.tags, held.tokens)
     if cache_read.receivers:
-        cache_read.send(sender=model, outcome="hit", reason="")
+        tags = place.tags_of(held.content)
+        tell_read(model, "hit", key=place.key, tags=tags, tier="request", family=place.family)
     else:
         counting.hit(model)  # which `send` does too, in twice the time
     rows: Rows = held.content
@@ -108,11 +111,14 @@ def _looked_up(
 ) -> Rows:
     """Return rows as `read_rows` does, where `known_rows` has returned none."""
     lease = ""
+    begun = read_begins()
     question = begin_question()
     try:
         durations.require_keepable(place.key)
         store = usable_store(model, connection, place.tags[: place.lasting])
-        rows, found = _recalled(store, place, question, is_expected, connection, ttl_seconds=ttl_seconds)
+        rows, found, tier = _recalled(
+            store, place, question, is_expected, connection, ttl_seconds=ttl_seconds
+        )
         if rows is None:
             require_committed_view(connection)
             found = taken = usable_tokens(store, place, found)
@@ -120,23 +126,24 @@ def _looked_up(
                 look = partial(
                     _recalled, store, place, question, is_expected, connection, ttl_seconds=ttl_seconds
                 )
-                rows, found, lease = _waited(store, place, taken, look)
+                rows, found, tier, lease = _waited(store, place, taken, look)
                 taken = cast("tuple[bytes, ...]", found)  # where there are no rows, all of them were taken
     except (Bypass, UnstorableError) as reason:
-        tell_bypass(model, str(reason))
+        tell_bypass(model, str(reason), place, begun=begun)
         return fetch()
     except StoreError as error:
         breaker.failed(str(error))
-        tell_bypass(model, "outage")
+        tell_bypass(model, "outage", place, begun=begun)
         return fetch()
     if rows is not None:
         recorder = current_recorder()
         if recorder is not None:
             recorder.read(place.tags_of(rows), found)
-        cache_read.send(sender=model, outcome="hit", reason="")
+        tags = place.tags_of(rows)
+        tell_read(model, "hit", key=place.key, tags=tags, tier=tier, begun=begun, family=place.family)
         return rows
     try:
-        fetched, may_be_kept = _fetched(model, place, taken, connection=connection, fetch=fetch)
+        fetched, may_be_kept = _fetched(model, place, taken, connection=connection, fetch=fetch, begun=begun)
         if may_be_kept and is_expected(fetched):
             offer(store, model, place, fetched, taken, ttl_seconds=ttl_seconds, is_awaited=bool(lease))
         elif may_be_kept:
@@ -154,6 +161,7 @@ def _fetched(
     *,
     connection: BaseDatabaseWrapper,
     fetch: Callable[[], Rows],
+    begun: float,
 ) -> tuple[Rows, bool]:
     """Ask the database; return its rows, and whether they are what others would get."""
     started = time.perf_counter()
@@ -161,10 +169,10 @@ def _fetched(
     with recorded_by(None):
         rows = fetch()
     durations.took(place.family, time.perf_counter() - started)
-    cache_read.send(sender=model, outcome="miss", reason="")
+    tell_read(model, "miss", key=place.key, tags=place.tags_of(rows), begun=begun)
     has_own = has_own_session(connection)  # its pool has lent it just now, and to others before
     if has_own:
-        tell_bypass(model, "session setting")
+        tell_bypass(model, "session setting", place)
     if recorder is not None:
         recorder.read(place.tags_of(rows), taken)
         if has_own:
@@ -177,35 +185,50 @@ def refuse_in_event_loop() -> None:
     """Raise what Django raises of a query there, unless its environment allows it."""
 
 
+class Found(NamedTuple):
+    """What a look into the cache has found.
+
+    Args:
+        rows: None where nothing is kept that still holds.
+        tokens: Of the tags of the place.
+        tier: Where the rows were; see `signals`.
+    """
+
+    rows: Rows | None
+    tokens: Tokens
+    tier: str = ""
+
+
 def _waited(
-    store: Store, place: Place, taken: tuple[bytes, ...], look: Callable[[], tuple[Rows | None, Tokens]]
-) -> tuple[Rows | None, Tokens, str]:
+    store: Store, place: Place, taken: tuple[bytes, ...], look: Callable[[], Found]
+) -> tuple[Rows | None, Tokens, str, str]:
     """Wait for another one who computes the answer, or become the one.
 
     Returns:
-        The rows, if they are there now, and the tokens that they were found with; else those to fill with,
-        and the lease to release afterwards, empty where the other one takes too long to be waited for.
+        The rows, if they are there now, the tokens that they were found with, and where they were; else the
+        tokens to fill with, and the lease to release afterwards, empty where the other one takes too long to be
+        waited for.
     """
     seconds = durations.lease_seconds(place.family)
     for _ in chain([None], pauses(2 * seconds)):  # for one who dies, and for the next one
         name = lease_name(place.key, taken)
         is_mine = store.lease(name, lease_ms=int(seconds * 1000))
         try:
-            rows, found = look()  # the one before may have filled it just now
+            rows, found, tier = look()  # the one before may have filled it just now
             taken = usable_tokens(store, place, found) if rows is None else taken
         except Bypass:
             if is_mine:
                 store.release(name)
             raise
         if is_mine and rows is None:
-            return None, taken, name
+            return None, taken, "", name
         if is_mine:
             store.release(name)
         if rows is not None:
-            return rows, found, ""
+            return rows, found, tier, ""
         if not durations.needs_flight(place.family):
             break
-    return None, taken, ""
+    return None, taken, "", ""
 
 
 def _released(store: Store, lease: str) -> None:
@@ -223,8 +246,8 @@ def _recalled(
     connection: BaseDatabaseWrapper,
     *,
     ttl_seconds: int,
-) -> tuple[Rows | None, Tokens]:
-    """Return what is kept at a place, None where nothing is that still holds, and the tokens of its tags.
+) -> Found:
+    """Return what is kept at a place, no rows where nothing is that still holds, and the tokens of its tags.
 
     Queries:
         None; round trips: none where the scope and this process's memory know enough, else one,
@@ -237,9 +260,9 @@ def _recalled(
     if held is not None and _may_show(held.content, place, connection):
         tags = place.tags[: len(held.tokens)]
         if question is not None and question.scope.knows(tags, held.tokens):
-            return held.content, held.tokens
+            return Found(held.content, held.tokens, "request")
         if _asked(question, connection, tags, store.tokens) == held.tokens:
-            return held.content, held.tokens
+            return Found(held.content, held.tokens, "process")
     entry = None
 
     def read(tags: Sequence[str]) -> Tokens:
@@ -249,14 +272,14 @@ def _recalled(
 
     found = _asked(question, connection, place.tags, read)
     if entry is None:
-        return None, found
+        return Found(None, found)
     rows, used = _rows_in(entry, place, found)
     if rows is None or not is_expected(rows) or not _may_show(rows, place, connection):
-        return None, found
+        return Found(None, found)
     if mode != "off" and (ends := shareable_until(entry)) is not None:
         left_seconds = min(ends - time.time(), ttl_seconds)
         memory.put(place.key, used, rows, size_bytes=OBJECT_BYTES * len(entry), seconds=left_seconds)
-    return rows, found
+    return Found(rows, found, "store")
 
 
 def _rows_in(entry: bytes, place: Place, found: Tokens) -> tuple[list[tuple[Any, ...]] | None, Tokens]:

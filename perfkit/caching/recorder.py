@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.caching.memory import Tokens
+
+
+class PartRead(NamedTuple):
+    """What a statement reads of a table of which it reads a part.
+
+    Args:
+        sql: Its text.
+        table: The tag of any write to the table.
+        lasting: The tags that take its place, for an answer with rows.
+        besides: Those that an answer without rows depends on besides.
+    """
+
+    sql: str
+    table: str
+    lasting: tuple[str, ...]
+    besides: tuple[str, ...]
 
 
 class Recorder(Protocol):
@@ -38,3 +54,18 @@ def recorded_by(recorder: Recorder | None) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+_part: Final[ContextVar[PartRead | None]] = ContextVar("perfkit_part_read", default=None)
+
+current_part: Final = _part.get
+
+
+@contextmanager
+def reading_part(part: PartRead) -> Iterator[None]:
+    """Let the recorder know, when the block sends the statement, that it reads no more of the table than this."""
+    token = _part.set(part)
+    try:
+        yield
+    finally:
+        _part.reset(token)

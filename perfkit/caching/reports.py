@@ -11,8 +11,9 @@ from asgiref.sync import sync_to_async
 
 from perfkit.caching.coherence import breaker
 from perfkit.caching.counting import WINDOWS, counting, parsed
-from perfkit.caching.store import StoreError, StoreFigures, current_store
+from perfkit.caching.store import Store, StoreError, StoreFigures, current_store
 from perfkit.conf import options
+from perfkit.errors import SettingsError
 
 TOO_LARGE: Final = "size"
 """The reason of a bypass where an answer is too large to be kept."""
@@ -88,8 +89,10 @@ class CacheStatistics:
 def statistics(*, window: str = "hour", counts_keys: bool = False) -> CacheStatistics:
     """Return what the cache did in the last hour or day, in all processes that use the same server.
 
-    A process tells what it counted at the end of a request or task, at most once a second; in the middle of one,
-    every five seconds. So what others did in the last seconds may be missing; what this process did is there.
+    A process tells what it counted every `METRICS_INTERVAL` seconds. Where nothing is measured it does so at the
+    end of a request or task, at most once a second; in the middle of one, every five seconds.
+    So what others did in the last seconds may be missing; what this process did is there.
+    They are the numbers that `manage.py perfkit_stats` and the admin show.
     The figures begin anew when the server restarts.
     With a `LocMemCache` they are those of this process alone.
 
@@ -102,7 +105,7 @@ def statistics(*, window: str = "hour", counts_keys: bool = False) -> CacheStati
         ValueError: There is no such window.
 
     Queries:
-        None; three round trips to the cache server.
+        None; four round trips to the cache server, and those that tell what was measured.
     """
     if window not in WINDOWS:
         raise ValueError(f"window must be one of {', '.join(map(repr, WINDOWS))}, not {window!r}.")
@@ -110,18 +113,21 @@ def statistics(*, window: str = "hour", counts_keys: bool = False) -> CacheStati
     now = counting.moment()
     first = chosen.part(now) - chosen.parts + 1
     since = first * chosen.part_seconds
-    store = current_store() if options.CACHE_ENABLED else None
-    counting.tell()
+    store, problem = _told_store()
     numbers: dict[str, int] = {}
-    figures, problem = None, "" if store is not None else "Caching is off."
+    parts = range(first, first + chosen.parts)
+    figures = None
     if store is not None:
         try:
-            numbers = store.counted([chosen.name(first + part) for part in range(chosen.parts)])
+            numbers = store.counted([chosen.name(part) for part in parts])
+            if counting.taker is not None:
+                _add(numbers, counting.taker.counted(chosen, parts))
             figures = store.figures(counts_keys=counts_keys)
         except StoreError as error:
             problem = str(error)
-    for name, number in counting.waiting(since=since).items():
-        numbers[name] = numbers.get(name, 0) + number
+    _add(numbers, counting.waiting(since=since))
+    if counting.taker is not None:
+        _add(numbers, counting.taker.waiting(chosen, parts))
     labels, outages = summed(numbers)
     return CacheStatistics(
         window=window,
@@ -134,6 +140,21 @@ def statistics(*, window: str = "hour", counts_keys: bool = False) -> CacheStati
         is_down=breaker.is_open,
         problem=problem,
     )
+
+
+def _told_store() -> tuple[Store | None, str]:
+    """Tell the store what this process counted, and return it, or why there is none."""
+    try:
+        store = current_store() if options.CACHE_ENABLED else None
+        counting.tell()
+    except SettingsError as error:  # a project that caches nothing may have any back end
+        return None, str(error)
+    return store, "" if store is not None else "Caching is off."
+
+
+def _add(numbers: dict[str, int], others: Mapping[str, int]) -> None:
+    for name, number in others.items():
+        numbers[name] = numbers.get(name, 0) + number
 
 
 async def astatistics(*, window: str = "hour", counts_keys: bool = False) -> CacheStatistics:

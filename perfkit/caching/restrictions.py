@@ -41,6 +41,16 @@ class Restriction:
     table: TrackedTable
     column: DeclaredColumn | None
 
+    @property
+    def is_current(self) -> bool:
+        """Whether writes to the table still tell of the column."""
+        table = tracked_tables().get(self.table.name)
+        if table is None or table is self.table:
+            return table is not None
+        if self.column is None:
+            return (table.pk_column, table.to_pk) == (self.table.pk_column, self.table.to_pk)
+        return self.column in table.declared
+
     def values(self, query: Query) -> Sequence[object]:
         """Return the values that the condition leaves in a query, none where it leaves others too."""
         return _values_of(query.where.children[self.position])

@@ -14,13 +14,14 @@ from perfkit.caching.bypass import Bypass
 from perfkit.caching.coherence import breaker, outbox
 from perfkit.caching.databases import is_watchable
 from perfkit.caching.outbox import LookUnderWayError, OutboxMissingError
+from perfkit.caching.places import Place
 from perfkit.caching.relations import unnamed_relations
 from perfkit.caching.scope import recent_tags
 from perfkit.caching.store import Store, current_store
 from perfkit.caching.tags import database_of, table_of
+from perfkit.caching.telling import tell_read
 from perfkit.caching.writes import WriteTracker, tracker_of
 from perfkit.conf import options
-from perfkit.signals import cache_read
 
 logger: Final = logging.getLogger("perfkit.caching")
 
@@ -130,16 +131,24 @@ def require_answer(store: Store) -> None:
 
 
 def drain_outbox(
-    store: Store, connection: BaseDatabaseWrapper, tags: tuple[str, ...], *, in_transaction: bool
+    store: Store,
+    connection: BaseDatabaseWrapper,
+    tags: tuple[str, ...],
+    *,
+    in_transaction: bool,
+    early: bool = False,
 ) -> None:
     """Tell the store what waits in the outbox of a database, if the last look is long enough ago.
+
+    Args:
+        early: See `Outbox.drain`.
 
     Raises:
         Bypass: What waits cannot be told, or somebody writes in silence what `tags` are of.
         StoreError: The server does not answer.
     """
     try:
-        outbox.drain(connection, store, in_transaction=in_transaction)
+        outbox.drain(connection, store, in_transaction=in_transaction, early=early)
     except OutboxMissingError as error:
         warn_once(str(error))
         raise Bypass("outbox missing") from error
@@ -186,9 +195,17 @@ def require_committed_view(connection: BaseDatabaseWrapper) -> None:
         raise Bypass("transaction has written")
 
 
-def tell_bypass(model: type[Model], reason: str) -> None:
-    """Tell that a read of `model` goes past the cache, or is not stored, and why."""
-    cache_read.send(sender=model, outcome="bypass", reason=reason)
+def tell_bypass(model: type[Model], reason: str, place: Place | None = None, *, begun: float = 0.0) -> None:
+    """Tell that a read of `model` goes past the cache, or is not stored, and why.
+
+    Args:
+        place: Where it was looked for, or would be kept.
+        begun: What `telling.read_begins` has returned.
+    """
+    if place is None:
+        tell_read(model, "bypass", reason)
+    else:
+        tell_read(model, "bypass", reason, key=place.key, tags=place.tags, begun=begun)
 
 
 _warned: Final[set[str]] = set()

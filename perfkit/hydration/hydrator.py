@@ -54,6 +54,15 @@ class Hydrator:
         shown = rows if self._convert is None else self._convert(rows, connection)
         return self._assemble(alias or connection.alias, shown)
 
+    @property
+    def makes_instances(self) -> bool:
+        """Whether its results are instances of a model."""
+        return isinstance(self._assemble, ModelRows)
+
+    def why_from_db(self) -> str:
+        """Return why some instances are made by their model's `from_db`; an empty text where none is."""
+        return self._assemble.why_from_db() if isinstance(self._assemble, ModelRows) else ""
+
 
 def hydrator_for(compiler: SQLCompiler, iterable_class: type) -> Hydrator | None:
     """Return the hydrator of a compiled SELECT; None where Django itself has to make its results.

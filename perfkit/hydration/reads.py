@@ -23,6 +23,8 @@ from perfkit.hydration.known_related import known_setter
 from perfkit.hydration.moments import load_moments_fast
 from perfkit.hydration.related import ModelRows
 from perfkit.hydration.shapes import model_rows_for
+from perfkit.hydration.telling import FIRST_OF_ITS_SHAPE, own_iterable, tell_hydrated
+from perfkit.signals import rows_hydrated
 
 Chunk = Sequence[Sequence[Any]]
 
@@ -51,18 +53,25 @@ def objects_of(queryset: QuerySet[Any]) -> list[Any]:
     """
     iterable_class: Any = queryset._iterable_class  # noqa: SLF001  # no public name
     if not is_served(iterable_class):
-        return list(iterable_class(queryset))
+        made = list(iterable_class(queryset))
+        tell_hydrated(queryset, len(made), own_iterable(iterable_class))
+        return made
     answer = _Answer(queryset)
     if iterable_class is not ModelIterable:
         return list(answer.values(iterable_class))
     model_rows = answer.model_rows()
+    set_known = None if model_rows is None else known_setter(queryset)
+    objects: list[Any]
     if model_rows is None:
-        return list(answer.djangos_objects())
-    set_known = known_setter(queryset)
-    if set_known is None:
-        objects: list[Any] = model_rows(answer.alias, answer.rows(), fetch_mode=answer.fetch_mode)
-        return objects
-    return list(answer.objects(model_rows, set_known))
+        objects = list(answer.djangos_objects())
+    elif set_known is None:
+        objects = model_rows(answer.alias, answer.rows(), fetch_mode=answer.fetch_mode)
+    else:
+        objects = list(answer.objects(model_rows, set_known))
+    if rows_hydrated.receivers:
+        reason = FIRST_OF_ITS_SHAPE if model_rows is None else model_rows.why_from_db()
+        tell_hydrated(queryset, len(objects), reason)
+    return objects
 
 
 def iterate(queryset: QuerySet[Any], *, chunked_fetch: bool, chunk_size: int) -> Iterator[Any]:
@@ -79,6 +88,7 @@ def iterate(queryset: QuerySet[Any], *, chunked_fetch: bool, chunk_size: int) ->
     """
     iterable_class: Any = queryset._iterable_class  # noqa: SLF001  # no public name
     if not is_served(iterable_class):
+        tell_hydrated(queryset, None, own_iterable(iterable_class))
         yield from iterable_class(queryset, chunked_fetch=chunked_fetch, chunk_size=chunk_size)
         return
     answer = _Answer(queryset, chunked_fetch=chunked_fetch, chunk_size=chunk_size)
@@ -86,6 +96,9 @@ def iterate(queryset: QuerySet[Any], *, chunked_fetch: bool, chunk_size: int) ->
         yield from answer.values(iterable_class)
         return
     model_rows = answer.model_rows()
+    if rows_hydrated.receivers:
+        reason = FIRST_OF_ITS_SHAPE if model_rows is None else model_rows.why_from_db()
+        tell_hydrated(queryset, None, reason)
     if model_rows is None:
         yield from answer.djangos_objects()
     else:

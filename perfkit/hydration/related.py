@@ -144,6 +144,19 @@ class ModelRows:
             peers = self._peers(variant) if peers is None else peers
             yield from self._program(variant)(alias, chain((row,), rows), from_db, fetch_mode, peers)
 
+    def why_from_db(self) -> str:
+        """Return why some of the models, as of now, are made by their `from_db`; an empty text where none is."""
+        numbers = self._variant(FETCH_MODE, is_lazy=False).by_from_db
+        reasons = {
+            self._nodes[number].model._meta.label: (
+                "sets columns in a way of its own"
+                if number in self._never_plain
+                else "makes instances in a way of its own (__init__, from_db, pre_init or post_init)"
+            )
+            for number in sorted(numbers)
+        }
+        return "; ".join(f"{label} {why}" for label, why in reasons.items())
+
     def _variant(self, fetch_mode: Any, *, is_lazy: bool) -> Variant:
         by_from_db = self._never_plain
         for model in self._models:

@@ -1,168 +1,132 @@
-"""Builds and drops indexes on PostgreSQL without blocking writes, and survives being killed at any moment.
-
-# Note [Killed while building]
-CREATE INDEX CONCURRENTLY commits the index's name first and fills it afterwards.
-What is killed between, or times out waiting for a lock, leaves an index marked INVALID:
-writes keep it up to date, reads never use it, a second CREATE fails,
-and CREATE … IF NOT EXISTS takes it for finished.
-So each attempt looks at the catalogue first, and drops what is INVALID.
-
-The server does not notice at once that the process which asked for an index is gone: it may go on building.
-Dropping would wait for it and then drop a good index, so an index that is being built is waited for.
-
-Source:
-    PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently".
-"""
+"""Builds, drops, renames and replaces indexes on PostgreSQL without blocking writes, whenever it is killed."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
-from django.db import DatabaseError, OperationalError
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.utils import split_identifier
-from django.db.models import Index, Model
 
-from perfkit.errors import IndexConflictError, IndexLockedError, PartitionedTableError
+from perfkit.errors import IndexConflictError
+from perfkit.indexing import partitions
+from perfkit.indexing.building import OneIndex, ensure_built, ensure_dropped, path
 from perfkit.indexing.definitions import wanted_shape
-from perfkit.indexing.steps import Patience, Step, next_step
-from perfkit.postgres.catalogue import IndexState, find_index, find_table
-from perfkit.postgres.session import is_alive, session_settings, sqlstate
-
-logger = logging.getLogger("perfkit.indexing")
-
-LOCK_NOT_AVAILABLE = "55P03"
-DEADLOCK_DETECTED = "40P01"
-LOCK_FAILURES = frozenset({LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED})
+from perfkit.indexing.steps import Patience
+from perfkit.indexing.waiting import Attempt, patiently
+from perfkit.indexing.wanted import WantedIndex
+from perfkit.postgres.catalogue import find_index, find_table
 
 
-def build_index(
-    schema_editor: BaseDatabaseSchemaEditor, model: type[Model], index: Index, patience: Patience
-) -> None:
-    """Have a valid `index` on the model's table, whatever an earlier run left behind.
+def build_index(editor: BaseDatabaseSchemaEditor, wanted: WantedIndex, patience: Patience) -> None:
+    """Have a valid index on the model's table, whatever an earlier run left behind.
 
     Raises:
-        PartitionedTableError: The table is partitioned; nothing was changed.
         IndexConflictError: Another index has the name; nothing was changed.
+        ConstraintViolatedError: It is to be unique, and rows are not; nothing is left.
         IndexLockedError: A lock was not to be had in all attempts; running it again is safe.
     """
-    table = model._meta.db_table
-    _refuse_partitioned(schema_editor.connection, table, index.name)
-    _patiently(
-        schema_editor.connection, index.name, patience, lambda: _ensure_built(schema_editor, model, index)
+    if is_partitioned(editor, wanted.table):
+        partitions.build(editor, wanted, patience)
+        return
+    one = OneIndex(
+        wanted.table,
+        wanted.name,
+        lambda: wanted_shape(editor, wanted),
+        wanted.sql(editor, concurrently=True),
     )
+    patiently(editor, wanted.name, patience, lambda attempt: ensure_built(attempt, one))
 
 
-def drop_index(
-    schema_editor: BaseDatabaseSchemaEditor, model: type[Model], name: str, patience: Patience
-) -> None:
-    """Have no index `name` on the model's table; one that is gone already is no error.
+def drop_index(editor: BaseDatabaseSchemaEditor, table: str, name: str, patience: Patience) -> None:
+    """Have no index `name` on the table; one that is gone already is no error.
 
     Raises:
-        PartitionedTableError, IndexConflictError, IndexLockedError: As `build_index`.
+        IndexConflictError, IndexLockedError: As `build_index`.
     """
-    table = model._meta.db_table
-    _refuse_partitioned(schema_editor.connection, table, name)
-    _patiently(schema_editor.connection, name, patience, lambda: _ensure_dropped(schema_editor, table, name))
+    if is_partitioned(editor, table):
+        partitions.drop(editor, table, name, patience)
+        return
+    patiently(editor, name, patience, lambda attempt: ensure_dropped(attempt, table, name))
 
 
-def drop_statement(schema_editor: BaseDatabaseSchemaEditor, table: str, name: str) -> str:
-    """Return the statement that drops the index, made from the names alone, without a query."""
-    schema, _ = split_identifier(table)
-    return _drop_sql(schema_editor, schema, name)
-
-
-def _patiently(
-    connection: BaseDatabaseWrapper, name: str, patience: Patience, attempt: Callable[[], int | None]
+def rename_index(
+    editor: BaseDatabaseSchemaEditor, old_name: str, wanted: WantedIndex, patience: Patience
 ) -> None:
-    """Call `attempt`, with the session's timeouts set, until it returns None and not a pid to wait for."""
-    problem, cause = "", None
-    for pause in patience.pauses():
-        if pause:
-            logger.warning("Index %s: %s; trying again in %g s.", name, problem, pause)
-            time.sleep(pause)
-        try:
-            with session_settings(connection, lock_timeout=patience.lock_timeout, statement_timeout="0"):
-                builder_pid = attempt()
-        except OperationalError as error:
-            if sqlstate(error) not in LOCK_FAILURES:
-                raise
-            problem, cause = str(error).strip().splitlines()[0], error
-        else:
-            if builder_pid is None:
-                return
-            problem, cause = f"the server's process {builder_pid} is still building it", None
-    raise IndexLockedError(name, patience.attempts, problem) from cause
+    """Have the index `old_name` under the name that is wanted, and valid.
+
+    Raises:
+        IndexConflictError: Both names are taken, or what has one of them is another index.
+        ConstraintViolatedError, IndexLockedError: As `build_index`.
+    """
+
+    def rename(attempt: Attempt) -> None:
+        old = find_index(attempt.connection, wanted.table, old_name)
+        if old is None:
+            return  # an earlier run has renamed it; what is not there at all is built
+        there = find_index(attempt.connection, wanted.table, wanted.name)
+        if there is not None or not old.is_on_table:
+            taken = there or old
+            raise IndexConflictError(taken.name, f"{taken.definition};", f"{old_name} under that name.")
+        attempt.at_once(f"ALTER INDEX {path(editor, old)} RENAME TO {editor.quote_name(wanted.name)}")
+
+    patiently(editor, wanted.name, patience, rename)
+    build_index(editor, wanted, patience)
 
 
-def _ensure_built(schema_editor: BaseDatabaseSchemaEditor, model: type[Model], index: Index) -> int | None:
-    """Make one attempt, see Note [Killed while building]; return the pid of a process that builds it."""
-    table = model._meta.db_table
-    there = find_index(schema_editor.connection, table, index.name)
-    wanted = wanted_shape(schema_editor, model, index) if there and there.is_valid else None
-    step = next_step(there, wanted)
-    if there is not None:
-        if step is Step.KEEP:
-            logger.warning("Index %s is there already, valid and as wanted: left as it is.", index.name)
-            return None
-        if step is Step.REFUSE:
-            raise IndexConflictError(
-                index.name, f"{there.definition};", f"{index.create_sql(model, schema_editor)};"
-            )
-        if step is Step.WAIT:
-            return there.builder_pid
-        logger.warning(
-            "Index %s is invalid, left by a build that did not finish: dropped and built anew.", index.name
-        )
-        _drop(schema_editor, there)
-    try:
-        schema_editor.execute(index.create_sql(model, schema_editor, concurrently=True), params=None)
-    except DatabaseError:
-        _drop_leftover(schema_editor, table, index.name)
-        raise
-    return None
+def replace_index(
+    editor: BaseDatabaseSchemaEditor, old_name: str, wanted: WantedIndex, patience: Patience
+) -> None:
+    """Have the index that is wanted, and then no longer `old_name`: queries have one of them all the time.
 
+    Where both have one name, the new one is built under another name first, and renamed in the end.
 
-def _ensure_dropped(schema_editor: BaseDatabaseSchemaEditor, table: str, name: str) -> int | None:
-    there = find_index(schema_editor.connection, table, name)
-    if there is None:
-        return None
-    if not there.is_on_table:
-        raise IndexConflictError(name, f"{there.definition};", f"to drop it from {table}.")
-    if there.builder_pid:
-        return there.builder_pid
-    _drop(schema_editor, there)
-    return None
-
-
-def _drop_leftover(schema_editor: BaseDatabaseSchemaEditor, table: str, name: str) -> None:
-    """Drop what a failed build left; where that meets a lock too, the next attempt or run does it."""
-    if not is_alive(schema_editor.connection):
+    Raises:
+        IndexConflictError, ConstraintViolatedError, IndexLockedError: As `build_index`.
+    """
+    if old_name != wanted.name:
+        build_index(editor, wanted, patience)
+        drop_index(editor, wanted.table, old_name, patience)
         return
-    there = find_index(schema_editor.connection, table, name)
-    if there is None or there.is_valid or there.builder_pid or not there.is_on_table:
+    new_name = partitions.derived_name(wanted.name, "new")
+    there = find_index(editor.connection, wanted.table, wanted.name)
+    meanwhile = find_index(editor.connection, wanted.table, new_name)
+    shape = wanted_shape(editor, wanted)
+    if there is not None and there.is_valid and there.shape == shape:
+        drop_index(editor, wanted.table, new_name, patience)  # of a run that came to its end otherwise
         return
-    try:
-        _drop(schema_editor, there)
-    except OperationalError as error:
-        if sqlstate(error) not in LOCK_FAILURES:
-            raise
-        logger.warning("Index %s is left invalid, for others use its table; the next run drops it.", name)
+    if there is not None and not there.is_on_table:
+        raise IndexConflictError(wanted.name, f"{there.definition};", f"{wanted.sql(editor)};")
+    if there is None and meanwhile is None:
+        build_index(editor, wanted, patience)
+        return
+    build_index(editor, wanted.renamed(new_name), patience)
+    drop_index(editor, wanted.table, wanted.name, patience)
+    rename_index(editor, new_name, wanted, patience)
 
 
-def _drop(schema_editor: BaseDatabaseSchemaEditor, there: IndexState) -> None:
-    schema_editor.execute(_drop_sql(schema_editor, there.schema, there.name), params=None)
+def drop_sql(editor: BaseDatabaseSchemaEditor, table: str, name: str) -> str:
+    """Return the statement that drops an index, made from the names alone, without a query."""
+    schema, _ = split_identifier(table)
+    names = ".".join(editor.quote_name(part) for part in (schema, name) if part)
+    return f"DROP INDEX CONCURRENTLY IF EXISTS {names}"
 
 
-def _drop_sql(schema_editor: BaseDatabaseSchemaEditor, schema: str, name: str) -> str:
-    path = ".".join(schema_editor.quote_name(part) for part in (schema, name) if part)
-    return f"DROP INDEX CONCURRENTLY IF EXISTS {path}"
+def rename_sql(editor: BaseDatabaseSchemaEditor, table: str, old_name: str, new_name: str) -> str:
+    """Return the statement that renames an index, made from the names alone, without a query."""
+    schema, _ = split_identifier(table)
+    names = ".".join(editor.quote_name(part) for part in (schema, old_name) if part)
+    return f"ALTER INDEX {names} RENAME TO {editor.quote_name(new_name)}"
 
 
-def _refuse_partitioned(connection: BaseDatabaseWrapper, table: str, name: str) -> None:
-    state = find_table(connection, table)
-    if state is not None and state.is_partitioned:
-        raise PartitionedTableError(table, name)
+def replace_sql(editor: BaseDatabaseSchemaEditor, wanted: WantedIndex, table: str) -> Iterator[str]:
+    """Yield the statements that put an index in the place of another one of its name."""
+    new_name = partitions.derived_name(wanted.name, "new")
+    yield wanted.renamed(new_name).sql(editor, concurrently=True)
+    yield drop_sql(editor, table, wanted.name)
+    yield rename_sql(editor, table, new_name, wanted.name)
+
+
+def is_partitioned(editor: BaseDatabaseSchemaEditor, table: str) -> bool:
+    """Tell whether a table is partitioned."""
+    state = find_table(editor.connection, table)
+    return state is not None and state.is_partitioned

@@ -24,28 +24,40 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for locks, and how often.
+    """How long to wait for locks and for statements, and how often.
 
     Args:
         lock_timeout_seconds: Longest wait for one lock, or for one older transaction to end.
+        statement_timeout_seconds: Longest time for one statement, a whole build for example; None is no end.
         attempts: At least 1.
         pause_seconds: After the first attempt; doubles after each, up to half a minute.
     """
 
     lock_timeout_seconds: float = 30.0
+    statement_timeout_seconds: float | None = None
     attempts: int = 5
     pause_seconds: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.lock_timeout_seconds > 0:
             raise ValueError(f"lock_timeout_seconds must be more than 0, not {self.lock_timeout_seconds!r}.")
+        if self.statement_timeout_seconds is not None and not self.statement_timeout_seconds > 0:
+            raise ValueError(
+                f"statement_timeout_seconds must be more than 0 or None, not {self.statement_timeout_seconds!r}."
+            )
         if not self.attempts >= 1:
             raise ValueError(f"attempts must be at least 1, not {self.attempts!r}.")
 
     @property
     def lock_timeout(self) -> str:
         """The timeout as PostgreSQL's SET takes it; never "0ms", which would mean without end."""
-        return f"{max(1, round(self.lock_timeout_seconds * 1000))}ms"
+        return _milliseconds(self.lock_timeout_seconds)
+
+    @property
+    def statement_timeout(self) -> str:
+        """The timeout as PostgreSQL's SET takes it, "0" for none."""
+        seconds = self.statement_timeout_seconds
+        return "0" if seconds is None else _milliseconds(seconds)
 
     def pauses(self) -> Iterator[float]:
         """Yield the seconds to wait before each attempt; the first is 0."""
@@ -70,3 +82,7 @@ def next_step(there: IndexState | None, wanted: IndexShape | None) -> Step:
     if there.is_valid:
         return Step.KEEP if there.shape == wanted else Step.REFUSE
     return Step.WAIT if there.builder_pid else Step.REBUILD
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Generator
 from decimal import Decimal
 from functools import partial
+from time import perf_counter
 from typing import Any, Final, Literal
 
 from asgiref.sync import sync_to_async
@@ -29,6 +30,7 @@ from perfkit.caching.store import StoreError
 from perfkit.errors import (
     CacheUnreachableError,
     ModelAnswerError,
+    ModelBudgetError,
     ModelLimitError,
     ModelRefusedError,
     ModelRequestError,
@@ -44,6 +46,7 @@ from perfkit.inference.retries import CallRetries, is_passing
 from perfkit.inference.spending import Ledger, ModelPrices, ModelStatistics, Reservation
 from perfkit.inference.streams import (
     ENDED,
+    AbandonedError,
     Ask,
     AsyncModelStream,
     Close,
@@ -58,6 +61,7 @@ from perfkit.inference.streams import (
 )
 from perfkit.limiting.limiter import Limiter
 from perfkit.rates import Rate
+from perfkit.signals import model_answered
 
 LONGEST_NAME: Final = 36
 MOST_OUTPUT_TOKENS: Final = 4096
@@ -145,7 +149,9 @@ class ModelCache:
             ModelUnavailableError, ModelRefusedError, ModelAnswerError: It was, in vain.
         """
         stream = ModelStream(
-            self._steps(messages, model, _whole, tenant=tenant, cache=cache, params=params), self.adapter
+            self._steps(messages, model, _whole, tenant=tenant, cache=cache, params=params),
+            self.adapter,
+            model,
         )
         for _ in stream:
             pass
@@ -156,7 +162,9 @@ class ModelCache:
     ) -> ModelAnswer:
         """Return the answer to a prompt, as `complete` does."""
         stream = AsyncModelStream(
-            self._steps(messages, model, _whole, tenant=tenant, cache=cache, params=params), self.adapter
+            self._steps(messages, model, _whole, tenant=tenant, cache=cache, params=params),
+            self.adapter,
+            model,
         )
         async for _ in stream:
             pass
@@ -170,7 +178,9 @@ class ModelCache:
         It is kept once its last piece was read. Arguments and errors are those of `complete`.
         """
         return ModelStream(
-            self._steps(messages, model, _streamed, tenant=tenant, cache=cache, params=params), self.adapter
+            self._steps(messages, model, _streamed, tenant=tenant, cache=cache, params=params),
+            self.adapter,
+            model,
         )
 
     def astream(
@@ -178,7 +188,9 @@ class ModelCache:
     ) -> AsyncModelStream:
         """Return the text of an answer in pieces, as `stream` does."""
         return AsyncModelStream(
-            self._steps(messages, model, _streamed, tenant=tenant, cache=cache, params=params), self.adapter
+            self._steps(messages, model, _streamed, tenant=tenant, cache=cache, params=params),
+            self.adapter,
+            model,
         )
 
     def peek(self, messages: Messages, *, model: str, tenant: str = "", **params: Any) -> ModelAnswer | None:
@@ -222,7 +234,32 @@ class ModelCache:
         prompt = prompt_of(model, messages, params)
         if self._ledger.has_budget and not _output_bounds(prompt):
             raise ModelRequestError("with a budget, name max_tokens, which bounds what the answer costs")
-        return self._counted(self._found(prompt, tenant, self._is_kept(prompt, cache), ask), ask)
+        found = self._found(prompt, tenant, self._is_kept(prompt, cache), ask)
+        return self._told(prompt, self._counted(found, ask))
+
+    def _told(self, prompt: Prompt, steps: Steps) -> Steps:
+        """Tell what a prompt has come to."""
+        begun = perf_counter()
+        outcome, usage = "failure", None
+        try:
+            answer = yield from steps
+        except (ModelLimitError, ModelBudgetError):
+            outcome = "limited"
+            raise
+        except (AbandonedError, GeneratorExit):
+            outcome = "abandoned"
+            raise
+        else:
+            outcome, usage = "hit" if answer.is_cached else "miss", answer.usage
+            return answer
+        finally:
+            model_answered.send_robust(
+                type(self.adapter),
+                model=prompt.model,
+                outcome=outcome,
+                seconds=perf_counter() - begun,
+                usage=usage,
+            )
 
     def _is_kept(self, prompt: Prompt, cache: bool | None) -> bool:
         wanted = self._cache if cache is None else cache

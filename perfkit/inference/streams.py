@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from perfkit.inference.adapters import ModelAdapter
 from perfkit.inference.answers import ModelAnswer
 from perfkit.inference.prompts import Prompt
+from perfkit.signals import Doing, work
 
 ENDED: Final[Any] = object()
 
@@ -110,6 +111,14 @@ async def aperform(step: Step, adapter: ModelAdapter) -> Any:
     raise TypeError(step)
 
 
+def _end(doing: Doing, answer: ModelAnswer) -> None:
+    """Tell what an answer came to; never what it says."""
+    doing.tell(is_cached=answer.is_cached)
+    if answer.usage is not None:
+        doing.tell(input_tokens=answer.usage.input_tokens, output_tokens=answer.usage.output_tokens)
+    doing.end()
+
+
 class _Told:
     """Where the answer is put. Nothing may point to the stream itself, so that a forgotten one ends at once."""
 
@@ -122,9 +131,9 @@ class _Told:
 class ModelStream(Iterator[str]):
     """The text of an answer in pieces."""
 
-    def __init__(self, steps: Steps, adapter: ModelAdapter) -> None:
+    def __init__(self, steps: Steps, adapter: ModelAdapter, model: str) -> None:
         self._told = _Told()
-        self._pieces = self._driven(steps, adapter, self._told)
+        self._pieces = self._driven(steps, adapter, self._told, model)
 
     @property
     def answer(self) -> ModelAnswer | None:
@@ -139,7 +148,8 @@ class ModelStream(Iterator[str]):
         self._pieces.close()
 
     @staticmethod
-    def _driven(steps: Steps, adapter: ModelAdapter, told: _Told) -> Generator[str, None, None]:
+    def _driven(steps: Steps, adapter: ModelAdapter, told: _Told, model: str) -> Generator[str, None, None]:
+        doing = work.begin("model", model, adapter=adapter.name)
         result: Any = None
         error: BaseException | None = None
         while True:
@@ -147,15 +157,22 @@ class ModelStream(Iterator[str]):
                 step = steps.send(result) if error is None else steps.throw(error)
             except StopIteration as end:
                 told.answer = end.value
+                _end(doing, end.value)
                 return
             except AbandonedError:
+                doing.tell(is_abandoned=True)
+                doing.end()
                 return
+            except BaseException as problem:
+                doing.end(problem)
+                raise
             result, error = None, None
             try:
                 if isinstance(step, Piece):
                     yield step.text
                 else:
-                    result = perform(step, adapter)
+                    with doing.current():
+                        result = perform(step, adapter)
             except GeneratorExit:
                 error = AbandonedError()
             except BaseException as problem:  # noqa: BLE001  # the steps clean up, and raise it again
@@ -165,9 +182,9 @@ class ModelStream(Iterator[str]):
 class AsyncModelStream(AsyncIterator[str]):
     """The text of an answer in pieces, for `async for`."""
 
-    def __init__(self, steps: Steps, adapter: ModelAdapter) -> None:
+    def __init__(self, steps: Steps, adapter: ModelAdapter, model: str) -> None:
         self._told = _Told()
-        self._pieces = self._driven(steps, adapter, self._told)
+        self._pieces = self._driven(steps, adapter, self._told, model)
 
     @property
     def answer(self) -> ModelAnswer | None:
@@ -182,7 +199,8 @@ class AsyncModelStream(AsyncIterator[str]):
         await self._pieces.aclose()
 
     @staticmethod
-    async def _driven(steps: Steps, adapter: ModelAdapter, told: _Told) -> Any:
+    async def _driven(steps: Steps, adapter: ModelAdapter, told: _Told, model: str) -> Any:
+        doing = work.begin("model", model, adapter=adapter.name)
         result: Any = None
         error: BaseException | None = None
         while True:
@@ -190,15 +208,22 @@ class AsyncModelStream(AsyncIterator[str]):
                 step = steps.send(result) if error is None else steps.throw(error)
             except StopIteration as end:
                 told.answer = end.value
+                _end(doing, end.value)
                 return
             except AbandonedError:
+                doing.tell(is_abandoned=True)
+                doing.end()
                 return
+            except BaseException as problem:
+                doing.end(problem)
+                raise
             result, error = None, None
             try:
                 if isinstance(step, Piece):
                     yield step.text
                 else:
-                    result = await aperform(step, adapter)
+                    with doing.current():
+                        result = await aperform(step, adapter)
             except GeneratorExit:
                 error = AbandonedError()
             except BaseException as problem:  # noqa: BLE001  # the steps clean up, and raise it again

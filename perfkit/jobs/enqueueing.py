@@ -22,6 +22,8 @@ from perfkit.jobs.declared import JobFunction
 from perfkit.jobs.rows import SEND_AGAIN_SECONDS, Holder, JobRows, NewJob
 from perfkit.jobs.status import JobStatus, status_of_holder
 from perfkit.models import JobState
+from perfkit.tracing.origins import request_id
+from perfkit.tracing.spans import current_traceparent
 
 logger = logging.getLogger("perfkit.jobs")
 
@@ -107,6 +109,8 @@ class Call:
             enqueued_at=now,
             not_before=begins,
             due_at=begins or now + dt.timedelta(seconds=SEND_AGAIN_SECONDS),
+            request_id=request_id(),
+            traceparent=current_traceparent(),
         )
 
 

@@ -7,7 +7,12 @@ from typing import Final
 
 from django.utils.module_loading import autodiscover_modules
 
-READY: Final = ("perfkit.jobs.mail", "perfkit.jobs.ready")
+READY: Final = (
+    "perfkit.jobs.indexes",
+    "perfkit.jobs.mail",
+    "perfkit.jobs.ready",
+    "perfkit.monitoring.jobs",
+)
 """Those with jobs of perfkit's own."""
 
 

@@ -51,6 +51,7 @@ class NewJob:
         key: SHA-256 of its name and its key.
         arguments: JSON: a list of two, positional ones and named ones.
         due_at: When it is sent again if nobody has taken it.
+        request_id, traceparent: Of whoever enqueues it; empty where there is none.
     """
 
     id: UUID
@@ -62,6 +63,8 @@ class NewJob:
     enqueued_at: dt.datetime
     not_before: dt.datetime | None
     due_at: dt.datetime
+    request_id: str
+    traceparent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class Taken:
     Attributes:
         fence: How often it has been taken.
         waited_seconds: Between the moment when it could have begun and this one.
+        request_id, traceparent: Of whoever has enqueued it; empty where there was none.
     """
 
     id: UUID
@@ -103,6 +107,8 @@ class Taken:
     checkpoint: Any
     is_cancel_wanted: bool
     waited_seconds: float
+    request_id: str
+    traceparent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +160,7 @@ class JobRows:
             One.
         """
         connection = self._connection
-        _, name, queue, _, arguments, lease_seconds, enqueued_at, _, _ = _values(connection, new)
+        _, name, queue, _, arguments, lease_seconds, enqueued_at, *_ = _values(connection, new)
         kept = "[[], {}]" if forgets else arguments
         values = (_id(connection, new.id), name, queue, kept, lease_seconds, enqueued_at, result, enqueued_at)
         _one(connection, statements_of(connection).add_done, (*values, ANSWER_KEPT_SECONDS))
@@ -210,7 +216,7 @@ class JobRows:
         row = _one(connection, statements_of(connection).take, (worker[:255], _id(connection, job_id)))
         if row is None:
             return None
-        name, queue, fence, failures, losses, arguments, checkpoint, is_cancel_wanted, seconds = row
+        name, queue, fence, failures, losses, arguments, checkpoint, is_cancel_wanted, *origin, seconds = row
         args, kwargs = json.loads(arguments)
         return Taken(
             job_id,
@@ -223,6 +229,7 @@ class JobRows:
             None if checkpoint is None else json.loads(checkpoint),
             bool(is_cancel_wanted),
             max(0.0, float(seconds)),
+            *origin,
         )
 
     def renew(self, job_id: UUID, fence: int, *, mark: Mark) -> bool | None:
@@ -415,6 +422,8 @@ def _values(connection: BaseDatabaseWrapper, new: NewJob) -> tuple[Any, ...]:
         moment(new.enqueued_at),
         moment(new.not_before),
         moment(new.due_at),
+        new.request_id,
+        new.traceparent,
     )
 
 

@@ -24,7 +24,9 @@ from perfkit.jobs.modules import load_jobs
 from perfkit.jobs.retries import Retries
 from perfkit.jobs.rows import JobRows, Taken
 from perfkit.jobs.runs import JobRun, entered, left
-from perfkit.signals import job_ended
+from perfkit.signals import job_ended, work
+from perfkit.tracing import origins
+from perfkit.tracing.origins import Origin
 
 logger = logging.getLogger("perfkit.jobs")
 
@@ -168,6 +170,19 @@ def run_job(job_id: UUID, *, using: str | None = None) -> str | None:
     taken = _taken(rows, job_id)
     if taken is None:
         return None
+    with origins.entered(_origin_of(taken)):
+        return _run_taken(rows, taken)
+
+
+def _origin_of(taken: Taken) -> Origin | None:
+    """Return where a job comes from: what its row says, else what this code is run for."""
+    if taken.request_id or taken.traceparent:
+        return Origin(taken.request_id or str(taken.id), traceparent=taken.traceparent, task=taken.name)
+    return origins.current.get() or Origin(str(taken.id), task=taken.name)
+
+
+def _run_taken(rows: JobRows, taken: Taken) -> str:
+    job_id = taken.id
     try:
         job = _job_named(taken.name)
     except UnknownJobError as error:
@@ -204,8 +219,12 @@ def _run(this: _Run) -> str:
     token = entered(this.run)
     outcome = "failed"
     try:
-        with beats.keeping(this.run, this.rows):
-            outcome = _outcome(this)
+        with work.begin("job", this.job, job_id=str(this.run.id), queue=this.taken.queue) as doing:
+            try:
+                with beats.keeping(this.run, this.rows):
+                    outcome = _outcome(this)
+            finally:
+                doing.tell(outcome=outcome)
         return outcome
     finally:
         left(token)

@@ -19,9 +19,10 @@ _HELD: Final = "id = %s AND fence = %s AND state = 'running'"
 
 _ADD: Final = (
     "INSERT INTO perfkit_job (id, name, queue, key, arguments, lease_seconds, enqueued_at, not_before, due_at, "
-    "state, fence, failures, losses, sent, worker, message, error, is_cancel_wanted) VALUES "
+    "request_id, traceparent, state, fence, failures, losses, sent, worker, message, error, is_cancel_wanted) "
+    "VALUES "
 )
-_ADDED: Final = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued', 0, 0, 0, 0, '', '', '', FALSE)"
+_ADDED: Final = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'queued', 0, 0, 0, 0, '', '', '', FALSE)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def _statements(vendor: str, has_skip_locked: bool) -> Statements:
                 OR state = 'running' AND due_at < {now}
             )
             RETURNING name, queue, fence, failures, losses, arguments, checkpoint, is_cancel_wanted,
-                {_since(vendor, "COALESCE(not_before, enqueued_at)")}
+                request_id, traceparent, {_since(vendor, "COALESCE(not_before, enqueued_at)")}
             """,
         renew=f"""
             UPDATE perfkit_job SET due_at = {lease_ends}, {told} WHERE {_HELD} RETURNING is_cancel_wanted

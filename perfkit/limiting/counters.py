@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
-from weakref import WeakKeyDictionary
 
 from perfkit.caching.locks import fork_safe_lock
-from perfkit.caching.store import ScriptedStore, Store, current_store
+from perfkit.caching.store import ScriptedStore
+from perfkit.caching.store.beside import Beside
 from perfkit.caching.store.packing import Words
 from perfkit.caching.store.scripts import ScriptForms
 from perfkit.limiting.gcra import Gcra
@@ -133,9 +133,7 @@ class ServerCounter(Counter):
         ]
 
 
-_nowhere: Final = LocalCounter()
-_local: Final[WeakKeyDictionary[Store, LocalCounter]] = WeakKeyDictionary()
-_lock: Final = fork_safe_lock()
+_counters: Final[Beside[Counter]] = Beside(on_server=ServerCounter, in_process=LocalCounter)
 
 
 def current_counter() -> Counter:
@@ -144,10 +142,4 @@ def current_counter() -> Counter:
     Raises:
         SettingsError: The alias does not exist, or its back end is none that perfkit speaks to.
     """
-    store = current_store()
-    if isinstance(store, ScriptedStore):
-        return ServerCounter(store)
-    if store is None:  # Django's dummy cache
-        return _nowhere
-    with _lock:
-        return _local.setdefault(store, LocalCounter())
+    return _counters.current()

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable
+from time import perf_counter
 from typing import Final, NamedTuple
 
 from asgiref.sync import sync_to_async
@@ -18,6 +19,7 @@ from perfkit.errors import LimiterUnavailableError, UsageError
 from perfkit.limiting.counters import Counter, Plan, current_counter
 from perfkit.limiting.rules import MICROSECONDS, NEVER, Standing
 from perfkit.rates import Rate, rate_of
+from perfkit.signals import limit_applied
 
 logger = logging.getLogger("perfkit.limiting")
 
@@ -115,28 +117,46 @@ class Limiter:
         """
         if cost < 0:
             raise UsageError(f"The cost of a request must not be negative: {cost}.")
+        begun = perf_counter() if limit_applied.receivers else 0.0
         if not (options.RATE_LIMIT_ENABLED and cost):
+            self._tell(None, begun, reason="free" if options.RATE_LIMIT_ENABLED else "off")
             return None
         counter = self._counter()
         if counter.is_shared and not self._breaker.allows():
+            self._tell(None, begun, reason="outage")
             _require_open("it has not answered lately")
             return None
         try:
             standings = counter.take(self._name(client), self._plan, cost=cost)
         except StoreError as error:
             self._breaker.failed(str(error))
+            self._tell(None, begun, reason="outage")
             _require_open(str(error))
             return None
         if counter.is_shared:
             self._breaker.succeeded()
         is_admitted = all([standing.is_admitted for standing in standings])  # noqa: C419  # half the time
-        return Verdict(is_admitted, self.rates, standings)
+        verdict = Verdict(is_admitted, self.rates, standings)
+        self._tell(verdict, begun)
+        return verdict
 
     async def atake(self, client: str, *, cost: int = 1) -> Verdict | None:
         """Do what `take` does, off the event loop where the server is asked."""
         if not self._counter().is_shared:
             return self.take(client, cost=cost)
         return await sync_to_async(self.take, thread_sensitive=False)(client, cost=cost)
+
+    def _tell(self, verdict: Verdict | None, begun: float, *, reason: str = "") -> None:
+        if begun:
+            seconds = perf_counter() - begun
+            limit_applied.send(
+                type(self),
+                scope=self.scope,
+                rates=self.rates,
+                verdict=verdict,
+                reason=reason,
+                seconds=seconds,
+            )
 
     def _name(self, client: str) -> str:
         """Return what the server knows a client by: it may be a secret key, and of any length."""

@@ -9,6 +9,7 @@ from django.db.models import Model, Prefetch, QuerySet
 from perfkit.errors import RelatedRowsError
 from perfkit.loading.plan import EagerPlan, plan_for
 from perfkit.loading.related_rows import RelatedRows
+from perfkit.signals import relations_planned
 
 if TYPE_CHECKING:
     Lookup = str | Prefetch[Any, Any]
@@ -53,6 +54,8 @@ def apply(queryset: QuerySet[M], plan: EagerPlan) -> QuerySet[M]:
     lookups: list[Lookup] = list(queryset._prefetch_related_lookups)  # type: ignore[attr-defined]  # noqa: SLF001  # Django has no public name
     if plan.only is not None and (lookups or queryset.query.select_related):
         plan = plan.with_all_columns()  # what is loaded besides may go by a column that the plan leaves out
+    if plan.relation is None and relations_planned.receivers:
+        relations_planned.send(plan.model, plan=plan)
     if plan.joins:
         queryset = queryset.select_related(*plan.joins)
     if plan.annotations:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, models, transaction
 
 from perfkit.errors import UsageError
+from perfkit.postgres.plan_table import plan_lines
 from perfkit.postgres.plan_warnings import PlanWarning, warnings_of
-from perfkit.postgres.plans import Plan, PlanNode, plan_of
-
-NARROW: Final = 12
-WIDE: Final = 20
+from perfkit.postgres.plans import Plan, plan_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def explain_report(queryset: models.QuerySet[Any], *, analyze: bool = True) -> E
         return _of_sqlite(rows)
     said = rows[0][0]
     plan = plan_of((json.loads(said) if isinstance(said, str) else said)[0])
-    return ExplainReport(list(_lines(plan)), warnings_of(plan), plan)
+    return ExplainReport(list(plan_lines(plan)), warnings_of(plan), plan)
 
 
 class ExplainQuerySetMixin:
@@ -90,29 +88,6 @@ class ExplainQuerySetMixin:
         """Return what the database does for this queryset; see `explain_report`."""
         assert isinstance(self, models.QuerySet)  # noqa: S101  # what it is mixed into
         return explain_report(self, analyze=analyze)
-
-
-def _lines(plan: Plan) -> Iterator[str]:
-    steps = [("  " * depth + node.title, node) for depth, node in plan.root.walk()]
-    width = max(len(title) for title, _ in steps)
-    yield (
-        f"{'step':<{width}} {'rows':>{NARROW}} {'expected':>{NARROW}} {'loops':>{NARROW}} "
-        f"{'ms':>{NARROW}} {'pages (read)':>{WIDE}}"
-    )
-    for title, node in steps:
-        yield f"{title:<{width}} {_numbers(node)}".rstrip()
-    if plan.execution_ms is not None and plan.planning_ms is not None:
-        yield f"planned in {plan.planning_ms:.1f} ms, run in {plan.execution_ms:.1f} ms"
-
-
-def _numbers(node: PlanNode) -> str:
-    per_loop = node.rows_per_loop
-    rows = "" if node.rows is None else "never" if per_loop is None else f"{per_loop:,.0f}"
-    loops = "" if node.rows is None else f"{node.loops:,.0f}"
-    time = "" if node.milliseconds is None else f"{node.milliseconds:,.2f}"
-    pages = "" if node.rows is None else f"{node.hit_buffers + node.read_buffers:,} ({node.read_buffers:,})"
-    narrow = [rows, f"{node.estimated_rows:,.0f}", loops, time]
-    return " ".join([*(f"{each:>{NARROW}}" for each in narrow), f"{pages:>{WIDE}}"])
 
 
 def _of_sqlite(rows: Sequence[Sequence[Any]]) -> ExplainReport:

@@ -10,7 +10,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """One table as the catalogue has it; `estimated_rows` is None before the first ANALYZE."""
+    """One table as the catalogue has it; `estimated_rows` is None before the first ANALYZE.
+
+    `size_bytes` of a partitioned table is that of its partitions together.
+    """
 
     oid: int
     schema: str
@@ -37,14 +40,19 @@ class IndexShape:
     orders: str
     condition: str | None
     storage: tuple[str, ...]
+    nulls_are_equal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
     """One index as the catalogue has it.
 
-    `is_valid` is False for what a failed or unfinished concurrent build or drop left.
+    `is_valid` is False for what a failed or unfinished concurrent build or drop left,
+    and for an index of a partitioned table that not all partitions have.
     `builder_pid` is the server process that builds it at this moment.
+    `is_partitioned` is True for an index of a partitioned table, which has no rows of its own.
+    `has_constraint` is True where a constraint of its table stands on it,
+    and `is_attached` where it is the part that a partition has of a partitioned table's index.
     """
 
     oid: int
@@ -57,6 +65,9 @@ class IndexState:
     size_bytes: int
     builder_pid: int | None
     shape: IndexShape
+    is_partitioned: bool = False
+    has_constraint: bool = False
+    is_attached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,10 @@ KINDS = {
 }
 
 TABLE_SQL = """
-SELECT c.oid, n.nspname, c.relname, c.relkind = 'p', nullif(c.reltuples, -1)::bigint, pg_table_size(c.oid)
+SELECT c.oid, n.nspname, c.relname, c.relkind = 'p', nullif(c.reltuples, -1)::bigint,
+       CASE WHEN c.relkind = 'p'
+            THEN (SELECT coalesce(sum(pg_table_size(p.relid)), 0)::bigint FROM pg_partition_tree(c.oid) p)
+            ELSE pg_table_size(c.oid) END
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass(%s)
@@ -95,7 +109,10 @@ SELECT i.oid, n.nspname, i.relname, t.relname, t.oid = wanted.oid,
        m.amname, x.indisunique, x.indnkeyatts,
        ARRAY(SELECT pg_get_indexdef(i.oid, k, false) FROM generate_series(1, x.indnatts) AS k ORDER BY k),
        x.indclass::text, x.indcollation::text, x.indoption::text,
-       pg_get_expr(x.indpred, x.indrelid), coalesce(i.reloptions, '{}')
+       pg_get_expr(x.indpred, x.indrelid), coalesce(i.reloptions, '{}'), x.indnullsnotdistinct,
+       i.relkind = 'I',
+       EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x')),
+       i.relispartition
 FROM pg_class wanted
 JOIN pg_class i ON i.relnamespace = wanted.relnamespace
 JOIN pg_index x ON x.indexrelid = i.oid
@@ -189,7 +206,9 @@ def find_index(connection: BaseDatabaseWrapper, table: str, name: str) -> IndexS
         row = cursor.fetchone()
     if row is None:
         return None
-    method, is_unique, key_columns, columns, classes, collations, orders, condition, storage = row[9:]
+    method, is_unique, key_columns, columns, classes, collations, orders, condition, storage, equal = row[
+        9:19
+    ]
     shape = IndexShape(
         method,
         is_unique,
@@ -200,8 +219,37 @@ def find_index(connection: BaseDatabaseWrapper, table: str, name: str) -> IndexS
         orders,
         condition,
         tuple(sorted(storage)),
+        equal,
     )
+    is_partitioned, has_constraint, is_attached = row[19:]
     oid, schema, index, on_table, is_on_table, is_valid, definition, size_bytes, builder_pid = row[:9]
     return IndexState(
-        oid, schema, index, on_table, is_on_table, is_valid, definition, size_bytes, builder_pid, shape
+        oid,
+        schema,
+        index,
+        on_table,
+        is_on_table,
+        is_valid,
+        definition,
+        size_bytes,
+        builder_pid,
+        shape,
+        is_partitioned,
+        has_constraint,
+        is_attached,
     )
+
+
+def has_column(connection: BaseDatabaseWrapper, table: str, column: str) -> bool:
+    """Tell whether `table`, a model's `db_table`, is there and has the column.
+
+    Queries: 1.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s "
+            "AND NOT attisdropped)",
+            [connection.ops.quote_name(table), column],
+        )
+        row: tuple[bool] = cursor.fetchone()
+    return row[0]

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery
 
 from perfkit.errors import VisibilityTimeoutError
-from perfkit.tasks import scopes, sending, timings
+from perfkit.tasks import connections, origins, scopes, sending, timings
 from perfkit.tasks.limits import LimitsByQueue
 from perfkit.tasks.queues import (
     DEFAULT,
@@ -27,6 +27,8 @@ from perfkit.tasks.queues import (
 from perfkit.tasks.schedules import beat_entries_of_settings, schedule_beats
 
 TRANSPORT: Final = "broker_transport_options"
+LINE: Final = "[%(asctime)s: %(levelname)s/%(processName)s] [%(request_id)s]{} %(message)s"
+"""As Celery writes it, and the id."""
 
 TASK_MODULES: Final = ("jobs", "ticks")
 """Of this package, with perfkit's tasks."""
@@ -84,6 +86,12 @@ def preset(
             shown="cores that may be used",
         ),
         Setting("worker_max_tasks_per_child", 1000, "A leak in a task ends with its process."),
+        Setting(
+            "CELERY_DB_REUSE_MAX",
+            1000,
+            "A task does not connect to the database anew: `CONN_MAX_AGE` says how long a connection is kept, "
+            "and perfkit looks at it before each task.",
+        ),
         Setting("result_expires", 3600, "Results are read soon or never; an hour keeps the server small."),
         Setting("worker_send_task_events", True, "Monitors see what workers do."),
         Setting("task_send_sent_event", True, "Monitors see how long a task waited."),
@@ -129,6 +137,16 @@ def preset(
             "worker_cancel_long_running_tasks_on_connection_loss",
             True,
             "A task whose worker lost its connection is given out again; so the first run stops.",
+        ),
+        Setting(
+            "worker_log_format",
+            LINE.format(""),
+            "Each line says which request or task it belongs to.",
+        ),
+        Setting(
+            "worker_task_log_format",
+            LINE.format(" %(task_name)s[%(task_id)s]:"),
+            "Each line of a task does, too.",
         ),
         Setting("task_serializer", "json", "Pickle from a broker can run code."),
         Setting("result_serializer", "json", "Pickle from a result store can run code."),
@@ -203,6 +221,8 @@ def configure(app: Celery, *, longest_eta_seconds: int = LONGEST_ETA_SECONDS, **
     for module in TASK_MODULES:
         app.autodiscover_tasks(["perfkit.tasks"], related_name=module)
     app.autodiscover_tasks(related_name="jobs")
+    connections.install()
+    origins.install()
     scopes.install()
     timings.install()
     sending.install(app)

@@ -1,4 +1,4 @@
-"""Each task is a scope of cached reads, a map of instances, and a watch of the N+1 guard.
+"""Each task is a scope of cached reads, a map of instances, a watch of the N+1 guard, and measured as a whole.
 
 It asks the cache server once for what it depends on, `get_or_load` returns one instance of each row in it,
 and loops of queries in it are looked for by `PERFKIT["N_PLUS_ONE_MODE"]`.
@@ -23,14 +23,18 @@ def install() -> None:
     worker_process_shutdown.connect(_leave, weak=False, dispatch_uid="perfkit.tasks.scopes.leave")
 
 
-def _begin(*, task_id: str, **_: Any) -> None:
+def _begin(*, task_id: str, task: Any, **_: Any) -> None:
     # A project calls `configure` before Django is up; now it is.
     from perfkit.caching import token_scope
     from perfkit.loading import identity_map, watch_n_plus_one
+    from perfkit.monitoring.installing import begin
+    from perfkit.monitoring.work import measured
 
+    begin()
     stack = _open[task_id] = ExitStack()
     for scope in (token_scope, identity_map, watch_n_plus_one):
         stack.enter_context(scope())
+    stack.enter_context(measured(task.name))
 
 
 def _end(*, task_id: str, **_: Any) -> None:
@@ -45,5 +49,7 @@ def _end(*, task_id: str, **_: Any) -> None:
 def _leave(**_: Any) -> None:
     """Tell what was counted: a child of a worker ends without Python's own end of a process."""
     from perfkit.caching.counting import counting
+    from perfkit.monitoring.recording import recorder
 
     counting.tell()
+    recorder.end()

@@ -6,8 +6,9 @@
 
 from perfkit.watching.awaited import AwaitedFrom, awaited_from
 from perfkit.watching.callers import Call, calling_line, calls
-from perfkit.watching.connections import unwatch_connections, watch_connections
+from perfkit.watching.connections import is_perfkits, unwatch_connections, watch_connections
 from perfkit.watching.following import follow_awaits
+from perfkit.watching.names import quoted_names
 from perfkit.watching.sql import as_text, fingerprint, literals_of, normalised
 from perfkit.watching.stack import Landmarks, Path, path_here
 from perfkit.watching.written import ANYTHING, Moment, on_rollback, watch_rollbacks, write_log, written_text
@@ -25,10 +26,12 @@ __all__ = [
     "calls",
     "fingerprint",
     "follow_awaits",
+    "is_perfkits",
     "literals_of",
     "normalised",
     "on_rollback",
     "path_here",
+    "quoted_names",
     "unwatch_connections",
     "watch_connections",
     "watch_rollbacks",

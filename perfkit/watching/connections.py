@@ -13,7 +13,7 @@ Wrapper = Callable[[Callable[..., Any], Any, Any, bool, dict[str, Any]], Any]
 """What `connection.execute_wrapper` takes: it is called around a statement, and returns what `execute` does."""
 
 
-def watch_connections(wrapper: Wrapper, *, name: str) -> None:
+def watch_connections(wrapper: Wrapper, *, name: str, is_inmost: bool = False) -> None:
     """Put `wrapper` onto every connection of this process: those of this thread, and each as it is opened.
 
     Called once more, it does nothing.
@@ -22,16 +22,23 @@ def watch_connections(wrapper: Wrapper, *, name: str) -> None:
     Args:
         wrapper: Called around each statement, outside of the wrappers that are put on later.
         name: What `unwatch_connections` calls it by.
+        is_inmost: Put it inside of all others of perfkit's: it changes the text, which they are to see as it was.
 
     Queries: none.
     """
+    put_on = _put_inmost if is_inmost else _put_on
 
     def watch_new(connection: BaseDatabaseWrapper, **_: Any) -> None:
-        _put_on(connection, wrapper)
+        put_on(connection, wrapper)
 
     connection_created.connect(watch_new, weak=False, dispatch_uid=name)
     for connection in connections.all(initialized_only=True):
-        _put_on(connection, wrapper)
+        put_on(connection, wrapper)
+
+
+def is_perfkits(wrapper: object) -> bool:
+    """Say whether an execute wrapper is one of perfkit's."""
+    return str(getattr(wrapper, "__module__", "")).startswith("perfkit.")
 
 
 def unwatch_connections(wrapper: Wrapper, *, name: str) -> None:
@@ -46,3 +53,11 @@ def _put_on(connection: BaseDatabaseWrapper, wrapper: Wrapper) -> None:
     """Put it at the front: `connection.execute_wrapper()` pops the last one at its end, which must be its own."""
     if wrapper not in connection.execute_wrappers:
         connection.execute_wrappers.insert(0, wrapper)
+
+
+def _put_inmost(connection: BaseDatabaseWrapper, wrapper: Wrapper) -> None:
+    """Put it behind the last one of perfkit's, which all stand at the front, as do those that come later."""
+    wrappers = connection.execute_wrappers
+    if wrapper not in wrappers:
+        places = [place for place, each in enumerate(wrappers) if is_perfkits(each)]
+        wrappers.insert(places[-1] + 1 if places else 0, wrapper)

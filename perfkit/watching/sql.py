@@ -1,8 +1,24 @@
-"""SQL without the values in it, for logs."""
+"""SQL without the values in it, for logs.
+
+# Note [Text in double quotes]
+Quoted names are kept, and in PostgreSQL `"…"` is nothing else. SQLite takes it for a string where it finds no such
+name, so that raw SQL may have a value there: what is kept would then be a secret in a log, and each value would
+make another fingerprint. So on SQLite a quoted name is kept only where it is known to be one:
+
+- It stands beside a dot, or behind a word that only names follow, or in the brackets behind a table that is
+  written to or a name that is given.
+- The statement gives this name to something itself, by `AS`.
+- A model's table or column has it.
+
+What is no query and no write is kept whole: there SQLite takes no string for a name. Of tables that no model has a
+column that stands alone becomes `?`, which hides a name and tells no value.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from itertools import pairwise
 from typing import Any, Final
 
 MAX_INPUT: Final = 20_000
@@ -42,18 +58,53 @@ _CLAUSE: Final = re.compile(
 )
 
 
-def normalised(sql: str, *, most: int = 500) -> str:
+_QUOTED: Final = re.compile(
+    r"""
+      '(?:[^']|'')*(?:'|$)
+    | -- [^\n]* | /\*.*?(?:\*/|$)
+    | (?P<quoted> "(?:[^"]|"")*(?:"|$) )
+    | (?P<word> \w[\w$]* )
+    | (?P<mark> [^\s] )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_QUERIES: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES", "EXPLAIN"})
+_BEFORE_NAMES: Final = frozenset(
+    {
+        "AS",
+        "COLLATE",
+        "FROM",
+        "INDEXED",
+        "INTO",
+        "JOIN",
+        "RECURSIVE",
+        "SET",
+        "UPDATE",
+        "USING",
+        "WINDOW",
+        "WITH",
+    }
+)
+_OPENS_NAMES: Final = frozenset({"AS", "INTO", "WITH", "RECURSIVE"})
+"""Words that a name with a list of names in brackets may follow."""
+
+
+def normalised(sql: str, *, most: int = 500, names: Collection[str] | None = None) -> str:
     """Return `sql` on one line, in at most `most` characters, with each literal as `?` and without comments.
 
     A longer one loses what its SELECTs list, and then its middle: where it reads from and by what stays.
     Quoted strings, dollar-quoted strings and numbers are literals; placeholders and names stay.
     A list of placeholders becomes `(…)`, and so do the rows of a bulk INSERT.
 
+    Args:
+        names: On SQLite those of tables and columns, in small letters; else None.
+            See Note [Text in double quotes].
+
     Example:
         >>> normalised("SELECT *  FROM t1 WHERE name = 'Ann' AND age > 30 AND id IN (%s, %s)")
         'SELECT * FROM t1 WHERE name = ? AND age > ? AND id IN (…)'
     """
-    text = fingerprint(sql)
+    text = fingerprint(sql, names=names)
     if len(text) > most:
         text = _without_selected(text)
     if len(text) > most:
@@ -62,9 +113,12 @@ def normalised(sql: str, *, most: int = 500) -> str:
     return text
 
 
-def fingerprint(sql: str) -> str:
+def fingerprint(sql: str, *, names: Collection[str] | None = None) -> str:
     """Return `sql` with each literal as `?` and lists as `(…)`; statements that differ in values have one."""
-    text = " ".join(_without_values(sql[:MAX_INPUT]).split())
+    sql = sql[:MAX_INPUT]
+    if names is not None and '"' in sql:
+        sql = _without_quoted_values(sql, names)
+    text = " ".join(_without_values(sql).split())
     return _ROWS.sub("(…), …", _LIST.sub("(…)", text))
 
 
@@ -105,6 +159,55 @@ def _without_selected(text: str) -> str:
             parts += [text[kept:list_start], " … "]
             kept, list_start = match.start(), None
     return "".join([*parts, text[kept:]])
+
+
+def _without_quoted_values(sql: str, names: Collection[str]) -> str:
+    """Return `sql` with `?` for each text in double quotes that is not known to be a name."""
+    tokens = list(_QUOTED.finditer(sql))
+    solid = [token for token in tokens if token.lastgroup]
+    if not solid or solid[0][0].upper() not in _QUERIES:
+        return sql
+    given = {
+        _bare(token[0])
+        for before, token in pairwise(solid)
+        if token["quoted"] and before[0].upper() in {"AS", "WITH", "RECURSIVE"}
+    }
+    given |= {
+        _bare(token[0])
+        for token, word, mark in zip(solid, solid[1:], solid[2:], strict=False)
+        if token["quoted"] and word[0].upper() == "AS" and mark[0] in {"(", "NOT", "MATERIALIZED"}
+    }
+    in_names = _listed_names(solid)
+    parts: list[str] = []
+    kept = 0
+    for place, token in enumerate(solid):
+        if not token["quoted"] or place in in_names or _bare(token[0]) in given or _bare(token[0]) in names:
+            continue
+        before = solid[place - 1][0].upper() if place else ""
+        after = solid[place + 1][0] if place + 1 < len(solid) else ""
+        if "." in (before, after) or before in _BEFORE_NAMES:
+            continue
+        parts += [sql[kept : token.start()], "?"]
+        kept = token.end()
+    return "".join([*parts, sql[kept:]])
+
+
+def _listed_names(solid: list[re.Match[str]]) -> set[int]:
+    """Return the places of names in the brackets behind a table that is written to, or a name that is given."""
+    found: set[int] = set()
+    for place, token in enumerate(solid[:-2]):
+        if token[0].upper() not in _OPENS_NAMES or solid[place + 2][0] != "(":
+            continue
+        for at in range(place + 3, len(solid)):
+            if not solid[at]["quoted"] and solid[at][0] != ",":
+                break
+            found.add(at)
+    return found
+
+
+def _bare(quoted: str) -> str:
+    """Return a quoted name as SQLite compares it."""
+    return quoted.strip('"').replace('""', '"').lower()
 
 
 def _without_values(sql: str) -> str:

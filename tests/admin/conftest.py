@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import unescape
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from django.conf import LazySettings
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import models
 from django.test import Client
+from playwright.sync_api import Browser, Page
+from pytest_django.live_server_helper import LiveServer
 
+from tests.plugins.browser import SIZES
 from tests.testapp.imported import Ware
 
 TWO = "sku,name,price\nA,Assam,1.50\nB,Bohea,2\n"
 """Wares, as a file."""
+
+PICTURES = os.environ.get("PERFKIT_PICTURES")
+"""A folder that keeps what the pages look like; else pytest's own does for a while."""
 
 
 class Importing:
@@ -105,3 +115,59 @@ def admin_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             monkeypatch.setattr(type(admin.site._registry[model]), name, member, raising=False)
 
     return admin_of
+
+
+@pytest.fixture
+def opened(
+    browser: Browser, settings: LazySettings, live_server: LiveServer
+) -> Iterator[Callable[..., Page]]:
+    """A function that opens a page of the admin for a superuser."""
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.admin.browsing.strict"]
+    troubles: list[str] = []
+    contexts = []
+
+    def opened(address: str, *, size: str = "desk", scheme: str = "light", scripts: bool = True) -> Page:
+        width, height = SIZES[size]
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            base_url=live_server.url,
+            color_scheme=scheme,
+            java_script_enabled=scripts,
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
+        page.on(
+            "response", lambda got: troubles.append(f"{got.status} {got.url}") if got.status >= 400 else None
+        )
+        if not get_user_model().objects.filter(username="demo").exists():
+            get_user_model().objects.create_superuser("demo", password="only-for-tests")
+        page.goto(f"/admin/login/?{urlencode({'next': address})}")
+        page.get_by_label("Username").fill("demo")
+        page.get_by_label("Password").fill("only-for-tests")
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"**{address}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert [
+        trouble for trouble in troubles if "favicon" not in trouble and "404 (Not Found)" not in trouble
+    ] == []
+
+
+@pytest.fixture
+def looked_at(tmp_path: Path) -> Callable[[Page, str], None]:
+    """A function that keeps a picture of the whole page, and checks what holds of each."""
+
+    def looked_at(page: Page, name: str) -> None:
+        folder = Path(PICTURES) if PICTURES else tmp_path
+        file = folder / f"{name}.png"
+        page.screenshot(path=file, full_page=True)
+        assert file.stat().st_size > 5_000
+        assert page.locator("#content-main").is_visible()
+
+    return looked_at

@@ -246,6 +246,8 @@ class TestUnindexed:
             "sort_by=airline&sort_order=desc",
             "sort_by=airline,-scheduled",
             "sort_by=-airline,scheduled",
+            "sort_by=airline,number",
+            "sort_by=-airline,-number",
             "sort_by=delay&sort_order=desc",
             "sort_by=number&sort_order=asc",
             "sort_by=number&sort_order=desc",

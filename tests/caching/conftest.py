@@ -56,6 +56,12 @@ def forget_everything() -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what processes of other tests have measured on the same server."""
+    monkeypatch.setattr(counting, "taker", None)
+
+
+@pytest.fixture(autouse=True)
 def _awaited_fills(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for each fill, apart from the tests of the store itself.
 

@@ -67,8 +67,11 @@ TYPES: list[Callable[[redis.Redis, bytes], object]] = [
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
+    """What was spoilt is gone afterwards: emptying the store leaves limits and budgets as they are."""
     with redis.Redis.from_url(redis_url) as client:
         yield client
+        for key in client.scan_iter("perfkit:*"):
+            client.delete(key)
 
 
 @pytest.fixture(autouse=True)

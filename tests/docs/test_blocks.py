@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
+from django.core.checks.registry import registry as system_checks
 
 from perfkit.caching.store import current_store
+from perfkit.monitoring.health import registry as health_checks
 from tests.docs.code import code_of, run_page
 from tests.docs.pages import MARK, name, pages, written
 
@@ -23,6 +25,14 @@ def empty_cache(settings: LazySettings) -> None:
     store = current_store()
     assert store is not None
     store.clear()
+
+
+@pytest.fixture(autouse=True)
+def forgotten_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the checks that a page registers; other tests of this process count them."""
+    health_checks._load()  # or perfkit's own would be forgotten too, where a page is the first to need them
+    monkeypatch.setattr(health_checks, "_checks", dict(health_checks._checks))
+    monkeypatch.setattr(system_checks, "registered_checks", set(system_checks.registered_checks))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -521,6 +521,7 @@ class TestSchema:
             ("post", "/api/flights/reports/bulk"): True,
             ("get", "/api/activity"): True,
             ("get", "/api/pool"): True,
+            ("get", "/api/perfkit/summary"): True,
             ("get", "/api/airports"): False,
             ("get", "/api/airports/{code}"): False,
             ("get", "/api/airports/{code}/stats"): False,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 
 import pytest
@@ -11,8 +12,8 @@ from django.db.models import F, QuerySet
 
 from perfkit.bulk import bulk_insert
 from perfkit.postgres.catalogue import find_index
-from project.flights.models import ActivityLog, Flight, StatusReport
-from tests.flights.factories import FIRST_HOUR, make_flights
+from project.flights.models import ActivityLog, Flight, StatusReport, Weather
+from tests.flights.factories import FIRST_HOUR, make_flights, make_reference_rows
 from tests.flights.many import make_many_flights
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +27,7 @@ def indexes() -> list[tuple[type[models.Model], models.Index]]:
 
 def test_it_names_them_for_every_database() -> None:
     names = [index.name for _, index in indexes()]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 20
     assert max(map(len, names)) <= 30
 
 
@@ -104,6 +105,29 @@ LATEST = Flight.objects.order_by("-time_hour", "-id")
 def test_it_serves_what_is_listed(name: str, queryset: QuerySet[Flight]) -> None:
     make_many_flights()
     assert name in queryset[:20].explain()
+
+
+@pytest.mark.postgres
+def test_it_serves_the_list_of_the_weather() -> None:
+    make_reference_rows()
+    hours = [FIRST_HOUR + dt.timedelta(hours=number) for number in range(4_000)]
+    bulk_insert(
+        Weather,
+        (
+            {
+                "origin_id": "JFK",
+                "year": each.year,
+                "month": each.month,
+                "day": each.day,
+                "hour": each.hour,
+                "precip": 0.0,
+                "visib": 10.0,
+                "time_hour": each,
+            }
+            for each in hours
+        ),
+    )
+    assert "weather_time" in Weather.objects.order_by("-time_hour", "-id")[:20].explain()
 
 
 def make_many_writings() -> tuple[int, int]:

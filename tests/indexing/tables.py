@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation
@@ -38,6 +38,8 @@ KINDS = {
     "nulls last": PortableIndex(F("weight").desc(nulls_last=True), "id", name="kind_nulls"),
     "operator class": models.Index(fields=["owner"], opclasses=["varchar_pattern_ops"], name="kind_opclass"),
     "gin": GinIndex(fields=["labels"], name="kind_gin"),
+    "brin": BrinIndex(fields=["created"], pages_per_range=16, name="kind_brin"),
+    "hash": HashIndex(fields=["owner"], name="kind_hash"),
     "storage": GinIndex(fields=["labels"], fastupdate=False, name="kind_storage"),
     "quoted": models.Index(fields=["owner", "weight"], name="Kind Quoted"),
 }
@@ -46,10 +48,12 @@ KINDS = {
 class Table:
     """A table that exists for one test, and the migration state that knows it."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, db_table: str = TABLE) -> None:
+    def __init__(
+        self, connection: BaseDatabaseWrapper, db_table: str = TABLE, state: ProjectState | None = None
+    ) -> None:
         self.connection = connection
         self.name = db_table
-        self.state = ProjectState()
+        self.state = state or ProjectState()
         fields = [(name, field.clone()) for name, field in FIELDS.items()]
         self.state.add_model(ModelState(APP, "Parcel", fields, {"db_table": db_table, "indexes": []}))
 
@@ -64,6 +68,11 @@ class Table:
         with (connection or self.connection).schema_editor(atomic=False) as editor:
             operation.database_forwards(APP, editor, before, after)
         self.state = after
+
+    def rerun(self, operation: Operation, before: ProjectState) -> None:
+        """Run an operation that has led from `before` to the present state once more."""
+        with self.connection.schema_editor(atomic=False) as editor:
+            operation.database_forwards(APP, editor, before, self.state)
 
     def again(self, operation: Operation) -> None:
         """Run an operation that ran before, as after a migration that failed or was killed behind it."""
@@ -87,6 +96,12 @@ class Table:
             else:
                 operation.database_forwards(APP, editor, before, after)
         return editor.collected_sql
+
+    def sql_of(self, operation: Operation) -> list[str]:
+        """Return the statements of an operation that has led to the present state, as they are sent."""
+        with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            operation.database_forwards(APP, editor, self.state, self.state)
+        return [statement.removesuffix(";") for statement in editor.collected_sql]
 
     def fill(self, rows: int = 5_000) -> None:
         with self.connection.cursor() as cursor:

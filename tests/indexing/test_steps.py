@@ -45,7 +45,13 @@ class TestPatience:
         assert Patience(lock_timeout_seconds=seconds).lock_timeout == text
 
     @pytest.mark.parametrize(
-        "wrong", [{"attempts": 0}, {"lock_timeout_seconds": 0}, {"lock_timeout_seconds": -1}]
+        "wrong",
+        [
+            {"attempts": 0},
+            {"lock_timeout_seconds": 0},
+            {"lock_timeout_seconds": -1},
+            {"statement_timeout_seconds": 0},
+        ],
     )
     def test_it_refuses_what_cannot_be(self, wrong: dict[str, int]) -> None:
         with pytest.raises(ValueError, match=next(iter(wrong))):

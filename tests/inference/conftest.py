@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 
-from perfkit.caching import coherence
 from perfkit.caching.store import current_store
 from perfkit.conf import configured
+from tests.caching.conftest import forget_everything
 from tests.caching.processes import CONTEXT, way_to_database
 from tests.inference import upstream
 from tests.inference.upstream import KEY, Upstream
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 40
 def server(settings: Any) -> Iterator[Upstream]:
     """A server of models; nothing is kept or counted yet."""
     settings.PERFKIT = {**configured(), "CACHE_TIMEOUT": 5.0}
-    coherence.breaker.succeeded()
+    forget_everything()
     store = current_store()
     assert store is not None
     store.clear()

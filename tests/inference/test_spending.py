@@ -168,6 +168,27 @@ class TestServer:
         forgotten.settle(reserved, {"cost": 45})
         assert forgotten.statistics(1).cost == money(55)
 
+    @pytest.mark.parametrize("foreign", ["list", "hash", "numbers", "text"])
+    def test_what_is_not_its_own_makes_room(self, name: str, redis_url: str, foreign: str) -> None:
+        ledger = Ledger(name, budget=money(100))
+        reserved = ledger.reserve(60)
+        with redis.Redis.from_url(redis_url) as client:
+            for key in list(client.scan_iter(f"*{name}*", count=1000)):
+                client.delete(key)
+                {
+                    "list": lambda key=key: client.rpush(key, "x"),
+                    "hash": lambda key=key: client.hset(key, "a", "b"),
+                    "numbers": lambda key=key: client.hset(key, "a b", "1"),
+                    "text": lambda key=key: client.set(key, "x"),
+                }[foreign]()
+        ledger.settle(reserved, {"misses": 1, "cost": 45})
+        assert not coherence.breaker.is_open
+        told = ledger.statistics(1)
+        assert (told.cost, told.misses) == (money(45), 1)
+        ledger.reserve(55)
+        with pytest.raises(ModelBudgetError):
+            ledger.reserve(1)
+
     def test_the_numbers_end(self, name: str, redis_url: str) -> None:
         ledger = Ledger(name, budget=money(100))
         ledger.settle(ledger.reserve(1), {"cost": 1})

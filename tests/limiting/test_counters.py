@@ -145,6 +145,24 @@ class TestRedisCounter(CounterContract):
         assert len(ends) == 3
         assert all(0 < end <= 61_000 for end in ends)
 
+    @pytest.mark.parametrize("foreign", ["list", "hash", "text", "nan", "bytes"])
+    @pytest.mark.parametrize("rate", ["2/minute", "2/minute burst 2"])
+    def test_what_is_not_its_own_makes_room(
+        self, counter: Counter, server_url: str, rate: str, foreign: str
+    ) -> None:
+        assert admitted(counter, "a", rate, times=1) == [True]
+        with redis.Redis.from_url(server_url) as client:
+            [key] = client.scan_iter()
+            client.delete(key)
+            {
+                "list": lambda: client.rpush(key, "x"),
+                "hash": lambda: client.hset(key, "a", "b"),
+                "text": lambda: client.set(key, "x"),
+                "nan": lambda: client.set(key, "nan"),
+                "bytes": lambda: client.set(key, b"\xff" * 24),
+            }[foreign]()
+        assert admitted(counter, "a", rate, times=3) == [True, True, False]
+
     def test_clearing_the_cache_leaves_it_alone(self, counter: ServerCounter) -> None:
         assert admitted(counter, "a", "1/hour", times=1) == [True]
         counter._store.clear()

@@ -1,4 +1,4 @@
-"""`python -m tests.load [--seconds 30] [--users 100] [--outages] [--server gunicorn]`: see `make load`."""
+"""`python -m tests.load [--seconds 30] [--users 100] [--outages] [--compare] [--check] …`: see `make load`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.error import HTTPError, URLError
 
 from project.services.__main__ import all_servers
@@ -34,7 +34,13 @@ COMING_SECONDS: Final = 5
 WARM_UP_SECONDS: Final = 10.0
 """Of the same load, whose figures are not told, whose failures are: a server that has just started is slow."""
 
+if TYPE_CHECKING:
+    from perfkit.monitoring.figures import CacheFigures
+
 Row = dict[str, str]
+
+TARGETS: Final = {"list, cached": 10, "list, uncached": 100, "detail, cached": 5, "write": 150}
+"""Milliseconds at P95 of 100 users who read what they get: see `--wait-seconds`."""
 
 WORKERS: Final = ("--workers", "2")
 SERVERS: Final[dict[str, tuple[str, ...]]] = {
@@ -86,7 +92,11 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--wait-seconds", type=float, default=0.2, help="between two requests of a user, about"
     )
+    parser.add_argument("--check", action="store_true", help="a P95 beyond its target is a failure")
     parser.add_argument("--outages", action="store_true", help="kill the database, and then the cache")
+    parser.add_argument(
+        "--compare", action="store_true", help="the same again without the cache; users like what others like"
+    )
     parser.add_argument("--server", action="append", choices=SERVERS, help="all, where none is named")
     parser.add_argument("--locust", default="locust", help="the program")
     return parser.parse_args(arguments)
@@ -118,11 +128,74 @@ def prepare() -> str:
 def loaded(name: str, options: argparse.Namespace, *, postgres: PostgresServer, valkey: ValkeyServer) -> bool:
     """Load one server, print what came of it, and say whether nothing failed."""
     outages = Outages(options.seconds, postgres, valkey) if options.outages else None
-    with served(name) as address:
+    is_right, cached = measured(name, options, outages=outages)
+    if options.compare:
+        was_right, uncached = measured(name, options, is_cached=False)
+        is_right = is_right and was_right
+        saved = 1 - cached.database_ms / uncached.database_ms
+        print(f"\n{name}: the cache saves {saved:.1%} of the time in the database.")
+    return is_right
+
+
+class Asked(NamedTuple):
+    """What requests asked of the cache and the database, on average, as `perfkit.monitoring` has measured it."""
+
+    hit_rate: float
+    queries: float
+    database_ms: float
+    reads: Sequence[CacheFigures]
+
+
+def measured(
+    name: str, options: argparse.Namespace, *, outages: Outages | None = None, is_cached: bool = True
+) -> tuple[bool, Asked]:
+    """Load one server, with or without the cache; print what came of it, and return whether nothing failed."""
+    with served(name, is_cached=is_cached) as address:
         _, failures = users_of(address, options, seconds=WARM_UP_SECONDS)
+        began = time.time()
+        before = counted(began)
         rows, more_failures = users_of(address, options, seconds=options.seconds, outages=outages)
-    title = f"{name}, {options.users} users, {options.seconds:.0f} s"
-    return reported(title, rows, failures + more_failures)
+    asked = asked_between(before, counted(began))
+    title = f"{name}, {options.users} users, {options.seconds:.0f} s{'' if is_cached else ', cache off'}"
+    is_right = reported(title, rows, failures + more_failures, is_checked=options.check and is_cached)
+    print(
+        f"  {asked.hit_rate:.1%} of cached reads were hits; a request took {asked.queries:.2f} queries and "
+        f"{asked.database_ms:.2f} ms of the database."
+    )
+    for each in asked.reads:
+        print(f"  {each.label:48}{each.hits:9,} hits{each.misses:9,} misses{each.bypassed:9,} bypasses")
+    return is_right, asked
+
+
+Vectors = dict[str, dict[int, int]]
+
+
+def counted(since: float) -> Vectors:
+    """Return what all processes have measured since then, and up to five minutes before."""
+    from perfkit.monitoring.ledgers import current_ledger
+    from perfkit.monitoring.series import FIVES, summed
+
+    parts = range(FIVES.part(since), FIVES.part(time.time()) + 1)
+    pages = current_ledger().read([FIVES.name(part) for part in parts])
+    return {name: summed(page[name] for page in pages if name in page) for page in pages for name in page}
+
+
+def asked_between(before: Vectors, after: Vectors) -> Asked:
+    from perfkit.monitoring.figures import Pages
+
+    new = {
+        name: {index: number - before.get(name, {}).get(index, 0) for index, number in vector.items()}
+        for name, vector in after.items()
+    }
+    pages = Pages([new])
+    requests, reads = pages.all_requests(), pages.all_reads()
+    count = max(1, requests.timing.count)
+    return Asked(
+        reads.hit_rate or 0.0,
+        requests.queries / count,
+        requests.database_seconds * 1000 / count,
+        pages.reads(),
+    )
 
 
 def users_of(
@@ -133,7 +206,11 @@ def users_of(
     Raises:
         ServiceError: There are none.
     """
-    environment = {**os.environ, "LOAD_WAIT_SECONDS": str(options.wait_seconds)}
+    environment = {
+        **os.environ,
+        "LOAD_WAIT_SECONDS": str(options.wait_seconds),
+        "LOAD_CHOICE": "popular" if options.compare else "any",
+    }
     if outages is not None:
         environment["LOAD_OUTAGE_SECONDS"] = outages.window
     with tempfile.TemporaryDirectory() as folder:
@@ -161,22 +238,30 @@ def rows_in(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def reported(title: str, rows: list[Row], failures: list[Row]) -> bool:
+def reported(title: str, rows: list[Row], failures: list[Row], *, is_checked: bool) -> bool:
     """Print the table, and say whether it is a success."""
-    print(
-        f"\n{title}\n{'':32}{'requests':>9}{'failed':>8}{'P50 ms':>8}{'P95 ms':>8}{'P99 ms':>8}{'per s':>8}"
-    )
+    heads = ("requests", "failed", "P50 ms", "P95 ms", "target", "P99 ms", "per s")
+    print(f"\n{title}\n{'':32}" + "".join(f"{head:>9}" for head in heads))
+    missed = []
     for row in rows:
-        numbers = [row[key] for key in ("Request Count", "Failure Count", "50%", "95%", "99%")]
-        cells = "".join(f"{value:>{width}}" for value, width in zip(numbers, (9, 8, 8, 8, 8), strict=True))
-        print(f"{row['Name']:32}{cells}{float(row['Requests/s']):8.0f}")
+        name, target = row["Name"], TARGETS.get(row["Name"])
+        if target is not None and float(row["95%"]) > target:
+            missed.append(name)
+        cells = (
+            *(row[key] for key in ("Request Count", "Failure Count", "50%", "95%")),
+            *("" if target is None else f"{target}{'!' if name in missed else ' '}", row["99%"]),
+            f"{float(row['Requests/s']):.0f}",
+        )
+        print(f"{name:32}" + "".join(f"{cell:>9}" for cell in cells))
+    if missed:
+        print(f"  P95 beyond its target: {'; '.join(missed)}.")
     for failure in failures:
         print(f"  {failure['Occurrences']} times {failure['Name']}: {failure['Error']}")
     total = rows[-1]
     is_enough = int(total["Request Count"]) >= LEAST_REQUESTS
     if not is_enough:
         print(f"  Fewer than {LEAST_REQUESTS:,} requests prove nothing.")
-    return is_enough and not failures
+    return is_enough and not failures and not (is_checked and missed)
 
 
 class Outages(threading.Thread):
@@ -222,12 +307,12 @@ def kill_all(processes: Sequence[object]) -> None:
 
 
 @contextmanager
-def served(name: str) -> Iterator[str]:
+def served(name: str, *, is_cached: bool) -> Iterator[str]:
     """Run the demo under a server; yields its address."""
     port = free_port()
     program, *rest = (part.format(port=port) for part in SERVERS[name])
     command = [str(Path(sys.executable).with_name(program)), *rest]
-    environment = {**os.environ, "RATE_LIMIT_ENABLED": "false"}
+    environment = {**os.environ, "RATE_LIMIT_ENABLED": "false", "CACHE_ENABLED": str(is_cached).lower()}
     with (services_folder() / f"{name}.log").open("w") as log:
         process = subprocess.Popen(command, cwd=BASE_DIR, env=environment, stdout=log, stderr=log)
     address = f"http://{LOOPBACK}:{port}"

@@ -1,7 +1,10 @@
 """What the users of a load test do; it runs in Locust's own environment and knows the demo by its addresses only.
 
 `locust -f tests/load/locustfile.py --host http://127.0.0.1:8000`; LOAD_TOKEN, of `manage.py demo_token`, lets
-users write reports. LOAD_OUTAGE_SECONDS, such as `10-25`, is when a 503 with Retry-After is a right answer.
+users write reports.
+LOAD_CHOICE=popular has them look around as people do: half keep the order that a list has by itself, a third of
+those who see a page go on to the next, and they open flights that a list has shown, the first ones most often.
+LOAD_OUTAGE_SECONDS, such as `10-25`, is when a 503 with Retry-After is a right answer.
 """
 
 from __future__ import annotations
@@ -19,6 +22,11 @@ WAIT_SECONDS = float(os.environ.get("LOAD_WAIT_SECONDS", "0.2"))
 
 AIRLINES = ("UA", "B6", "EV", "DL", "AA", "MQ", "US", "WN")
 AIRPORTS = ("JFK", "EWR", "LGA", "ATL", "ORD", "LAX", "BOS", "MIA", "SFO", "IAH")
+IS_POPULAR = os.environ.get("LOAD_CHOICE", "any") == "popular"
+
+MOST_PAGES = 20
+KEEP_THE_ORDER, GO_ON = 1 / 2, 1 / 3
+
 SORTS = ("time_hour", "-time_hour", "dep_delay", "-dep_delay", "airline", "number")
 
 began = 0.0
@@ -34,10 +42,38 @@ def may_be_away():
     return FROM <= time.monotonic() - began <= TO
 
 
+def rank(most):
+    """Return a number from 1 on: any is as likely, or the k-th with a chance of about 1/k, as on a real site."""
+    if not IS_POPULAR:
+        return random.randint(1, most)
+    return min(most, int(most ** random.random()))
+
+
+def sort():
+    return SORTS[0] if IS_POPULAR and random.random() < KEEP_THE_ORDER else chosen(SORTS)
+
+
+def page():
+    """Return which page of a list is asked for."""
+    if not IS_POPULAR:
+        return random.randint(1, MOST_PAGES)
+    number = 1
+    while number < MOST_PAGES and random.random() < GO_ON:
+        number += 1
+    return number
+
+
+def chosen(things):
+    return things[rank(len(things)) - 1]
+
+
 class Visitor(HttpUser):
     """Looks at lists and details, and now and then reports something."""
 
     wait_time = between(0.5 * WAIT_SECONDS, 1.5 * WAIT_SECONDS)  # else all come at once, again and again
+
+    shown = ()
+    """The flights of the list that was looked at last."""
 
     def ask(self, method, address, *, name, expected=200, **body):
         started_in_outage = may_be_away()
@@ -46,7 +82,8 @@ class Visitor(HttpUser):
         ) as answer:
             if answer.status_code == expected:
                 answer.success()
-            elif answer.status_code == 503 and answer.headers.get("Retry-After", "").isdigit():
+                return answer
+            if answer.status_code == 503 and answer.headers.get("Retry-After", "").isdigit():
                 if started_in_outage or may_be_away():
                     answer.request_meta["name"] = f"503: {name}"
                     answer.success()
@@ -56,6 +93,7 @@ class Visitor(HttpUser):
                 answer.failure(
                     f"status {answer.status_code}: {answer.text[:100] if answer.text else answer.error}"
                 )
+            return None
 
     @task(6)
     def list_cached(self):
@@ -63,10 +101,11 @@ class Visitor(HttpUser):
 
     @task(6)
     def list_uncached(self):
-        query = (
-            f"airline={random.choice(AIRLINES)}&sort_by={random.choice(SORTS)}&page={random.randint(1, 20)}"
-        )
-        self.ask("GET", f"/api/flights?{query}", name="list, uncached")
+        query = f"airline={chosen(AIRLINES)}&sort_by={sort()}&page={page()}"
+        name = "list of flights" if IS_POPULAR else "list, uncached"
+        answer = self.ask("GET", f"/api/flights?{query}", name=name)
+        if answer is not None and IS_POPULAR:
+            self.shown = [flight["id"] for flight in answer.json()["items"]]
 
     @task(6)
     def detail_cached(self):
@@ -74,7 +113,10 @@ class Visitor(HttpUser):
 
     @task(3)
     def detail(self):
-        self.ask("GET", f"/api/flights/{random.randint(1, 300_000)}", name="detail with relations")
+        if IS_POPULAR and not self.shown:
+            self.list_uncached()
+        flight = chosen(self.shown) if self.shown else random.randint(1, 300_000)
+        self.ask("GET", f"/api/flights/{flight}", name="detail with relations")
 
     @task(3)
     def statistics(self):

@@ -53,6 +53,20 @@ class DisposablePostgres:
             process.send_signal(signal.SIGKILL)
         assert wait_for_end(processes)
 
+    def pause(self) -> None:
+        """Let the server hang: it takes connections and never answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after a pause."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        processes = self._server.cluster.servers()
+        assert processes, "It does not run."
+        for process in filter(is_alive, processes):
+            process.send_signal(number)
+
     def stop(self) -> None:
         """Stop it in order: sessions are told."""
         assert self._server.stop()

@@ -76,6 +76,18 @@ class DisposableRabbitmq:
         """End the server as a crash does: connections break, nothing is said."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Let the server hang: it takes connections and never answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after a pause."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, "It does not run."
+        os.killpg(self._process.pid, number)
+
     def remove(self) -> None:
         """Stop it in order, and the daemon that knew its name."""
         if self._process is not None:

@@ -18,7 +18,7 @@ from project.services.__main__ import Server, needed
 from project.services.postgres import PostgresServer
 from project.services.state import ServiceError, make_folder, services_folder
 from project.services.valkey import ValkeyServer
-from tests.plugins import browser, pgbouncer, rabbitmq, redis_server
+from tests.plugins import browser, hypopg, pgbouncer, prometheus, rabbitmq, redis_server
 
 PLUGINS = ("cluster", "flushing", "postgres", "sentinel", "standby", "valkey")
 pytest_plugins = [f"tests.plugins.{name}" for name in PLUGINS]
@@ -29,10 +29,22 @@ LEFT_OUT = {
     "redis": "need Redis or Valkey and were left out of this run on SQLite",
     "redis_server": "need redis-server and were left out: install Debian's package of that name, or another",
     "pgbouncer": "need PgBouncer and were left out: install Debian's package pgbouncer, or another",
+    "hypopg": "need hypopg and were left out: install Debian's packages postgresql-15 and postgresql-15-hypopg",
     "rabbitmq": "need RabbitMQ and were left out: install Debian's package rabbitmq-server, or another",
+    "prometheus": "need Prometheus and its promtool and were left out: install Debian's package prometheus",
     "browser": f"need a browser and were left out: install one of {', '.join(browser.NAMES)}, "
     "or name one in PERFKIT_CHROMIUM",
 }
+PROGRAMS = {
+    "browser": browser,
+    "redis_server": redis_server,
+    "pgbouncer": pgbouncer,
+    "hypopg": hypopg,
+    "rabbitmq": rabbitmq,
+    "prometheus": prometheus,
+}
+"""By the marker of the tests that need them."""
+
 NOT_RUN = pytest.StashKey[Counter[str]]()
 
 
@@ -83,15 +95,7 @@ def claim(folder: Path) -> IO[str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, visibly, what needs a server or a browser that this run does without."""
-    missing = set()
-    if browser.is_done_without():
-        missing.add("browser")
-    if redis_server.is_done_without():
-        missing.add("redis_server")
-    if pgbouncer.is_done_without():
-        missing.add("pgbouncer")
-    if rabbitmq.is_done_without():
-        missing.add("rabbitmq")
+    missing = {name for name, plugin in PROGRAMS.items() if plugin.is_done_without()}
     if os.environ.get("PERFKIT_DB") == "sqlite":
         missing.add("postgres")
         if not os.environ.get("REDIS_URL"):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from perfkit.admin import open_lists
@@ -17,32 +16,14 @@ from perfkit.models import Job, JobState
 from project.flights.models import Airline, Flight
 from tests.admin.tomes import estimate_tomes, make_tomes
 from tests.flights.factories import make_flights, make_reference_rows
-from tests.plugins.browser import NAMES, chromium
+from tests.plugins.browser import SIZES
 from tests.testapp.imported import Crate, Maker, Parcel, Sticker
 from tests.testapp.large import Tome
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 EXPECTED = ("favicon.ico", "404 (Not Found)", "ERR_ABORTED")
 """The icon that browsers ask for where a page names none (and how they say so); a request superseded by typing."""
-SIZES = {"desk": (1280, 800), "phone": (390, 844)}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = chromium()
-    if program is None:
-        pytest.fail(
-            f"There is no browser here, neither in PERFKIT_CHROMIUM nor as one of {', '.join(NAMES)}."
-        )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
-        # Playwright runs an event loop in this thread, in which Django would refuse the tests' own queries.
-        os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-        yield browser
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-        browser.close()
 
 
 @pytest.fixture(params=SIZES, ids=list(SIZES))
@@ -339,7 +320,7 @@ def test_the_admin_shows_the_cache_and_voids_a_model(page: Page) -> None:
     reads.get_by_role("link", name="Misses").click()
     expect(reads.get_by_role("columnheader", name="Misses")).to_have_attribute("aria-sort", "descending")
     page.get_by_role("link", name="Last 24 hours").click()
-    expect(page.locator(".windows strong")).to_have_text("Last 24 hours")
+    expect(page.locator(".windows [aria-current]")).to_have_text("Last 24 hours")
     page.get_by_role("link", name="Count them").click()
     expect(page.locator("#store").get_by_role("link")).to_have_count(0)
 

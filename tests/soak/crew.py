@@ -28,6 +28,9 @@ PATIENCE_SECONDS: Final = 20
 DOOM_SECONDS: Final = 4.0
 """How long a process may take to come to the point at which it is to die, before it is killed where it is."""
 
+UNREAD_SECONDS: Final = 3.0
+"""How long after its client's end a session that does nothing may still find something to do in its socket."""
+
 ANYWHERE: Final = "anywhere"
 FROM_DATABASE: Final = "cut off from the database"
 KILLS: Final = tuple(
@@ -45,6 +48,7 @@ class Member:
 
     Attributes:
         killed: The kind of death that was sent to the present one, empty where none was.
+        dead_since: When it was first seen to be dead, 0 before.
         is_spared: Whether none may be sent.
     """
 
@@ -55,6 +59,7 @@ class Member:
     generation: int = 0
     killed: str = ""
     killed_at: float = 0.0
+    dead_since: float = 0.0
     is_spared: bool = False
 
     @property
@@ -198,7 +203,7 @@ class Crew:
     def _replace(self, member: Member) -> None:
         self.note(f"killed {member.killed}: {member.role.name}")
         self.kills[member.killed] += 1
-        member.killed = ""
+        member.killed, member.dead_since = "", 0.0
         self.board.dooms[member.role.number] = 0
         if member.role.station is not None:
             self._tell_for_the_dead(member.role.number, member.role.station)
@@ -229,8 +234,17 @@ class Crew:
                 self.board.committed(register, state, by=number)
 
     def _has_left_the_database(self, member: Member) -> bool:
-        """Say whether the server has ended the dead one's session: until then it may still commit."""
-        return not _asked("SELECT 1 FROM pg_stat_activity WHERE application_name = %s", member)
+        """Say whether the server has ended the dead one's session: until then it may still commit.
+
+        A pooler keeps it, under the name of who had it last, until somebody else needs one.
+        """
+        now = time.monotonic()
+        member.dead_since = member.dead_since or now
+        may_commit = "TRUE"
+        if now > member.dead_since + UNREAD_SECONDS:
+            may_commit = f"(state <> 'idle' OR state_change > now() - interval '{UNREAD_SECONDS} s')"
+        sessions = f"SELECT 1 FROM pg_stat_activity WHERE {may_commit} AND application_name = %s"
+        return not _asked(sessions, member)
 
     def _start(self, member: Member) -> None:
         module = reader if member.role.station is None else writer

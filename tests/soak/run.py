@@ -68,6 +68,7 @@ class Soak:
         self._events: list[tuple[float, str]] = []
         self._recoveries: list[Recovery] = []
         self._next_kill = 0.0
+        self._uses_when_killed: dict[int, int] = {}
         self._kinds_of_kills = self._shuffled_for_ever(plan.kills)
         self.server = server
 
@@ -255,10 +256,19 @@ class Soak:
         living = [
             each
             for each in self._crew.members
-            if each.kind == kind.split()[0] and not each.killed and not each.is_spared
+            if each.kind == kind.split()[0] and not each.killed and not each.is_spared and self._is_up(each)
         ]
         if living:
-            self._crew.kill(kind, self._random.choice(living))
+            member = self._random.choice(living)
+            self._uses_when_killed[member.role.number] = self._uses(member)
+            self._crew.kill(kind, member)
+
+    def _is_up(self, member: Member) -> bool:
+        """Say whether who took the place of one that was killed has used the cache.
+
+        On a busy machine they would else be killed while they start, again and again, and nobody be ever well.
+        """
+        return self._uses(member) > self._uses_when_killed.get(member.role.number, -1)
 
     def _wait(self, what: str, claim: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS

@@ -585,6 +585,26 @@ class TestDjangosSettings:
         assert ids(found) == (["perfkit.W616"] if is_one else [])
         assert not found or "CACHES['pages'] and broker_url are the same database" in found[0].message
 
+    @pytest.mark.parametrize(("tasks", "is_told"), [(100, True), (None, False), (0, False)])
+    def test_connections_that_nobody_looks_at_are_told(self, tasks: int | None, is_told: bool) -> None:
+        app = Celery("reusing", set_as_current=False)
+        app.conf.update({**LATE, "CELERY_DB_REUSE_MAX": tasks})
+        found = findings_of(app, ())
+        assert ids(found) == (["perfkit.W618"] if is_told else [])
+        assert not found or "CELERY_DB_REUSE_MAX is 100" in found[0].message
+
+    def test_connections_that_perfkit_looks_at_are_not_told(self) -> None:
+        app = Celery("reusing", set_as_current=False, broker=REDIS)
+        configure(app)
+        assert app.conf["CELERY_DB_REUSE_MAX"] == 1000
+        assert findings_of(app, ()) == []
+        with override_settings(CELERY_DB_REUSE_MAX=7):
+            own = Celery("own", set_as_current=False)
+            own.config_from_object("django.conf:settings", namespace="CELERY")
+            configure(own)
+            assert own.conf["CELERY_DB_REUSE_MAX"] == 7
+            assert "perfkit.W615" not in ids(findings_of(own, ())), "Celery knows that name"
+
 
 class TestProjects:
     """Which app is audited, with which tasks."""

@@ -244,7 +244,8 @@ def test_each_setting_can_be_overridden(name: str, broker: Any) -> None:
     configure(by_argument, **{name: other})
     by_project = Celery("tests", set_as_current=False, broker=url)
     configure(by_project)
-    by_project.config_from_object(SimpleNamespace(**{f"CELERY_{name.upper()}": other}), namespace="CELERY")
+    own_name = f"CELERY_{name.removeprefix('CELERY_').upper()}"
+    by_project.config_from_object(SimpleNamespace(**{own_name: other}), namespace="CELERY")
     for app in (by_argument, by_project):
         assert app.conf[name] == expected
 

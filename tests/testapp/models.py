@@ -1,5 +1,6 @@
 """Models that only tests use; one file per room under `tests/testapp/`, gathered here."""
 
+from tests.testapp.advised import *  # noqa: F403  # Django looks for them here
 from tests.testapp.api import *  # noqa: F403  # Django looks for them here
 from tests.testapp.bulk import *  # noqa: F403  # Django looks for them here
 from tests.testapp.caching import *  # noqa: F403  # Django looks for them here

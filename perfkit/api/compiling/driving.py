@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
 from django.db.utils import NotSupportedError
 
 from perfkit.api.compiling.fetching import Row, Steps, answers_the_same, fetched
@@ -26,7 +27,8 @@ from perfkit.caching.writes import tracker_of
 from perfkit.conf import options
 from perfkit.loading.guard.current import is_watching
 from perfkit.postgres.async_pools import async_connection, is_poolable
-from perfkit.signals import query_timed
+from perfkit.signals import NOBODYS, Doing, query_timed, work
+from perfkit.watching import is_perfkits
 
 if TYPE_CHECKING:
     import psycopg
@@ -41,8 +43,24 @@ class Finished(Generic[T]):
     answer: T
 
 
-def finished(steps: Steps[T]) -> T:
-    """Return what the steps come to; each statement runs on the connection of this thread."""
+def finished(steps: Steps[T], shown: Any = None) -> T:
+    """Return what the steps come to; each statement runs on the connection of this thread.
+
+    Args:
+        shown: The queryset whose rows are shown, where `work` is to be told of it.
+    """
+    with _begun(shown) as doing:
+        answer = _finished(steps)
+        if answer is None:
+            doing.tell(is_compiled=False)
+        return answer
+
+
+def _begun(shown: Any) -> Doing:
+    return work.begin("list", shown.model) if isinstance(shown, QuerySet) else NOBODYS
+
+
+def _finished(steps: Steps[T]) -> T:
     rows: Any = None  # a generator that has not begun is sent nothing
     while True:
         try:
@@ -52,7 +70,7 @@ def finished(steps: Steps[T]) -> T:
         rows = fetched(fetch)
 
 
-async def afinished(steps: Steps[T]) -> T:
+async def afinished(steps: Steps[T], shown: Any = None) -> T:
     """Return what the steps come to; the async twin of `finished`.
 
     See Note [Where a statement runs]. Where the task is cancelled, so is the statement, by the server.
@@ -60,9 +78,17 @@ async def afinished(steps: Steps[T]) -> T:
     Raises:
         PoolBusyError: No connection was free in time.
     """
+    with _begun(shown) as doing:
+        answer = await _afinished(steps)
+        if answer is None:
+            doing.tell(is_compiled=False)
+        return answer
+
+
+async def _afinished(steps: Steps[T]) -> T:
     # A loop that async_to_sync has made ends with the call: connections would not outlive the request.
     if not options.ASYNC_POOL_SIZE or asyncio.get_running_loop() in AsyncToSync.loop_thread_executors:
-        return await sync_to_async(finished)(steps)
+        return await sync_to_async(_finished)(steps)
     advance = sync_to_async(_advanced)
     rows: Any = None
     while True:
@@ -106,11 +132,7 @@ def _is_looked_at(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether somebody wants to see what runs on this connection."""
     if is_watching() or current_recorder() is not None:
         return True
-    return any(not _is_perfkits(wrapper) for wrapper in connection.execute_wrappers)
-
-
-def _is_perfkits(wrapper: Any) -> bool:
-    return str(getattr(wrapper, "__module__", "")).startswith("perfkit.")
+    return any(not is_perfkits(wrapper) for wrapper in connection.execute_wrappers)
 
 
 async def _pooled(asked: Asked) -> list[Row]:
@@ -122,10 +144,21 @@ async def _pooled(asked: Asked) -> list[Row]:
     with wrapper.wrap_database_errors:
         async with async_connection(asked.alias) as driver:
             begun = perf_counter()
+            has_failed = True
             try:
-                return await _rows(asked, driver, wrapper)
+                rows = await _rows(asked, driver, wrapper)
+                has_failed = False
+                return rows
             finally:
-                query_timed.send(None, using=asked.alias, sql=asked.sql, seconds=perf_counter() - begun)
+                seconds = perf_counter() - begun
+                query_timed.send(
+                    None,
+                    using=asked.alias,
+                    sql=asked.sql,
+                    seconds=seconds,
+                    values=asked.values,
+                    has_failed=has_failed,
+                )
 
 
 async def _rows(asked: Asked, driver: psycopg.AsyncConnection[Any], wrapper: Any) -> list[Row]:

@@ -18,6 +18,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.api.compiling.statements import Asked
+from perfkit.caching.databases import tag_scope
+from perfkit.caching.recorder import current_recorder, reading_part
 from perfkit.postgres.prepared import may_prepare, plain_rows, prepared_rows
 
 T = TypeVar("T")
@@ -41,9 +43,23 @@ def rows_of(asked: Asked) -> Steps[Iterable[Row]]:
 def fetched(asked: Asked) -> list[Row]:
     """Return the rows of a statement as the driver gives them, read by the connection of this thread.
 
+    Who records what is read is told which part of its table it reads.
+
     Queries: one.
     """
     connection = connections[asked.alias]
+    recorder = current_recorder()
+    part = None if recorder is None else asked.part(tag_scope(connection))
+    if recorder is None or part is None:
+        return _sent(asked, connection)
+    with reading_part(part):
+        rows = _sent(asked, connection)
+    if not rows and part.besides:
+        recorder.read(part.besides, (None,) * len(part.besides))  # it knows their tokens from before
+    return rows
+
+
+def _sent(asked: Asked, connection: BaseDatabaseWrapper) -> list[Row]:
     if may_prepare(connection) and answers_the_same(asked, connection):
         return prepared_rows(connection, asked.sql, asked.values, is_binary=asked.statement.is_binary)
     return plain_rows(connection, asked.sql, asked.values)

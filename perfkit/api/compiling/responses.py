@@ -19,6 +19,7 @@ from perfkit.api.compiling.fetching import Steps
 from perfkit.api.compiling.nodes import NotCompiledError
 from perfkit.errors import SchemaFieldError, SchemaPlanError
 from perfkit.loading import from_schema
+from perfkit.signals import answer_made
 
 logger = logging.getLogger("perfkit.api")
 
@@ -161,6 +162,9 @@ def _tell(verdict: Verdict) -> None:
     found = _verdicts.get()
     if found is not None:
         found.append(verdict)
+    if answer_made.receivers:
+        path = str(verdict.operation.path)
+        answer_made.send(None, route=path, reason=verdict.reason, columns=verdict.columns)
     key = verdict.operation.path, verdict.reason
     if verdict.reason and key not in _told:
         _told.add(key)

@@ -19,6 +19,7 @@ from perfkit.api.compiling.responses import loaded_for
 from perfkit.api.compiling.writers import Dialect
 from perfkit.api.keysets.pages import KeysetPage, keyset
 from perfkit.api.pages import DEFAULT_PAGE_SIZE
+from perfkit.signals import answer_made
 
 
 def compiled_rows(
@@ -38,7 +39,7 @@ def compiled_rows(
     Example:
         >>> compiled_rows(Airport.objects.filter(altitude__gt=5000), AirportOut)
     """
-    return finished(_items(queryset, schema, "values", by_alias=by_alias))
+    return finished(_items(queryset, schema, "values", by_alias=by_alias), queryset)
 
 
 async def acompiled_rows(
@@ -56,19 +57,19 @@ async def acompiled_rows(
             acompiled_rows(Airport.objects.all(), AirportOut), acompiled_rows(Airline.objects.all(), AirlineOut)
         )
     """
-    return await afinished(_items(queryset, schema, "values", by_alias=by_alias))
+    return await afinished(_items(queryset, schema, "values", by_alias=by_alias), queryset)
 
 
 def compiled_json(queryset: QuerySet[Any], schema: type[BaseModel], *, by_alias: bool = False) -> bytes:
     """Return the rows of a queryset as the JSON list that django-ninja answers with; else as `compiled_rows`."""
-    return _list_of(finished(_items(queryset, schema, "text", by_alias=by_alias)))
+    return _list_of(finished(_items(queryset, schema, "text", by_alias=by_alias), queryset))
 
 
 async def acompiled_json(
     queryset: QuerySet[Any], schema: type[BaseModel], *, by_alias: bool = False
 ) -> bytes:
     """Return the rows of a queryset as a JSON list; the async twin of `compiled_json`."""
-    return _list_of(await afinished(_items(queryset, schema, "text", by_alias=by_alias)))
+    return _list_of(await afinished(_items(queryset, schema, "text", by_alias=by_alias), queryset))
 
 
 def compiled_keyset(
@@ -101,7 +102,7 @@ def compiled_keyset(
         >>> flights = Flight.objects.order_by("-time_hour")
         >>> compiled_keyset(flights, FlightOut, request.GET.get("cursor"), scope=request.path)
     """
-    return finished(_page(queryset, schema, cursor, page_size, scope=scope, by_alias=by_alias))
+    return finished(_page(queryset, schema, cursor, page_size, scope=scope, by_alias=by_alias), queryset)
 
 
 async def acompiled_keyset(
@@ -118,7 +119,9 @@ async def acompiled_keyset(
     Raises:
         PoolBusyError: No connection of the async pool was free in time.
     """
-    return await afinished(_page(queryset, schema, cursor, page_size, scope=scope, by_alias=by_alias))
+    return await afinished(
+        _page(queryset, schema, cursor, page_size, scope=scope, by_alias=by_alias), queryset
+    )
 
 
 def _items(
@@ -128,9 +131,12 @@ def _items(
     rows = queryset if queryset.ordered else queryset.order_by("pk")
     try:
         shown = shown_of(rows, schema, dialect=dialect, by_alias=by_alias)
-        return (yield from shown.items(rows))
-    except NotCompiledError:
+        items = yield from shown.items(rows)
+    except NotCompiledError as error:
+        _tell(schema, reason=str(error))
         return _of_instances(loaded_for(schema, rows), schema, dialect, by_alias=by_alias)
+    _tell(schema, columns=len(shown.node.columns))
+    return items
 
 
 def _page(
@@ -146,7 +152,9 @@ def _page(
     try:
         shown = shown_of(queryset, schema, dialect="text", by_alias=by_alias)
         page = yield from shown.keyset(queryset, cursor, page_size, scope=scope)
-    except NotCompiledError:
+        _tell(schema, columns=len(shown.node.columns))
+    except NotCompiledError as error:
+        _tell(schema, reason=str(error))
         page = keyset(loaded_for(schema, queryset), cursor, page_size, scope=scope)
         page = replace(page, items=_of_instances(page.items, schema, "text", by_alias=by_alias))
     return page_text(page).encode()
@@ -158,6 +166,11 @@ def _of_instances(
     shown = [schema.model_validate(row, from_attributes=True) for row in rows]
     items = [each.model_dump(by_alias=by_alias) for each in shown]
     return items if dialect == "values" else [json.dumps(item, cls=NinjaJSONEncoder) for item in items]
+
+
+def _tell(schema: type[BaseModel], *, reason: str = "", columns: int = 0) -> None:
+    if answer_made.receivers:
+        answer_made.send(None, route=schema.__qualname__, reason=reason, columns=columns)
 
 
 def _list_of(items: list[str]) -> bytes:

@@ -10,7 +10,7 @@ statement, and a text is kept for the parts that they gave; where rows begin and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import FullResultSet
@@ -24,7 +24,10 @@ from django.db.models.sql.where import AND, WhereNode
 
 from perfkit.api.compiling.kinds import internal_type_of
 from perfkit.caching.locks import fork_safe_lock
-from perfkit.caching.structure import structure_of
+from perfkit.caching.recorder import PartRead
+from perfkit.caching.restrictions import Restriction, restriction_of
+from perfkit.caching.structure import reach_of, structure_of
+from perfkit.caching.tags import any_write_tag
 from perfkit.hydration.converters import Converters, selected_expressions
 
 MOST_STATEMENTS: Final = 2_000
@@ -53,6 +56,7 @@ class Statement:
         may_be_prepared: Whether the database can tell the type of each value from where it stands.
         is_binary: Whether its columns may be read in binary; with moments only where the connection is in UTC.
         has_moments: Whether there are moments among them.
+        restriction: What keeps it to some rows of its own table, as far as that is known.
     """
 
     sql: str
@@ -60,15 +64,33 @@ class Statement:
     may_be_prepared: bool
     is_binary: bool
     has_moments: bool
+    restriction: Restriction | None = None
 
 
 class Asked(NamedTuple):
-    """A statement and its values, ready to be run on a database."""
+    """A statement and its values, ready to be run on a database.
+
+    Attributes:
+        restricting: The values of its restriction, none where it leaves others too.
+    """
 
     alias: str
     statement: Statement
     sql: str
     values: tuple[Any, ...]
+    restricting: Sequence[object] = ()
+
+    def part(self, scope: str) -> PartRead | None:
+        """Return what it reads of its own table, None where that may be any row.
+
+        Args:
+            scope: What `perfkit.caching.databases.tag_scope` calls the database.
+        """
+        restriction = self.statement.restriction
+        tags = restriction.tags(self.restricting, scope) if restriction and self.restricting else None
+        if restriction is None or tags is None or not restriction.is_current:
+            return None
+        return PartRead(self.sql, any_write_tag(scope, restriction.table.name), *tags)
 
 
 _kept: Final[dict[Any, Any]] = {}
@@ -95,6 +117,7 @@ def asked_of(queryset: QuerySet[Any], columns: tuple[str, ...]) -> Asked:
         statement, values = made(queryset, columns, connection)
         if values != form.values:  # some stand elsewhere than in the condition: nothing is known of others
             return _limited(statement, values, queryset.query, connection)
+        statement = replace(statement, restriction=_restriction(queryset, columns))
         keep(columns, form, statement)
     return _limited(statement, form.values, queryset.query, connection)
 
@@ -206,7 +229,7 @@ def made(
     """
     if condition is None:
         condition = queryset.query.where
-    chosen = queryset.values_list(*columns) if not queryset.query.is_sliced else _unsliced(queryset, columns)
+    chosen = _chosen(queryset, columns)
     compiler = chosen.query.get_compiler(connection=connection)
     sql, params = compiler.as_sql()
     converters = Converters(compiler)
@@ -221,7 +244,17 @@ def made(
     return statement, tuple(params)
 
 
-def _unsliced(queryset: QuerySet[Any], columns: tuple[str, ...]) -> QuerySet[Any, Any]:
+def _restriction(queryset: QuerySet[Any], columns: tuple[str, ...]) -> Restriction | None:
+    """Return what keeps the statement to some rows, where no column makes it look into the table once more."""
+    query = _chosen(queryset, columns).query
+    reach = reach_of(query)
+    return None if reach.refusal else restriction_of(query, reach)
+
+
+def _chosen(queryset: QuerySet[Any], columns: tuple[str, ...]) -> QuerySet[Any, Any]:
+    """Return the columns of all rows, whichever slice of them is asked for."""
+    if not queryset.query.is_sliced:
+        return queryset.values_list(*columns)
     whole = queryset._chain()  # type: ignore[attr-defined]  # noqa: SLF001  # no public name
     whole.query.clear_limits()
     return whole.values_list(*columns)  # type: ignore[no-any-return]
@@ -251,4 +284,5 @@ def _limited(
         sql = f"{sql} LIMIT {limit}"
     if low:
         sql, values = f"{sql} OFFSET %s", (*values, low)
-    return Asked(connection.alias, statement, sql, values)
+    restricting = () if statement.restriction is None else statement.restriction.values(query)
+    return Asked(connection.alias, statement, sql, values, restricting)

@@ -55,13 +55,15 @@ def compiled(view: View) -> View:
 
         @wraps(view)
         async def compiled_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            return await afinished(answer(request, await view(request, *args, **kwargs)))
+            result = await view(request, *args, **kwargs)
+            return await afinished(answer(request, result), result)
 
     else:
 
         @wraps(view)
         def compiled_view(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            return finished(answer(request, view(request, *args, **kwargs)))
+            result = view(request, *args, **kwargs)
+            return finished(answer(request, result), result)
 
     # ninja would look for annotations written as text in this module, not in the view's.
     compiled_view.__signature__ = inspect.signature(view, eval_str=True)  # type: ignore[attr-defined]

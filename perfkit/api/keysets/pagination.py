@@ -81,7 +81,7 @@ class KeysetPagination(AsyncPaginationBase):
         self, queryset: QuerySet[Any, Any], pagination: Input, request: HttpRequest, **params: Any
     ) -> dict[str, Any] | CompiledResponse:
         """Return the envelope as ninja wants it, a dict whose items it may replace; or the answer itself."""
-        compiled = finished(self._compiled(queryset, pagination, request))
+        compiled = finished(self._compiled(queryset, pagination, request), self._shown(queryset))
         if compiled is not None:
             return compiled
         if isinstance(queryset, QuerySet):
@@ -93,13 +93,17 @@ class KeysetPagination(AsyncPaginationBase):
         self, queryset: QuerySet[Any, Any], pagination: Input, request: HttpRequest, **params: Any
     ) -> dict[str, Any] | CompiledResponse:
         """Return the envelope; the async twin of `paginate_queryset`."""
-        compiled = await afinished(self._compiled(queryset, pagination, request))
+        compiled = await afinished(self._compiled(queryset, pagination, request), self._shown(queryset))
         if compiled is not None:
             return compiled
         if isinstance(queryset, QuerySet):
             queryset = loaded(contract_of(request), queryset)
         page = await akeyset(queryset, pagination.cursor, pagination.page_size, scope=_scope(request))
         return _envelope(page, request)
+
+    def _shown(self, queryset: Any) -> Any:
+        """Return whose rows are shown without instances, None where they take these."""
+        return queryset if self._is_compiled else None
 
     def _compiled(
         self, queryset: Any, pagination: Input, request: HttpRequest

@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
 from perfkit.api.writing.workers import name_of, workers
+from perfkit.tracing.origins import Origin, current, entered
 
 logger = logging.getLogger("perfkit.api")
 
@@ -125,12 +126,13 @@ def _follow(response: HttpResponseBase, works: list[Work]) -> None:
     """Have `works` begin when the server closes the response, which it does after the last byte."""
     if works:
         # Django calls these for whatever server it is; it has no public name for them.
-        response._resource_closers.append(partial(_begin, works))  # type: ignore[attr-defined]  # noqa: SLF001
+        response._resource_closers.append(partial(_begin, works, current.get()))  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def _begin(works: list[Work]) -> None:
-    for work in works:
-        workers.take(work)
+def _begin(works: list[Work], origin: Origin | None) -> None:
+    with entered(origin):
+        for work in works:
+            workers.take(work)
 
 
 def _leave(work: Work) -> None:

@@ -16,6 +16,7 @@ from django.db import connections
 from perfkit.caching import token_scope
 from perfkit.caching.counting import work_ended
 from perfkit.loading import identity_map, watch_n_plus_one
+from perfkit.tracing.origins import Origin, current, entered
 
 logger = logging.getLogger("perfkit.api")
 
@@ -29,7 +30,8 @@ class Workers:
 
     At the end of the process Python waits until all that was taken is done.
     A process that is killed, or forked while work waits in its parent, does none of it.
-    Each piece of work is a scope of cached reads, a map of instances and a watch of the N+1 guard, as a task is,
+    Each piece of work has the id of the request that brings it.
+    It is a scope of cached reads, a map of instances and a watch of the N+1 guard, as a task is,
     and the database connections that it opened are closed after it.
     """
 
@@ -48,7 +50,7 @@ class Workers:
             _do(work)
             return
         try:
-            self._started().submit(self._do_and_leave, work)
+            self._started().submit(self._do_and_leave, work, current.get())
         except RuntimeError:  # Python takes no more work, for it is about to end
             self._places.release()
             _do(work)
@@ -66,9 +68,10 @@ class Workers:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="perfkit-after-response")
             return self._pool
 
-    def _do_and_leave(self, work: Callable[[], Any]) -> None:
+    def _do_and_leave(self, work: Callable[[], Any], origin: Origin | None) -> None:
         try:
-            _do(work)
+            with entered(origin):
+                _do(work)
             connections.close_all()
         finally:
             self._places.release()

@@ -14,6 +14,7 @@ from perfkit.caching.named.invalidation import void_with_transaction
 from perfkit.caching.named.reads import NamedRead
 from perfkit.caching.named.recipes import Named, Recipe
 from perfkit.caching.named.standing import current_standing
+from perfkit.signals import work
 
 Make = Callable[[], Any]
 AsyncMake = Callable[[], Awaitable[Any]]
@@ -34,11 +35,12 @@ def answer(recipe: Recipe, named: Named, make: Make, renew: Renew | None = None)
     Queries:
         See `NamedRead.looks`; those of `make` where it is called.
     """
-    read = NamedRead(recipe, named)
-    for seconds in read.looks():
-        time.sleep(seconds)
-    if read.value is MISSING:
-        return _made(read, make)
+    with work.begin("cache.read", recipe.sender):
+        read = NamedRead(recipe, named)
+        for seconds in read.looks():
+            time.sleep(seconds)
+        if read.value is MISSING:
+            return _made(read, make)
     if renew is not None and read.is_due:
         renew()
     return read.value
@@ -99,6 +101,16 @@ async def aanswer(
         name: Finds the name, in that thread.
         renewal: Returns what `answer` takes as `renew`.
     """
+    with work.begin("cache.read", recipe.sender):
+        return await _aanswer(recipe, name, make, renewal)
+
+
+async def _aanswer(
+    recipe: Recipe,
+    name: Callable[[], Named],
+    make: AsyncMake,
+    renewal: Callable[[Named], Renew] | None,
+) -> Any:
     begun: list[NamedRead] = []
 
     def begin() -> tuple[Any, Named, Iterator[float], float | None]:

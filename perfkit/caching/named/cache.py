@@ -37,11 +37,12 @@ from perfkit.caching.queryset import checked_ttl
 from perfkit.caching.recorder import current_recorder
 from perfkit.caching.scope import forget_everywhere
 from perfkit.caching.store import Put, StoreError, current_store
+from perfkit.caching.telling import read_begins, tell_read
 from perfkit.caching.trust import warn_once
 from perfkit.caching.values import UnstorableError
 from perfkit.conf import options
 from perfkit.errors import UncacheableResultError
-from perfkit.signals import cache_read
+from perfkit.signals import work
 
 CONTEXT: Final = "hand"
 """Stands in the keys where functions have their languages and databases: these values are the same in all."""
@@ -68,7 +69,8 @@ class Cache:
         known = known_value(recipe, named, current_standing())
         if known is MISSING:
             read = NamedRead(recipe, named)
-            read.glance()
+            with work.begin("cache.read", self):
+                read.glance()
             known = read.value
         return default if known is MISSING else known
 
@@ -78,10 +80,16 @@ class Cache:
         Queries:
             One round trip, however many keys.
         """
+        begun = read_begins()
         names = {key: named_by_hand(key).key for key in keys}
-        found = glances(names) if names else {}
-        for key in names:
-            cache_read.send(sender=self, outcome="hit" if key in found else "miss", reason="")
+        with work.begin("cache.read", self, keys=len(names)) as doing:
+            found = glances(names) if names else {}
+            doing.tell(hits=len(found))
+        for key, name in names.items():
+            if key in found:
+                tell_read(self, "hit", key=name, tags=(own_tag(key),), tier="store", begun=begun)
+            else:
+                tell_read(self, "miss", key=name, tags=(own_tag(key),), begun=begun)
         recorder = current_recorder()
         if recorder is not None and len(found) < len(names):
             recorder.refuse("missing key")  # nobody tells when it is set
@@ -126,7 +134,7 @@ class Cache:
                     raise UncacheableResultError(f"{NAME}.set({key!r})", error.reason) from error
                 warn_once(f"the value of {key} cannot be kept: it is larger than a megabyte.")
                 void_now([named.tags[0]])
-                cache_read.send(sender=self, outcome="bypass", reason="size")
+                tell_read(self, "bypass", "size", key=named.key, tags=named.tags)
         store = current_store() if options.CACHE_ENABLED else None
         if store is None or not puts:
             return False

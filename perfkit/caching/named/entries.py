@@ -90,15 +90,24 @@ def body_of(key: str, entry: NamedEntry) -> bytes:
 def decoded_entry(key: str, stored: bytes) -> NamedEntry | None:
     """Return what is kept, whatever has become of its tokens; None where it is damaged or no entry."""
     tags_line, _, rest = stored.partition(b"\n")
-    _, _, body = rest.partition(b"\n")
+    try:
+        tags = tuple(tags_line.decode().split(" "))
+    except UnicodeDecodeError:
+        return None
+    return decoded_body(key, tags, rest.partition(b"\n")[2])
+
+
+def decoded_body(key: str, tags: tuple[str, ...], body: bytes) -> NamedEntry | None:
+    """Return what is kept, of what follows the two lines of text; None where it is damaged."""
     try:
         held = _decoder.decode(body)
         times = (held.ends, held.refresh_at, held.made_seconds)
-        checksum = _checksum(_seed(key, tags_line, held.kind), times, held.payload, held.is_compressed)
+        seed = _seed(key, " ".join(tags).encode(), held.kind)
+        checksum = _checksum(seed, times, held.payload, held.is_compressed)
         if held.format != FORMAT or held.checksum != checksum:
             return None
         payload = inflated(held.payload) if held.is_compressed else bytes(held.payload)
-        return NamedEntry(held.kind, payload, tuple(tags_line.decode().split(" ")), *times)
+        return NamedEntry(held.kind, payload, tags, *times)
     except FAULTS:
         return None
 

@@ -23,3 +23,11 @@ def tokens_in(stored: bytes) -> tuple[bytes, ...]:
     """Return the tokens that an entry was made with; none where it is no entry."""
     lines = stored.split(b"\n", 2)
     return tuple(lines[1].split(b" ")) if len(lines) == 3 else ()  # noqa: PLR2004  # two lines and the rest
+
+
+def body_in(stored: bytes, tags: Sequence[str], tokens: Sequence[bytes | None]) -> bytes | None:
+    """Return what follows the head, where that is of these tags and tokens; None where it is not."""
+    if None in tokens:
+        return None
+    head = head_of(tags, tokens)  # type: ignore[arg-type]  # none of them is None
+    return stored[len(head) :] if stored.startswith(head) else None

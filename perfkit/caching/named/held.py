@@ -11,6 +11,7 @@ from perfkit.caching.named.recipes import Named, Recipe
 from perfkit.caching.named.standing import Standing
 from perfkit.caching.recorder import current_recorder
 from perfkit.caching.scope import current_scope
+from perfkit.caching.telling import tell_read
 from perfkit.conf import options
 from perfkit.signals import cache_read
 
@@ -59,13 +60,30 @@ def known_value(recipe: Recipe, named: Named, standing: Standing | None) -> Any:
     recorder = current_recorder()
     if recorder is not None:
         recorder.read(content.tags, held.tokens)
-    note_hit(recipe)
+    note_hit(recipe, named, content.tags)
     return content.shown(recipe)
 
 
-def note_hit(recipe: Recipe) -> None:
-    """Tell that a value was found."""
+def note_hit(
+    recipe: Recipe,
+    named: Named,
+    tags: tuple[str, ...],
+    *,
+    tier: str = "request",
+    begun: float = 0.0,
+    made_seconds: float = 0.0,
+) -> None:
+    """Tell that a value was found; for what is told in detail see `telling.tell_read`."""
     if cache_read.receivers:
-        cache_read.send(sender=recipe.sender, outcome="hit", reason="")
+        tell_read(
+            recipe.sender,
+            "hit",
+            key=named.key,
+            tags=tags,
+            tier=tier,
+            begun=begun,
+            family=recipe.name,
+            made_seconds=made_seconds,
+        )
     else:
         counting.hit(recipe.sender)  # which `send` does too, in twice the time

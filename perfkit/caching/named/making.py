@@ -13,10 +13,10 @@ from perfkit.caching.named.recipes import REFRESH_SHARE, Named, Recipe
 from perfkit.caching.named.recording import Recording
 from perfkit.caching.recorder import Recorder
 from perfkit.caching.store import Store, StoreError
+from perfkit.caching.telling import tell_read
 from perfkit.caching.trust import warn_once
 from perfkit.caching.values import UnstorableError
 from perfkit.errors import UncacheableResultError
-from perfkit.signals import cache_read
 
 IN_VAIN: Final = ":in vain"
 """Ends the name of a mark that stands for a while after a making that has left nothing."""
@@ -61,6 +61,7 @@ class Making:
         taken: Tokens of the value's own tags, and of what it is likely to read, from before.
         parent: Who is told what the value is made of.
         lease: None where nobody waits.
+        begun: When the read began; see `telling.read_begins`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Making:
         taken: dict[str, bytes],
         parent: Recorder | None,
         lease: Lease | None,
+        begun: float = 0.0,
     ) -> None:
         self.kept_bytes = 0
         self.refusal = ""
@@ -81,6 +83,7 @@ class Making:
         self._taken = taken
         self._parent = parent
         self._lease = lease
+        self._begun = begun
         self._recording = Recording(store, taken)
         self._recording.tokens.update({tag: taken[tag] for tag in named.tags})
         self.recorder = self._recording if recipe.records else None
@@ -101,7 +104,8 @@ class Making:
             UncacheableResultError: It would not come back the same.
         """
         recording = self._recording
-        cache_read.send(sender=self._recipe.sender, outcome="miss", reason="")
+        tags = tuple(recording.tokens)
+        tell_read(self._recipe.sender, "miss", key=self._named.key, tags=tags, begun=self._begun)
         if self._parent is not None:
             self._tell_parent(self._parent)
         if recording.refusal:
@@ -164,7 +168,7 @@ class Making:
 
     def _refuse(self, reason: str) -> None:
         self.refusal = reason
-        cache_read.send(sender=self._recipe.sender, outcome="bypass", reason=reason)
+        tell_read(self._recipe.sender, "bypass", reason, key=self._named.key, tags=self._named.tags)
 
     def _tell_parent(self, parent: Recorder) -> None:
         recording = self._recording

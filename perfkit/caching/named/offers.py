@@ -17,9 +17,9 @@ from perfkit.caching.named.entries import NamedEntry, body_of
 from perfkit.caching.named.heads import head_of
 from perfkit.caching.named.packing import packed_value
 from perfkit.caching.store import StoreError, current_store
+from perfkit.caching.telling import tell_read
 from perfkit.caching.values import UnstorableError
 from perfkit.conf import options
-from perfkit.signals import cache_read
 
 
 class Offer:
@@ -69,7 +69,7 @@ class Offer:
                 return False
             store.fill({key: head_of(tags, self._tokens) + body}, ttl_seconds=ttl_seconds)
         except UnstorableError as error:
-            cache_read.send(sender=cache, outcome="bypass", reason=error.reason)
+            tell_read(cache, "bypass", error.reason, key=key, tags=tags)
             return False
         except StoreError as error:
             breaker.failed(str(error))

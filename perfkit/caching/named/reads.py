@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 from perfkit.caching import tokens as token_kinds
 from perfkit.caching.bypass import Bypass
@@ -17,9 +17,9 @@ from perfkit.caching.coherence import breaker
 from perfkit.caching.entries import FAULTS
 from perfkit.caching.flights import durations, waits
 from perfkit.caching.memory import OBJECT_BYTES, Held, Tokens, memory
-from perfkit.caching.named.entries import NamedEntry, decoded_entry
-from perfkit.caching.named.heads import tags_in, tokens_in
-from perfkit.caching.named.held import MISSING, Content, note_hit
+from perfkit.caching.named.entries import NamedEntry, decoded_body, decoded_entry
+from perfkit.caching.named.heads import body_in, tags_in, tokens_in
+from perfkit.caching.named.held import MISSING, Content
 from perfkit.caching.named.making import IN_VAIN, Lease, Making
 from perfkit.caching.named.recipes import Named, Recipe
 from perfkit.caching.named.trust import Trust, is_in_transaction, require_committed_views
@@ -28,9 +28,9 @@ from perfkit.caching.recorder import current_recorder, recorded_by
 from perfkit.caching.scope import Question, begin_question, note_recent, recent_tags
 from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import databases_of, lease_name
+from perfkit.caching.telling import read_begins, tell_read
 from perfkit.caching.values import UnstorableError
 from perfkit.conf import options
-from perfkit.signals import cache_read
 
 RELEARNT: Final = 2
 """How often an entry may turn out to depend on a database that nobody has looked at yet."""
@@ -58,6 +58,7 @@ class NamedRead:
         self._stale: NamedEntry | None = None
         self._lease: Lease | None = None
         self._is_glance = False
+        self._begun = read_begins()
 
     def looks(self) -> Iterator[float]:
         """Look for the value; yield how long to wait before each next look, while another one makes it.
@@ -186,11 +187,11 @@ class NamedRead:
         if mode != "request":
             self._question = None
         held = memory.get(self._named.key) if mode != "off" else None
-        if held is not None and self._still_holds(store, held):
+        tier = "" if held is None else self._held_in(store, held)
+        if held is not None and tier:
             content: Content = held.content
-            self._show(content.shown(self._recipe), content.tags, held.tokens)
+            self._show(content.shown(self._recipe), content.tags, held.tokens, tier=tier)
             return True
-        self._trust.require(self._named.tags)
         if self._seen(store, mode) or (not self._taken and self._recalled(store, mode)):
             return True
         if not self._is_glance:
@@ -207,17 +208,23 @@ class NamedRead:
         self._taken = {}
         tags = self._recipe.tags_of.get(self._named.key)
         if tags is None or tags[: len(self._named.tags)] != self._named.tags:
+            self._trust.require(self._named.tags)
             return False
         self._trust.looks_into(store, databases_of(tags))
+        self._trust.require(tags)
         stored, found = store.look(self._named.key, tags)
         _answered()
         entry = None
         if stored is not None:
-            entry = decoded_entry(self._named.key, stored) if tags_in(stored) == tags else None
-            if entry is not None and self._is_current(entry, tokens_in(stored), found):
-                self._trust.require(tags)
-                if self._kept_in_process(entry, found, mode, size_bytes=len(stored)):
+            body = body_in(stored, tags, found)
+            if body is not None:
+                entry = decoded_body(self._named.key, tags, body)
+                if self._holds(entry, found) and self._kept_in_process(
+                    entry, found, mode, size_bytes=len(stored)
+                ):
                     return True
+            elif tags_in(stored) == tags:
+                entry = decoded_entry(self._named.key, stored)
         is_another = stored is not None and entry is None
         if not is_another and not self._is_glance and None not in found:
             self._stale = entry if self._recipe.may_show_stale(self._named.key) else None
@@ -244,18 +251,23 @@ class NamedRead:
             return self._kept_in_process(entry, found, mode, size_bytes=len(stored))
         return False
 
-    def _still_holds(self, store: Store, held: Held) -> bool:
+    def _held_in(self, store: Store, held: Held) -> str:
+        """Return who knows that what this process holds still does; an empty text where it does not."""
         content: Content = held.content
         tags = content.tags
         is_new = self._trust.looks_into(store, content.databases)
         self._trust.require(tags)
         question = self._question
         if not is_new and question is not None and question.scope.knows(tags, held.tokens):
-            return True
-        return self._asked(tags, store.tokens) == held.tokens
+            return "request"
+        return "process" if self._asked(tags, store.tokens) == held.tokens else ""
 
     def _is_current(self, entry: NamedEntry, made_with: Tokens, found: Tokens) -> bool:
-        if made_with != found or entry.tags[: len(self._named.tags)] != self._named.tags:
+        return made_with == found and self._holds(entry, found)
+
+    def _holds(self, entry: NamedEntry | None, found: Tokens) -> TypeGuard[NamedEntry]:
+        """Say whether an entry that was made with the tokens that were found may be shown."""
+        if entry is None or entry.tags[: len(self._named.tags)] != self._named.tags:
             return False
         if self._recipe.stale_seconds and entry.ends <= time.time():
             return False
@@ -284,7 +296,7 @@ class NamedRead:
             if copy is not None:
                 value = copy()  # what the process holds is nobody's to change
         self.is_due = time.time() >= entry.refresh_at
-        self._show(value, entry.tags, found)
+        self._show(value, entry.tags, found, tier="store", made_seconds=entry.made_seconds)
         return True
 
     def _asked(self, tags: tuple[str, ...], ask: Callable[[Sequence[str]], Tokens]) -> Tokens:
@@ -323,13 +335,25 @@ class NamedRead:
             taken=self._taken,
             parent=self._parent,
             lease=self._lease,
+            begun=self._begun,
         )
 
-    def _show(self, value: Any, tags: tuple[str, ...], tokens: Tokens) -> None:
+    def _show(
+        self, value: Any, tags: tuple[str, ...], tokens: Tokens, *, tier: str, made_seconds: float = 0.0
+    ) -> None:
         self.value = value
         if self._parent is not None:
             self._parent.read(tags, tokens)
-        note_hit(self._recipe)
+        tell_read(
+            self._recipe.sender,
+            "hit",
+            key=self._named.key,
+            tags=tags,
+            tier=tier,
+            begun=self._begun,
+            family=self._recipe.name,
+            made_seconds=made_seconds,
+        )
 
     def _show_stale(self, entry: NamedEntry) -> None:
         try:
@@ -349,7 +373,16 @@ class NamedRead:
         self._tell("bypass", reason)
 
     def _tell(self, outcome: str, reason: str = "") -> None:
-        cache_read.send(sender=self._recipe.sender, outcome=outcome, reason=reason)
+        tier = "store" if outcome == "hit" else ""
+        tell_read(
+            self._recipe.sender,
+            outcome,
+            reason,
+            key=self._named.key,
+            tags=self._named.tags,
+            tier=tier,
+            begun=self._begun,
+        )
 
     def _release(self, *, in_vain: bool = False) -> None:
         lease, self._lease = self._lease, None

@@ -3,7 +3,8 @@
 # Note [What is recorded]
 Each statement is seen before it is sent, on whatever connection, and the tokens of its tables are taken then;
 of those that the function has read the last time they are taken before it begins, in one round trip.
-A cached read tells the tags and tokens of its own answer, which may be finer than a table.
+A cached read tells the tags and tokens of its own answer, which may be finer than a table; so does whoever sends
+a statement and knows that it is kept to some rows (`recorder.reading_part`).
 So a write that commits later changes a token that the value was made with.
 Where a statement cannot be read, sees what others do not (an own write, an old snapshot, a replica),
 or reads what nobody watches, the value is not kept.
@@ -24,6 +25,7 @@ from perfkit.caching.coherence import breaker
 from perfkit.caching.databases import tag_scope
 from perfkit.caching.memory import Tokens
 from perfkit.caching.named.read_tables import tags_read
+from perfkit.caching.recorder import current_part
 from perfkit.caching.registry import TrackedTable, owners, table_name, tracked_tables, watched_models
 from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import table_of
@@ -49,7 +51,7 @@ class Recording:
         self.advice = ""
         self.is_lasting = False
         self._store = store
-        self._known = known
+        self._known = dict(known)
 
     def about_to_run(self, connection: BaseDatabaseWrapper, sql: str) -> None:
         """Note that a statement is about to be sent, and take the tokens of what it reads."""
@@ -62,13 +64,20 @@ class Recording:
             self.advice = str(bypass) if isinstance(bypass, UntrackedTableBypass) else ""
             self.is_lasting = True
             return
-        if tags:
+        part = current_part()
+        if part is not None and part.sql == sql and part.table in tags:
+            others = [tag for tag in tags if tag != part.table]
+            self._take(connection, (*others, *part.lasting), besides=part.besides)
+        elif tags:
             self._take(connection, tags)
 
-    def _take(self, connection: BaseDatabaseWrapper, tags: tuple[str, ...]) -> None:
+    def _take(
+        self, connection: BaseDatabaseWrapper, tags: tuple[str, ...], *, besides: tuple[str, ...] = ()
+    ) -> None:
+        """Take the tokens of what is read, and, to be known later, of what may turn out to be."""
         try:
-            _require_common_view(connection, tags)
-            new = [tag for tag in tags if tag not in self.tokens and tag not in self._known]
+            _require_common_view(connection, (*tags, *besides))
+            new = [tag for tag in (*tags, *besides) if tag not in self.tokens and tag not in self._known]
             taken = dict(zip(new, self._store.take(new), strict=True)) if new else {}
         except Bypass as bypass:
             self.refuse(str(bypass))
@@ -76,6 +85,7 @@ class Recording:
             breaker.failed(str(error))
             self.refuse("outage")
         else:
+            self._known.update({tag: taken[tag] for tag in besides if tag in taken})
             self.read(tags, tuple(map(taken.get, tags)))
 
     def read(self, tags: Sequence[str], tokens: Tokens) -> None:

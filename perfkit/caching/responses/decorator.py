@@ -136,8 +136,11 @@ def _kept_async(view: Callable[..., Any], cache: PageCache) -> Callable[..., Any
 
 def view_name(view: Any) -> str:
     """Return the dotted name of a view: of its class, of django-ninja's function, or its own."""
-    while isinstance(view, functools.partial):
-        view = view.func
+    while not (hasattr(view, "__self__") or hasattr(view, "view_class")):
+        within = view.func if isinstance(view, functools.partial) else getattr(view, "__wrapped__", None)
+        if within is None:
+            break
+        view = within
     owner = getattr(view, "__self__", None)
     if isinstance(owner, View):
         view = type(owner)

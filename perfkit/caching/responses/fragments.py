@@ -25,9 +25,9 @@ from perfkit.caching.named.recipes import Named, Recipe, named_key
 from perfkit.caching.named.standing import current_standing
 from perfkit.caching.responses.variations import Looked
 from perfkit.caching.responses.watch import Watch, behind
+from perfkit.caching.telling import tell_read
 from perfkit.conf import options
 from perfkit.errors import CacheKeyError, UncacheableArgumentError
-from perfkit.signals import cache_read
 
 NAMESPACE: Final = "fragment"
 END: Final = "endperfcache"
@@ -102,7 +102,7 @@ class FragmentNode(Node):
         if found is MISSING:
             found = answer(recipe, named, make)
         if isinstance(found, Shown):
-            cache_read.send(sender=recipe.sender, outcome="bypass", reason=found.refusal)
+            tell_read(recipe.sender, "bypass", found.refusal, key=named.key, tags=named.tags)
             found = found.text
         return SafeString(found)  # as the nodes have rendered it
 

@@ -69,7 +69,10 @@ class ResponseCacheMiddleware:
             match = get_resolver(getattr(request, "urlconf", None)).resolve(request.path_info)
         except Http404:
             return None
-        return None if hasattr(match.func, KEPT) else match
+        if hasattr(match.func, KEPT):
+            return None
+        request.resolver_match = match  # as Django does later; where a page is kept, it does not come to that
+        return match
 
     def _cache(self, match: ResolverMatch) -> PageCache:
         name = view_name(match.func)

@@ -35,11 +35,11 @@ HEADERS_BYTES: Final = 4_000
 
 _MADE_ANEW: Final = frozenset(
     {
-        *("age", "cache-control", "content-length", "etag", "vary"),
+        *("age", "cache-control", "content-length", "etag", "server-timing", "vary"),
         *("ratelimit", "ratelimit-limit", "ratelimit-policy", "ratelimit-remaining", "ratelimit-reset"),
     }
 )
-"""Headers that stand in the page's own fields, or depend on who asks."""
+"""Headers that stand in the page's own fields, depend on who asks, or tell of the request that made the page."""
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):

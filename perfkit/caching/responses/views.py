@@ -21,9 +21,9 @@ from perfkit.caching.responses.learnt import learn, learnt_of
 from perfkit.caching.responses.pages import Made, Signpost, shown, shown_first
 from perfkit.caching.responses.rules import why_not_asked
 from perfkit.caching.responses.variations import Variations
+from perfkit.caching.telling import tell_read
 from perfkit.caching.values import UnstorableError
 from perfkit.conf import options
-from perfkit.signals import cache_read
 
 MOST_SIGNPOSTS: Final = 3
 """That are followed for one request."""
@@ -103,7 +103,7 @@ class PageCache:
         if not isinstance(reason, str):
             return reason
         if reason != "method":
-            cache_read.send(sender=self, outcome="bypass", reason=reason)
+            tell_read(self, "bypass", reason)
         return None
 
     def _known(self, asked: Request) -> Variations:
@@ -144,11 +144,11 @@ class PageCache:
 
     def _note_refusal(self, asked: Request, made: Made) -> None:
         """Have nobody wait for a page that is not kept."""
-        cache_read.send(sender=self, outcome="bypass", reason=made.refusal)
+        key = self._keeping.named(asked, made.variations).key
+        tell_read(self, "bypass", made.refusal, key=key, tags=asked.tags)
         learn(asked.path, made.variations)
         if made.refusal == "status":
             return  # the next one may be kept
-        key = self._keeping.named(asked, made.variations).key
         durations.cannot_keep(key, UnstorableError(made.refusal))
 
 

@@ -24,6 +24,7 @@ from perfkit.caching.store.contract import (
 from perfkit.caching.store.local import LocalStore
 from perfkit.conf import options
 from perfkit.errors import SettingsError
+from perfkit.secrecy import without_secrets
 
 __all__ = [
     "Batch",
@@ -71,7 +72,8 @@ def _open(alias: str) -> Store | None:
     try:
         cache = caches[alias]
     except InvalidCacheBackendError as error:
-        raise SettingsError("CACHE_ALIAS", f"names {alias!r}, which cannot be opened: {error}") from error
+        text = f"names {alias!r}, which cannot be opened: {without_secrets(str(error))}"
+        raise SettingsError("CACHE_ALIAS", text) from error
     if isinstance(cache, DummyCache):
         return None
     if isinstance(cache, LocMemCache):

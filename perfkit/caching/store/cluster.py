@@ -50,6 +50,7 @@ from perfkit.caching.store.scripts import FENCED, Script, ScriptForms
 from perfkit.caching.store.server import Call, ServerChangedError, heard
 from perfkit.caching.store.topology import Node, Topology, slot_of, slot_of_whole
 from perfkit.caching.tags import ENTRY_KINDS
+from perfkit.secrecy import without_secrets
 
 T = TypeVar("T")
 
@@ -339,8 +340,9 @@ class ClusterStore(ScriptedStore):
                 problem = error
             except (redis.RedisError, OSError) as error:
                 self._topology.doubt()  # another node may be in charge by the time it is tried again
-                raise StoreError(str(error) or type(error).__name__) from error
-        raise StoreError(f"the nodes of the cluster changed while they were asked: {problem}") from problem
+                raise StoreError(without_secrets(str(error)) or type(error).__name__) from error
+        text = f"the nodes of the cluster changed while they were asked: {problem}"
+        raise StoreError(without_secrets(text)) from problem
 
 
 def _by_slot(names: Iterable[str]) -> dict[int, list[str]]:

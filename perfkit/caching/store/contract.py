@@ -93,7 +93,7 @@ class Put(NamedTuple):
 
 
 class StoreError(Exception):
-    """The store did not answer, or not in time. Never leaves the caching room."""
+    """The store did not answer, or not in time. Its text is shown to people, and has no secret of the settings."""
 
 
 class Store(ABC):

@@ -29,6 +29,7 @@ from perfkit.caching.store.reigns import REPLICATED, STANDING
 from perfkit.caching.store.scripts import FENCED, PLAIN, ScriptForms
 from perfkit.caching.store.server import Call, Server, ServerChangedError, heard
 from perfkit.caching.tags import ENTRY_KINDS
+from perfkit.secrecy import without_secrets
 
 T = TypeVar("T")
 
@@ -277,11 +278,11 @@ class RedisStore(ScriptedStore):
                 self._replace(server)
                 continue
             except (redis.RedisError, OSError) as error:
-                raise StoreError(str(error) or type(error).__name__) from error
+                raise StoreError(without_secrets(str(error)) or type(error).__name__) from error
             # Another thread may have met a new server while we were speaking to the old one.
             if server is self._server:
                 return answer
-        raise StoreError(str(problem)) from problem
+        raise StoreError(without_secrets(str(problem))) from problem
 
     def _replace(self, server: Server) -> None:
         """Leave a server with all its connections, for some may still reach it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from time import perf_counter
 from typing import Any, Final
 
 import redis
@@ -13,6 +14,7 @@ from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.store.packing import Words, packed
 from perfkit.caching.store.reigns import STANDING, Reign
 from perfkit.caching.store.scripts import Script
+from perfkit.signals import cache_server_asked
 
 # Note [Speaking without redis-py's client]
 # The connection is redis-py's, with its TLS, its credentials and its parser.
@@ -208,6 +210,7 @@ class Server:
         """
         connection = self._taken()
         is_used = connection.is_connected
+        begun = perf_counter() if cache_server_asked.receivers else 0.0
         answers: list[Any] = []
         try:
             if not is_used:
@@ -222,6 +225,7 @@ class Server:
                 answers = [_answer_or_refusal(connection) for _ in texts]
                 self._require_reign(connection, is_refused=any(map(_is_refusal, answers)))
         except redis.ConnectionError as error:
+            self._tell_asked(begun, is_awaited=not is_silent, has_failed=True)
             connection.disconnect()
             if isinstance(error, ServerChangedError):
                 self.has_changed = True
@@ -229,13 +233,20 @@ class Server:
             if not is_used or not is_repeatable:
                 raise
         except BaseException:
+            self._tell_asked(begun, is_awaited=not is_silent, has_failed=True)
             connection.disconnect()
             raise
         else:
+            self._tell_asked(begun, is_awaited=not is_silent)
             self._idle.append(connection)
             return answers
         self._close_idle()  # what has cut one of them off has cut off the others too
         return (yield from self._exchange(commands, is_repeatable=False, is_silent=is_silent))
+
+    def _tell_asked(self, begun: float, *, is_awaited: bool, has_failed: bool = False) -> None:
+        if begun:
+            seconds = perf_counter() - begun
+            cache_server_asked.send(type(self), seconds=seconds, is_awaited=is_awaited, has_failed=has_failed)
 
     def leave(self) -> None:
         """Close the idle connections; one in use goes when its command has ended and nobody holds it."""

@@ -4,9 +4,19 @@
 -- The script may be sent twice, so the second key says what was done. What was reserved stands there too: it is
 -- taken off again where it is settled, but not off the numbers of a server that has lost it meanwhile.
 -- Returns 'ok' or 'no', then all names and numbers.
+-- What nobody of us has written under these keys makes room.
 local DONE_SECONDS, RESERVED_SECONDS = 600, 172800
+local kind = redis.call('TYPE', KEYS[1]).ok
+local is_ours = kind == 'hash' or kind == 'none'
+if kind == 'hash' then
+  for place, part in ipairs(redis.call('HGETALL', KEYS[1])) do
+    is_ours = is_ours and string.match(part, place % 2 == 1 and '^[%l_]+$' or '^%-?%d+$')
+  end
+end
+if not is_ours then redis.call('DEL', KEYS[1]) end
 local told = 'ok'
-local known = KEYS[2] and redis.call('GET', KEYS[2])
+local known = KEYS[2] and redis.pcall('GET', KEYS[2])
+if type(known) ~= 'string' or not (known == 'done' or string.match(known, '^%d+$')) then known = nil end
 if KEYS[2] and known ~= 'done' and not (known and ARGV[2] == 'reserve') then
   local cost = '0'
   for place = 4, #ARGV, 2 do

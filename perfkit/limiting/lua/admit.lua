@@ -14,15 +14,17 @@ local all_admit = true
 for place = 1, #KEYS do
   local at = place * 4
   local first, second, third = tonumber(ARGV[at - 1]), tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  local state = call('GET', KEYS[place])
+  local state = redis.pcall('GET', KEYS[place])  -- an error, where the key is of a type that is not ours
   local admits
+  if type(state) ~= 'string' then state = nil end
   if ARGV[at - 2] == 'w' then
     local now, used, from, last = clock, 0, 9, nil
-    if state then
+    if state and #state % 16 == 8 and #state > 8 then
       last = unpack('<d', state, #state - 15)
       local newest = last - third + 1
       if newest <= clock + second then  -- else the clock was put back
         used = unpack('<d', state)
+        if used ~= used then used = 0 end  -- no number
         now = math.max(clock, newest)
         local ends, entry_cost = unpack('<dd', state, from)
         while used > 0 and ends + second <= now do
@@ -35,7 +37,8 @@ for place = 1, #KEYS do
     rates[place] = { true, admits, first, second, third, state, now, used, from, last }
   else
     local known = state and tonumber(state) or clock
-    if known < clock or known > clock + 2 * third then known = clock end  -- past, or the clock was put back
+    -- Past, or the clock was put back, or no number.
+    if not (known >= clock and known <= clock + 2 * third) then known = clock end
     admits = known + cost * second <= clock + third
     rates[place] = { false, admits, first, second, third, known }
   end

@@ -31,13 +31,16 @@ def watch_n_plus_one(*, mode: str | None = None) -> Iterator[Watch | None]:
 
     Yields:
         The watch, whose `findings` are there at any time; None where nothing is watched: the mode is `"off"`,
-        the block was not drawn (`N_PLUS_ONE_SAMPLE_RATE`), or code outside of it watches already.
+        the block was not drawn (`N_PLUS_ONE_SAMPLE_RATE`), or code outside of it watches already and does not
+        give way.
 
     Raises:
         NPlusOneError: In the mode `"raise"`, where the loop is.
     """
     mode = mode or options.N_PLUS_ONE_MODE
-    if mode == "off" or is_watching() or random.random() >= options.N_PLUS_ONE_SAMPLE_RATE:  # noqa: S311
+    outer = current.get()
+    is_taken = outer is not None and not outer.gives_way
+    if mode == "off" or is_taken or random.random() >= options.N_PLUS_ONE_SAMPLE_RATE:  # noqa: S311
         yield None
         return
     watch = Watch(threshold=options.N_PLUS_ONE_MIN_QUERIES, raises=mode == "raise")

@@ -23,7 +23,16 @@ from perfkit.loading.guard.findings import Finding
 from perfkit.loading.guard.generic import generic_reader
 from perfkit.loading.guard.statements import Statement, statement
 from perfkit.loading.guard.touches import Touch, touch_of
-from perfkit.watching import Call, Landmarks, as_text, awaited_from, calls, normalised, path_here
+from perfkit.watching import (
+    Call,
+    Landmarks,
+    as_text,
+    awaited_from,
+    calls,
+    normalised,
+    path_here,
+    quoted_names,
+)
 
 MOST_LINES: Final = 5
 """Own calls that a finding names."""
@@ -64,10 +73,21 @@ class Place:
         loop: What is known of it once it is one.
     """
 
-    __slots__ = ("distinct", "instance", "is_left_alone", "loop", "queries", "seconds", "statement", "values")
+    __slots__ = (
+        "alias",
+        "distinct",
+        "instance",
+        "is_left_alone",
+        "loop",
+        "queries",
+        "seconds",
+        "statement",
+        "values",
+    )
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, alias: str) -> None:
         self.statement = text
+        self.alias = alias
         self.queries = 0
         self.distinct = 0
         self.seconds = 0.0
@@ -99,7 +119,7 @@ class Place:
             name=touch.name,
             lines=tuple(map(str, lines)),
             functions=tuple(line.function for line in lines),
-            statement=normalised(self.statement, most=300),
+            statement=normalised(self.statement, most=300, names=quoted_names(self.alias)),
             fix=advice(touch),
             queries=self.queries,
             milliseconds=round(self.seconds * 1000, 3),
@@ -112,11 +132,13 @@ class Watch:
     Args:
         threshold: Executions for different rows that make a loop.
         raises: Whether the statement that makes it one is refused.
+        gives_way: Whether a watch that is begun within it takes its place, as if nobody watched.
     """
 
-    def __init__(self, *, threshold: int, raises: bool = False) -> None:
+    def __init__(self, *, threshold: int, raises: bool = False, gives_way: bool = False) -> None:
         self.threshold = threshold
         self.raises = raises
+        self.gives_way = gives_way
         self._unit = 0
         self._places: dict[tuple[int, str, str, int, tuple[str, ...]], Place] = {}
 
@@ -162,7 +184,7 @@ class Watch:
         key = (self._unit, alias, known.text, number, allowed_here())
         place = self._places.get(key)
         if place is None:
-            place = self._places[key] = Place(known.text)
+            place = self._places[key] = Place(known.text, alias)
         if place.loop is None and place.is_another(known.values(params), path.marked):
             place.distinct += 1
             if place.distinct >= self.threshold:

@@ -28,6 +28,7 @@ RULES: Final[tuple[Callable[[Audited], Iterator[Finding]], ...]] = (
     routing.unknown_schedules,
     priorities.idle_priorities,
     surroundings.unguarded_transactions,
+    surroundings.unwatched_connections,
     delivery.short_acknowledgement,
     delivery.still_running,
     names.misspelt,

@@ -53,6 +53,18 @@ def unguarded_transactions(audited: Audited) -> Iterator[Finding]:
         )
 
 
+def unwatched_connections(audited: Audited) -> Iterator[Finding]:
+    """Find connections to databases that are kept from task to task, and that nobody looks at."""
+    tasks = audited.conf.get("CELERY_DB_REUSE_MAX")
+    if tasks and not audited.is_configured_by_perfkit:
+        yield Finding(
+            "W618",
+            f"CELERY_DB_REUSE_MAX is {tasks}, and Celery looks at no connection that it keeps: where the server "
+            "has closed one, the tasks of its process fail until that many have run.",
+            "Call perfkit.tasks.configure(app), which looks at them before each task, or leave it out.",
+        )
+
+
 def eager(audited: Audited) -> Iterator[Finding]:
     """Find tasks that no worker runs."""
     if audited.conf.task_always_eager and not settings.DEBUG:

@@ -233,7 +233,8 @@ class TestPooled:
         told = [record.getMessage() for record in caplog.records if PEOPLE in record.getMessage()]
         assert len(told) == 1
         assert re.match(
-            r"SLOW QUERY [\d.]+ ms default tests/api/compiling/test_driving\.py:\d+ SELECT", told[0]
+            r"SLOW QUERY [\d.]+ ms default tests/api/compiling/test_driving\.py:\d+ [0-9a-f]{12} - SELECT",
+            told[0],
         )
 
 
@@ -370,7 +371,10 @@ def test_it_leaves_no_session_behind(book: Book) -> None:
     before = sessions("true")
 
     async def ask() -> int:
-        await asyncio.gather(people(), people())
+        with locked(PEOPLE):
+            gathered = asyncio.gather(people(), people())
+            await until(lambda: waiting() == 2)
+        await gathered
         return await asyncio.to_thread(sessions, "true")
 
     assert on_a_loop(ask) >= before + 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
@@ -10,7 +12,9 @@ from django.test import AsyncClient, Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from perfkit.caching import cache_response, invalidate
+from perfkit.caching.responses.views import PageCache
 from perfkit.errors import KeyTemplateError
+from perfkit.signals import cache_read
 from tests.caching.responses import urls
 from tests.testapp.models import Booking, Item
 
@@ -51,6 +55,32 @@ def test_so_it_is_where_the_handler_is_asynchronous(kind: str, item: Item, calls
         assert len(set(pages)) == 1
         assert name.encode() in pages[0]
         assert new_calls(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("item", "item"),
+        ("view", "ItemView"),
+        ("direct", "DirectView"),
+        ("async", "async_item"),
+        ("api/items", "item_out"),
+        ("api/wrapped-items", "wrapped_item_out"),
+        ("api/async-items", "async_item_out"),
+    ],
+)
+def test_a_page_is_told_by_the_name_of_its_view(url: str, name: str, item: Item, client: Client) -> None:
+    """Whatever decorates the view."""
+    found: set[str] = set()
+
+    def listen(sender: Any, **_: Any) -> None:
+        if isinstance(sender, PageCache):
+            found.add(sender.name)
+
+    cache_read.connect(listen)
+    assert client.get(f"/{url}/{item.pk}").status_code == 200
+    cache_read.disconnect(listen)
+    assert found == {f"tests.caching.responses.urls.{name}"}
 
 
 def test_a_hit_sends_no_query(item: Item, client: Client) -> None:

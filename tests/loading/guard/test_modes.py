@@ -24,6 +24,8 @@ from perfkit.loading import (
     no_n_plus_one,
     watch_n_plus_one,
 )
+from perfkit.loading.guard.scope import watching
+from perfkit.loading.guard.watch import Watch
 from perfkit.signals import n_plus_one_found
 from tests.loading.guard.loops import make_library
 from tests.testapp.loading import Book, Person
@@ -306,3 +308,13 @@ class TestRecord:
         with settings(N_PLUS_ONE_RECORD=str(tmp_path / "missing" / "loops")):
             assert answer("log").status_code == 200
         assert "could not be recorded" in caplog.text
+
+
+def test_a_watch_that_gives_way_is_replaced_and_others_are_not() -> None:
+    for gives_way, found in ((True, 1), (False, None)):
+        outer = Watch(threshold=2, gives_way=gives_way)
+        with watching(outer), watch_n_plus_one(mode="log") as inner:
+            loop()
+
+        assert (None if inner is None else len(inner.findings)) == found
+        assert len(outer.findings) == (0 if gives_way else 1)

@@ -1,0 +1,45 @@
+"""The admin's page of what is measured, with a day of data."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Final
+
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+
+from benchmarks.figures import Figure
+from benchmarks.loads.scene import Section
+from perfkit.conf import configured
+
+PAGE: Final = "/admin/perfkit/monitoring/"
+MOST_MILLISECONDS: Final = 200
+
+
+def page(*, times: int) -> Section:
+    """Ask for the page of the last day, whose figures are in the ledger already."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("dashboard"))
+    found = []
+    with override_settings(
+        ROOT_URLCONF="benchmarks.loads.admin_site", PERFKIT={**configured(), "CACHE_TIMEOUT": 5.0}
+    ):
+        for _ in range(times):
+            begun = time.perf_counter()
+            answer = client.get(PAGE, {"since": "24h"})
+            found.append((time.perf_counter() - begun) * 1000)
+            if answer.status_code != 200 or b"/a/view/of/its/own/" not in answer.content:
+                raise RuntimeError("The page does not show the day.")
+        with CaptureQueriesContext(connection) as queries:
+            client.get(PAGE, {"since": "24h"})
+    median = statistics.median(found)
+    return Section(
+        [("the page of a day", f"{median:.0f}", f"{max(found):.0f}", "")],
+        [
+            Figure("the page of a day", median, "ms", MOST_MILLISECONDS, "lower"),
+            Figure("the page of a day: queries", len(queries), "queries", None, "lower"),
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Says which indexes a database lacks and which it could do without, and proves it."""

@@ -1,0 +1,249 @@
+"""Judges the indexes of a database by its catalogue and statistics. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from django.template.defaultfilters import filesizeformat
+
+from perfkit.indexing.advisor.bloat import wasted_part
+from perfkit.indexing.advisor.findings import Confidence, Finding, Kind
+from perfkit.indexing.advisor.redundancy import doubles
+from perfkit.indexing.advisor.specs import IndexSpec, Key
+from perfkit.indexing.advisor.standing import Inventory, Reference, StandingIndex
+
+MEASURED_INDEXES: Final = 10
+"""Most indexes of one run whose pages are counted, for that reads them whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From where on something is worth a word.
+
+    Attributes:
+        unused_days: How long an index was not read.
+        unused_bytes: Of an index that is not read.
+        bloat_part: Of an index, that no row needs.
+        hardly_used: The part of the reads of a table that an index serves, at most.
+        dominant: The part of the rows that have one value.
+        few_values: How many values are few.
+        joining_bytes: Of a double index of a table that Django makes between two others, of which each has one.
+        reference_rows: Of a table whose foreign key has no index.
+    """
+
+    unused_days: float = 7.0
+    unused_bytes: int = 65_536
+    bloat_bytes: int = 10_000_000
+    bloat_part: float = 0.5
+    hardly_used: float = 0.01
+    dominant: float = 0.9
+    few_values: int = 3
+    joining_bytes: int = 10_000_000
+    reference_rows: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """What replicas say, which count by themselves.
+
+    Attributes:
+        aliases: That were asked.
+        scans: How often each index was read on all of them.
+        age: How long the youngest of their statistics has been kept.
+    """
+
+    aliases: tuple[str, ...] = ()
+    scans: Mapping[str, int] | None = None
+    age: dt.timedelta | None = None
+
+
+def inspected(
+    inventory: Inventory,
+    *,
+    limits: Limits,
+    replicas: Replicas,
+    left_alone: Collection[str] = (),
+    joining: Collection[str] = (),
+    declared: Collection[str] = (),
+    relied_on: Mapping[str, str] | None = None,
+    joined: Callable[[Reference], bool] = lambda _: False,
+    density: Callable[[StandingIndex], float | None] = lambda _: None,
+) -> Iterator[Finding]:
+    """Yield what is found in an inventory, each index once, by what matters most about it. Pure.
+
+    Args:
+        left_alone: Tables whose indexes are not called superfluous.
+        joining: Tables that Django makes between two others.
+        declared: Names of indexes that models declare.
+        relied_on: By the name of an index, the list that sorts or filters by it.
+        joined: Tells whether statements join tables by a foreign key.
+        density: Measures which part of an index's pages is filled; None where it cannot.
+    """
+    valid = [each for each in inventory.indexes if each.is_valid and each.table not in left_alone]
+    superfluous = {
+        name: each
+        for name, each in doubles(valid, alias=inventory.alias, declared=declared).items()
+        if each.table not in joining or (each.size_bytes or 0) >= limits.joining_bytes
+    }
+    measure = _Measure(density)
+    for index in inventory.indexes:
+        may_go = index.table not in left_alone and index.name not in (relied_on or {})
+        if index.name in inventory.invalid:
+            yield _finding(inventory, index, Kind.INVALID, INVALID)
+        elif not index.is_valid:
+            continue
+        elif found := superfluous.get(index.name):
+            yield found
+        elif may_go and (reason := _unused(inventory, index, limits, replicas)):
+            yield _finding(inventory, index, Kind.UNUSED, reason)
+        elif may_go and (reason := _unselective(inventory, index, limits, replicas)):
+            yield _finding(inventory, index, Kind.UNSELECTIVE, reason)
+        elif reason := _bloated(index, limits, measure):
+            yield _finding(inventory, index, Kind.BLOATED, reason)
+    for reference in inventory.references:
+        if reason := _unserved(inventory, reference, limits, is_joined=joined(reference)):
+            spec = IndexSpec(reference.table, tuple(map(Key, reference.columns)))
+            yield Finding(
+                Kind.FOREIGN_KEY, inventory.alias, reference.table, spec, reason, Confidence.CATALOGUE
+            )
+
+
+class _Measure:
+    """Measures the pages of some indexes."""
+
+    def __init__(self, density: Callable[[StandingIndex], float | None]) -> None:
+        self._density = density
+        self._left = MEASURED_INDEXES
+
+    def wasted_part(self, index: StandingIndex) -> float | None:
+        filled = self._density(index) if self._left else None
+        if filled is None:
+            return None
+        self._left -= 1
+        return max(0.0, 1 - filled / (index.fill_percent / 100))
+
+
+def _bloated(index: StandingIndex, limits: Limits, measure: _Measure) -> str:
+    part = wasted_part(index)
+    if part is None or part < limits.bloat_part or (index.size_bytes or 0) < limits.bloat_bytes:
+        return ""
+    measured = measure.wasted_part(index)
+    if measured is not None and measured < limits.bloat_part:
+        return ""
+    how = "By an estimate" if measured is None else "By the count of its pages"
+    part = part if measured is None else measured
+    return f"{how}, about {part:.0%} of its {_bytes(index)} are empty. REINDEX CONCURRENTLY builds it anew."
+
+
+INVALID: Final = (
+    "A build that did not finish has left it invalid: writes keep it up to date, and no query uses it. "
+    "`manage.py perfkit_indexes repair` builds it anew or drops it."
+)
+
+
+def _unused(inventory: Inventory, index: StandingIndex, limits: Limits, replicas: Replicas) -> str:
+    if not _may_go(inventory, index) or index.scans != 0 or inventory.age is None:
+        return ""
+    if (index.size_bytes or 0) < limits.unused_bytes:
+        return ""
+    age = min(inventory.age, replicas.age) if replicas.age is not None else inventory.age
+    if age < dt.timedelta(days=limits.unused_days):
+        return ""
+    if replicas.aliases:
+        if replicas.scans is None or replicas.scans.get(index.name, 1):
+            return ""
+        where = f"neither here nor on the replicas {', '.join(replicas.aliases)}"
+    else:
+        where = (
+            "here; if queries go to replicas too, name them in INDEX_REPLICAS, for they count by themselves"
+        )
+    return f"It was not read once in {_days(age)}, {where}. Writes pay for it, and it takes {_bytes(index)}."
+
+
+def _unselective(inventory: Inventory, index: StandingIndex, limits: Limits, replicas: Replicas) -> str:
+    table, figures, spec = inventory.tables.get(index.table), index.leading, index.spec
+    if not _may_go(inventory, index) or spec.condition or len(spec.keys) != 1 or spec.method != "btree":
+        return ""
+    if figures is None or table is None or not table.reads or index.scans is None or inventory.age is None:
+        return ""
+    if (
+        inventory.age < dt.timedelta(days=limits.unused_days)
+        or index.scans > limits.hardly_used * table.reads
+    ):
+        return ""
+    if (replicas.scans or {}).get(index.name) or (index.size_bytes or 0) < limits.unused_bytes:
+        return ""
+    if max(figures.most_common, figures.null_part) >= limits.dominant:
+        most = max(figures.most_common, figures.null_part)
+        what = f"{most:.0%} of the rows have the same value" if most < 1 else "All rows have the same value"
+    elif 0 < figures.distinct <= limits.few_values:
+        what = f"Its key has only {figures.distinct:.0f} values"
+    else:
+        return ""
+    return (
+        f"{what}, and {index.scans:,} of {table.reads:,} reads of the table in {_days(inventory.age)} used it. "
+        "A partial index of the rare values, or none, costs writes less."
+    )
+
+
+def _may_go(inventory: Inventory, index: StandingIndex) -> bool:
+    """Tell whether nothing stands on an index, and no foreign key would be without one."""
+    if index.held_by or index.spec.is_unique:
+        return False
+    return all(
+        any(each.name != index.name for each in inventory.serving(reference))
+        for reference in inventory.references
+        if reference.table == index.table and index in inventory.serving(reference)
+    )
+
+
+def _unserved(inventory: Inventory, reference: Reference, limits: Limits, *, is_joined: bool) -> str:
+    table, target = inventory.tables.get(reference.table), inventory.tables.get(reference.target)
+    if table is None or any(True for _ in inventory.serving(reference)):
+        return ""
+    if table.rows is not None and table.rows < limits.reference_rows:
+        return ""
+    rows = "all rows" if table.rows is None else f"all {table.rows:,} rows"
+    deletes = target.deletes if target else None
+    reasons = []
+    if deletes:
+        reasons.append(
+            f"each DELETE in {reference.target} reads {rows} of {reference.table}, "
+            f"and {deletes:,} rows were deleted"
+        )
+    elif deletes is None or inventory.age is None or inventory.age < dt.timedelta(days=limits.unused_days):
+        reasons.append(f"a DELETE in {reference.target} would read {rows} of {reference.table}")
+    if is_joined:
+        reasons.append(f"statements look for rows of {reference.table} by it")
+    if not reasons:
+        return ""
+    columns = ", ".join(reference.columns)
+    return f"The foreign key {columns} to {reference.target} has no index: {', and '.join(reasons)}."
+
+
+def _finding(inventory: Inventory, index: StandingIndex, kind: Kind, reason: str) -> Finding:
+    return Finding(
+        kind,
+        inventory.alias,
+        index.table,
+        index.spec,
+        reason,
+        Confidence.CATALOGUE,
+        name=index.name,
+        size_bytes=index.size_bytes,
+        definition=index.definition,
+        is_partitioned=index.is_partitioned,
+        is_held=bool(index.held_by),
+    )
+
+
+def _bytes(index: StandingIndex) -> str:
+    return filesizeformat(index.size_bytes or 0).replace("\xa0", " ")
+
+
+def _days(age: dt.timedelta) -> str:
+    days = age / dt.timedelta(days=1)
+    return f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"  # noqa: PLR2004  # one day is 24 hours

@@ -1,0 +1,134 @@
+"""Runs the whole advisor over one database: what a workload lacks, and what stands there for nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from django.db import DEFAULT_DB_ALIAS
+from django.utils import timezone
+
+from perfkit.indexing.advisor.enabling import enabling
+from perfkit.indexing.advisor.findings import Finding, Kind
+from perfkit.indexing.advisor.inspecting import Inspection, inspect
+from perfkit.indexing.advisor.redundancy import displaced
+from perfkit.indexing.advisor.remedies import remedies
+from perfkit.indexing.advisor.reports import Report, in_order
+from perfkit.watching import normalised
+from perfkit.workload import Workload, read_workload
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfkit.indexing.advisor.cases import Advice, Skipped
+
+STANDING: Final = frozenset(Kind) - {Kind.MISSING}
+"""What needs no workload."""
+
+MOST_INDEXES: Final = 30
+DEADLINE_SECONDS: Final = 300.0
+SHOWN_SKIPPED: Final = 10
+LONGEST_SKIPPED: Final = 200
+FINDS_ROWS: Final = re.compile(
+    r"^(?!INSERT).*\b(FROM|UPDATE)\s+(?!pg_|information_schema\b)", re.IGNORECASE | re.DOTALL
+)
+
+
+def run_advisor(
+    using: str = DEFAULT_DB_ALIAS,
+    *,
+    workload: Workload | None = None,
+    since: timedelta | None = None,
+    most_indexes: int = MOST_INDEXES,
+    most_bytes: int | None = None,
+    deadline_seconds: float = DEADLINE_SECONDS,
+    has_scratch: bool = True,
+) -> tuple[Report, Workload]:
+    """Look for indexes to add, to drop and to build anew.
+
+    Args:
+        using: The alias.
+        workload: Another one than what was captured on the database.
+        since: Only what was captured in so long a time.
+        most_indexes: To add.
+        most_bytes: Of the indexes to add, together.
+        deadline_seconds: Longest time to find out.
+        has_scratch: Whether tables may be copied to prove indexes.
+
+    Returns:
+        What to do, and the workload that it is for.
+
+    Raises:
+        NoIndexAdviceError: The database is neither PostgreSQL nor SQLite; nothing has happened.
+    """
+    known = workload if workload is not None else read_workload(using, since=since)
+    inspection = inspect(using, workload=known)
+    findings, notes, verified_by, kinds = list(inspection.findings), list(inspection.notes), "", STANDING
+    is_partial = False
+    if find_spec("pglast") is not None and known.shapes:
+        found = _missing(known, using, most_indexes, most_bytes, deadline_seconds, has_scratch=has_scratch)
+        added = [replace(each, replaces=_displaced(each, inspection)) for each in found.findings]
+        # What goes with an index to add, goes once.
+        going = {name for each in added for name in each.replaces}
+        findings = [*(each for each in findings if each.name not in going), *added]
+        notes += _skipped(found.skipped)
+        verified_by, kinds, is_partial = found.verified_by, frozenset(Kind), found.is_partial
+    ordered: list[Finding] = in_order(findings)
+    report = Report(
+        using,
+        timezone.now(),
+        tuple(remedies(ordered, using)),
+        kinds,
+        verified_by,
+        tuple(notes),
+        tuple(enabling(using, known, is_partial=is_partial)),
+        known.calls,
+        len(known.shapes),
+    )
+    return report, known
+
+
+def _displaced(finding: Finding, inspection: Inspection) -> tuple[str, ...]:
+    return displaced(finding.spec, inspection.indexes) if finding.spec is not None else ()
+
+
+def _missing(
+    workload: Workload,
+    using: str,
+    most_indexes: int,
+    most_bytes: int | None,
+    deadline_seconds: float,
+    *,
+    has_scratch: bool,
+) -> Advice:
+    from perfkit.indexing.advisor.advising import advise  # these need pglast
+    from perfkit.indexing.advisor.selection import Budget
+
+    budget = Budget(most_indexes, most_bytes)
+    return advise(
+        workload, using=using, budget=budget, deadline_seconds=deadline_seconds, has_scratch=has_scratch
+    )
+
+
+def _skipped(skipped: Sequence[Skipped]) -> list[str]:
+    """Return what is said of them; nothing of what finds no rows of the project's tables."""
+    skipped = [each for each in skipped if FINDS_ROWS.search(each.fingerprint)]
+    texts = [
+        f"Not looked at, for {each.reason}: {_shortened(each.fingerprint)}"
+        for each in skipped[:SHOWN_SKIPPED]
+    ]
+    more = len(skipped) - SHOWN_SKIPPED
+    return [*texts, f"And {more:,} more were not looked at."] if more > 0 else texts
+
+
+def _shortened(statement: str) -> str:
+    """Return a statement without its columns; of a long one the middle is left out."""
+    text = normalised(statement)
+    return (
+        text
+        if len(text) <= LONGEST_SKIPPED
+        else f"{text[: LONGEST_SKIPPED // 2]}…{text[-LONGEST_SKIPPED // 2 :]}"
+    )

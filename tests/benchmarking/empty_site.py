@@ -1,0 +1,5 @@
+"""A site without addresses."""
+
+from typing import Any
+
+urlpatterns: list[Any] = []

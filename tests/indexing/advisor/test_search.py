@@ -1,0 +1,142 @@
+"""The search for a whole workload, with what an index is worth given: merged ones, and what nobody misses."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfkit.indexing.advisor import search
+from perfkit.indexing.advisor.existing import covers
+from perfkit.indexing.advisor.search import merged_of
+from perfkit.indexing.advisor.selection import NEAR
+from perfkit.indexing.advisor.specs import IndexSpec, Key
+from tests.indexing.advisor.model_ground import ModelGround, Question, search_of
+
+COLUMNS = st.lists(st.sampled_from("abcde"), min_size=1, max_size=3, unique=True).map(tuple)
+QUESTIONS = st.builds(Question, COLUMNS, st.one_of(st.just(()), COLUMNS), st.sampled_from("tu"))
+WORKLOADS = st.lists(QUESTIONS, min_size=1, max_size=7, unique_by=lambda each: each.sql)
+
+
+def index(*columns: str, include: tuple[str, ...] = ()) -> IndexSpec:
+    return IndexSpec("t", tuple(map(Key, columns)), include)
+
+
+def advised(questions: list[Question]) -> tuple[tuple[IndexSpec, ...], dict[str, float]]:
+    """Return what is chosen in the end, and what each statement then costs."""
+    made = search_of(questions)
+    made.try_all()
+    chosen, verdicts = made.proved({}, lambda _, __: {})
+    return chosen, {each.case.shape.fingerprint: each.after.cost for each in verdicts}
+
+
+def cost_of(question: Question, chosen: tuple[IndexSpec, ...]) -> float:
+    ground = ModelGround({question.sql: question})
+    made = search_of([question])
+    with ground.among(chosen):
+        return ground.explain(made.docket.cases[0].samples).cost
+
+
+def test_one_that_carries_what_two_carry_takes_their_place() -> None:
+    first = Question(("a",), ("d",))
+    second = Question(("a", "b"), ("c",))
+    chosen, _ = advised([first, second])
+    assert chosen == (index("a", "b", include=("c", "d")),)
+
+
+def test_merged_ones_are_merged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = [
+        Question(("a",), ("e",)),
+        Question(("a", "b"), ("d",)),
+        Question(("a", "b", "c"), ("b",)),
+    ]
+    whole = (index("a", "b", "c", include=("d", "e")),)
+    assert advised(questions)[0] == whole
+    monkeypatch.setattr(search, "MOST_MERGERS", 1)
+    assert advised(questions)[0] != whole
+
+
+def test_what_only_another_statement_thought_of_makes_one_needless() -> None:
+    """`(b, a)` was tried for the second alone, and serves the first as well, which was never tried with it."""
+    first, second = Question(("a", "b")), Question(("b", "a"), ("c",))
+    made = search_of([first, second])
+    made.try_all()
+    both = made.chosen({})
+    assert len(both) == 2
+    chosen, verdicts = made.proved({}, lambda _, __: {})
+    assert len(chosen) == 1
+    assert {spec for each in verdicts for spec in each.after.used} == set(chosen)
+    assert [str(each.reason) for each in made.told_rejected()] == [
+        "statements cost hardly less with it beside the others"
+    ]
+
+
+def test_what_was_tried_elsewhere_keeps_what_it_uses() -> None:
+    questions = [Question(("a", "b")), Question(("b", "a"), ("c",))]
+    made = search_of(questions)
+    elsewhere = ModelGround({each.sql: each for each in questions})
+    made.ground_for = lambda *_: elsewhere
+    made.try_all()
+    both = made.chosen({})
+    assert made.proved({}, lambda _, __: {})[0] == both
+    assert len(both) == 2
+
+
+SPECS = st.builds(
+    lambda keys, carried: index(*keys, include=tuple(each for each in carried if each not in keys)),
+    COLUMNS,
+    st.one_of(st.just(()), COLUMNS),
+)
+
+
+@given(st.lists(SPECS, max_size=5, unique=True))
+def test_a_merged_one_does_what_its_parts_do(specs: list[IndexSpec]) -> None:
+    for merged, parts in merged_of(specs).items():
+        assert merged not in specs
+        assert all(covers(merged, part) for part in parts)
+        assert set(merged.include).isdisjoint(merged.columns)
+
+
+@given(WORKLOADS)
+def test_each_that_is_chosen_is_missed(questions: list[Question]) -> None:
+    chosen, costs = advised(questions)
+    for spec in chosen:
+        rest = tuple(each for each in chosen if each != spec)
+        assert any(cost_of(each, rest) > NEAR * costs[each.sql] for each in questions)
+    assert not any(
+        covers(one, other) for one in chosen for other in chosen if one != other and one.table == other.table
+    )
+
+
+@given(WORKLOADS)
+def test_merging_never_needs_more_indexes_nor_costs_much(questions: list[Question]) -> None:
+    with_mergers, costs = advised(questions)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "MOST_MERGERS", 0)
+        without, before = advised(questions)
+    assert len(with_mergers) <= len(without)
+    for each in questions:
+        best = min(cost_of(each, (spec,)) for spec in [*each.candidates(), *with_mergers, *without])
+        assert costs[each.sql] <= max(before[each.sql], NEAR * NEAR * best)
+
+
+@given(WORKLOADS, st.randoms(use_true_random=False))
+def test_the_order_of_statements_and_candidates_is_nothing_to_it(
+    questions: list[Question], shuffle: random.Random
+) -> None:
+    chosen, costs = advised(questions)
+    mixed = list(questions)
+    shuffle.shuffle(mixed)
+    made = search_of(mixed)
+    wanted = {sql: list(specs) for sql, specs in made.wanted.items()}
+    for specs in wanted.values():
+        shuffle.shuffle(specs)
+    keys = list(wanted)
+    shuffle.shuffle(keys)
+    made.wanted = {key: tuple(wanted[key]) for key in keys}
+    made.try_all()
+    found, verdicts = made.proved({}, lambda _, __: {})
+    assert set(found) == set(chosen)
+    assert {each.case.shape.fingerprint: each.after.cost for each in verdicts} == costs

@@ -1,0 +1,52 @@
+"""Records events until it is killed, and writes down before and after each how many there were.
+
+Arguments: the URL of the cache server, the folder of journals, the file of figures, events, threads, a seed.
+"""
+
+from __future__ import annotations
+
+import mmap
+import random
+import struct
+import sys
+import threading
+from pathlib import Path
+
+import django
+import redis
+from django.conf import settings
+
+NUMBERS = struct.Struct("<QQ")
+"""Events that were begun, and those that were recorded, of each thread."""
+
+
+def main(url: str, folder: str, figures: str, events: int, threads: int, seed: int) -> None:
+    settings.configure(PERFKIT={"METRICS_INTERVAL": 0.1}, INSTALLED_APPS=[])
+    django.setup()
+    from perfkit.caching.store.redis import RedisStore
+    from perfkit.monitoring.ledgers import ServerLedger
+    from perfkit.monitoring.recorder import Recorder
+
+    ledger = ServerLedger(RedisStore(redis.Redis.from_url(url), prefix="recording", timeout_seconds=0.5))
+    recorder = Recorder(folder=lambda: Path(folder), ledger=lambda: ledger)
+    with Path(figures).open("r+b") as file:
+        written = mmap.mmap(file.fileno(), 0)
+
+    def record(thread: int) -> None:
+        rng = random.Random(seed * 100 + thread)
+        series = [recorder.series("timed", name) for name in ("one", "two", f"three-{seed}")]
+        for number in range(events):
+            written[thread * 16 : thread * 16 + 16] = NUMBERS.pack(number + 1, number)
+            recorder.record(series[number % 3], int(rng.lognormvariate(8, 1.5)))
+            written[thread * 16 : thread * 16 + 16] = NUMBERS.pack(number + 1, number + 1)
+
+    running = [threading.Thread(target=record, args=(thread,)) for thread in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    recorder.end()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], *map(int, sys.argv[4:]))
