@@ -10,7 +10,9 @@ import logging
 import sys
 from contextlib import ExitStack
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
+from celery.app.task import Context
 from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
@@ -28,8 +30,8 @@ HEADER: Final = "perfkit_request_id"
 
 _INSTRUMENTATION: Final = "opentelemetry.instrumentation.celery"
 
-_open: Final[dict[str, ExitStack]] = {}
-"""By task: what ends with it."""
+_open: Final[WeakKeyDictionary[Context, ExitStack]] = WeakKeyDictionary()
+"""By run: what ends with it. One that is tried again has the id of the run before, and that may go on yet."""
 
 
 def install() -> None:
@@ -60,14 +62,14 @@ def _begin(*, task_id: str, task: Any, **_: Any) -> None:
     known_by = valid_request_id(request.get(HEADER)) or (request_id() if own and request.is_eager else "")
     known_by = known_by or valid_request_id(task_id) or new_request_id()
     sent_by = valid_traceparent(request.get(TRACEPARENT))
-    stack = _open[task_id] = ExitStack()
+    stack = _open[request] = ExitStack()
     stack.enter_context(entered(Origin(known_by, traceparent=sent_by, task=task.name)))
     if not _is_instrumented():
         stack.enter_context(attached({TRACEPARENT: sent_by}))
 
 
-def _end(*, task_id: str, **_: Any) -> None:
-    stack = _open.pop(task_id, None)
+def _end(*, task: Any, **_: Any) -> None:
+    stack = _open.pop(task.request, None)
     if stack is not None:
         stack.close()
 

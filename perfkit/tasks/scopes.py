@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
+from celery.app.task import Context
 from celery.signals import task_postrun, task_prerun, worker_process_shutdown
 
-_open: Final[dict[str, ExitStack]] = {}
-"""By task: what ends with it."""
+_open: Final[WeakKeyDictionary[Context, ExitStack]] = WeakKeyDictionary()
+"""By run: what ends with it. One that is tried again has the id of the run before, and that may go on yet."""
 
 
 def install() -> None:
@@ -23,7 +25,7 @@ def install() -> None:
     worker_process_shutdown.connect(_leave, weak=False, dispatch_uid="perfkit.tasks.scopes.leave")
 
 
-def _begin(*, task_id: str, task: Any, **_: Any) -> None:
+def _begin(*, task: Any, **_: Any) -> None:
     # A project calls `configure` before Django is up; now it is.
     from perfkit.caching import token_scope
     from perfkit.loading import identity_map, watch_n_plus_one
@@ -31,16 +33,16 @@ def _begin(*, task_id: str, task: Any, **_: Any) -> None:
     from perfkit.monitoring.work import measured
 
     begin()
-    stack = _open[task_id] = ExitStack()
+    stack = _open[task.request] = ExitStack()
     for scope in (token_scope, identity_map, watch_n_plus_one):
         stack.enter_context(scope())
     stack.enter_context(measured(task.name))
 
 
-def _end(*, task_id: str, **_: Any) -> None:
+def _end(*, task: Any, **_: Any) -> None:
     from perfkit.caching.counting import work_ended
 
-    stack = _open.pop(task_id, None)
+    stack = _open.pop(task.request, None)
     if stack is not None:
         stack.close()
         work_ended()

@@ -10,9 +10,10 @@ import time
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any, Final
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from celery import Task, states
+from celery.app.task import Context
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.signals import (
     before_task_publish,
@@ -35,8 +36,8 @@ OUTCOMES: Final = {
 }
 MOST_LOST: Final = 1000
 
-_begun: Final[dict[str, tuple[float, float]]] = {}
-"""By task: when it began, on the wall and on a clock that nobody sets."""
+_begun: Final[WeakKeyDictionary[Context, tuple[float, float]]] = WeakKeyDictionary()
+"""By run, as in `perfkit.tasks.origins`: when it began, on the wall and on a clock that nobody sets."""
 
 _received: Final[WeakValueDictionary[str, Any]] = WeakValueDictionary()
 """In the main process: the requests of tasks, for as long as Celery has them."""
@@ -101,14 +102,14 @@ def _came(*, request: Any, **_: Any) -> None:
     _received[request.id] = request
 
 
-def _began(*, task_id: str, **_: Any) -> None:
-    _begun[task_id] = (time.time(), time.perf_counter())
+def _began(*, task: Task[..., Any], **_: Any) -> None:
+    _begun[task.request] = (time.time(), time.perf_counter())
 
 
-def _ended(*, task_id: str, task: Task[..., Any], state: str | None = None, **_: Any) -> None:
-    wall, start = _begun.pop(task_id, (0.0, 0.0))
-    outcome = OUTCOMES.get(state or "")
+def _ended(*, task: Task[..., Any], state: str | None = None, **_: Any) -> None:
     request = task.request
+    wall, start = _begun.pop(request, (0.0, 0.0))
+    outcome = OUTCOMES.get(state or "")
     if not wall or outcome is None or request.is_eager or request.called_directly:
         return
     _tell(

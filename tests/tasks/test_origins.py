@@ -95,6 +95,19 @@ class TestWorker:
         found = runs("run 0", "run 1")
         assert {found[name]["request_id"] for name in ("run 0", "run 1")} == {"retried"}
 
+    def test_a_run_that_begins_before_the_one_before_has_ended_is_its_own(
+        self, worker: Worker, runs: Runs
+    ) -> None:
+        with use_request_id("overlapping"):
+            traced.overlapping.delay()
+        found = runs("first", "second", "ended retry", "ended success")
+        for name in ("first", "second"):
+            assert found[name]["request_id"] == "overlapping"
+            assert found[name]["has_scope"]
+        assert found["ended success"]["seconds"] > 0
+        assert "raised" not in worker.log.read_text(), "a signal's receiver"
+        assert "Exception ignored" not in worker.log.read_text()
+
     def test_a_job_has_it_that_is_tried_again_by_somebody_else(self, runs: Runs) -> None:
         with use_request_id("enqueued"), transaction.atomic():
             traced.retried_job.enqueue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 from celery import Task
 from django.db import connection
 
+from perfkit.caching.scope import current_scope
 from perfkit.jobs import current_run, job
+from perfkit.signals import task_ended
 from perfkit.tracing import request_id
 from project.celery import app
 
@@ -37,7 +40,16 @@ def tell(name: str) -> None:
         cursor.execute("SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()")
         (sql,) = cursor.fetchone()
     logger.warning("%s says so", name)
-    write("run", name=name, request_id=request_id(), sql=sql)
+    has_scope = current_scope() is not None
+    write("run", name=name, request_id=request_id(), sql=sql, has_scope=has_scope)
+
+
+def wait_for(name: str) -> None:
+    """Wait until a run, in whatever process, has told of itself by a name."""
+    deadline = time.monotonic() + 30
+    while f'"name": "{name}"' not in Path(os.environ[TOLD]).read_text():
+        assert time.monotonic() < deadline, name
+        time.sleep(0.01)
 
 
 @app.task(name="tests.traced")
@@ -59,6 +71,19 @@ def retrying(self: Task[..., Any]) -> None:
         raise self.retry(countdown=0)
 
 
+@app.task(name="tests.traced_overlapping", bind=True)
+def overlapping(self: Task[..., Any]) -> None:
+    """Its second run begins before the first has ended, and goes on after that."""
+    if not self.request.retries:
+        again = self.retry(countdown=0, throw=False)
+        wait_for("begun")
+        tell("first")
+        raise again
+    write("run", name="begun")
+    wait_for("ended retry")
+    tell("second")
+
+
 @job(name="tests.traced_job")
 def traced_job(secret: str = "") -> None:
     tell("job")
@@ -73,7 +98,14 @@ def retried_job() -> None:
         raise GoneLaterError
 
 
+def tell_of_end(*, sender: str, outcome: str, run_seconds: float, **_: Any) -> None:
+    if sender == overlapping.name:
+        write("run", name=f"ended {outcome}", seconds=run_seconds)
+
+
 if TOLD in os.environ:  # in the worker only
+    task_ended.connect(tell_of_end)
+
     from opentelemetry import trace
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
