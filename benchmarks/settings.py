@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import environ
 
 from project import services
 
-DATABASE_NAME = f"perfkit_bench_{os.environ.get('PERFKIT_BENCH_ROOM', 'any')}"
+ROOM = os.environ.get("PERFKIT_BENCH_ROOM", "any")
+DATABASE_NAME = f"perfkit_bench_{ROOM}"
 
 SECRET_KEY = "only-for-benchmarks"  # noqa: S105  # no site runs on it
 USE_TZ = True
 TIME_ZONE = "UTC"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "perfkit", "project.flights"]
-if os.environ.get("PERFKIT_BENCH_ROOM") == "monitoring":  # for the admin's page
+if ROOM == "monitoring":  # for the admin's page
     INSTALLED_APPS += [
         "django.contrib.admin",
         "django.contrib.sessions",
@@ -40,17 +42,19 @@ if os.environ.get("PERFKIT_BENCH_ROOM") == "monitoring":  # for the admin's page
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
     ]
-if os.environ.get("PERFKIT_BENCH_ROOM") == "indexing":  # for the workload that judges the advisor
+if ROOM == "indexing":  # for the workload that judges the advisor
     INSTALLED_APPS += ["django.contrib.postgres", "benchmarks.advisor"]
     DATABASE_ROUTERS = ["benchmarks.advisor.routing.ShopRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {
-    "default": environ.Env.db_url_config(services.database_url()) | {"NAME": DATABASE_NAME},
-    "prometheus": environ.Env.db_url_config(services.database_url())
-    | {"NAME": DATABASE_NAME, "ENGINE": "django_prometheus.db.backends.postgresql"},
-    "shop": environ.Env.db_url_config(services.database_url()) | {"NAME": f"{DATABASE_NAME}_shop"},
-    "file": {"ENGINE": "django.db.backends.sqlite3", "NAME": ""},  # the room that uses it says where
+SERVER = environ.Env.db_url_config(services.database_url())
+OF_ONE_ROOM: dict[str, dict[str, Any]] = {
+    "monitoring": {
+        "prometheus": {**SERVER, "NAME": DATABASE_NAME, "ENGINE": "django_prometheus.db.backends.postgresql"}
+    },
+    "indexing": {"shop": {**SERVER, "NAME": f"{DATABASE_NAME}_shop"}},
+    "bulk": {"file": {"ENGINE": "django.db.backends.sqlite3", "NAME": ""}},  # the room says where
 }
+DATABASES = {"default": {**SERVER, "NAME": DATABASE_NAME}, **OF_ONE_ROOM.get(ROOM, {})}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 PERFKIT = {
     "CACHE_MODELS": ["flights.Flight"],  # whose lists and counts are kept in room api

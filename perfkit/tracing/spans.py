@@ -9,10 +9,12 @@ What the process's own memory knew makes no span: that takes a microsecond, a sp
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +30,7 @@ TRACER: Final = "perfkit"
 READ: Final = "cache.read"
 TRACEPARENT: Final = "traceparent"
 _API: Final = "opentelemetry.trace"
+_PROVIDER: Final = "OTEL_PYTHON_TRACER_PROVIDER"
 
 IS_INSTALLED: Final = find_spec("opentelemetry") is not None and find_spec(_API) is not None
 """Whether there is an API; it is not imported until there is something to tell."""
@@ -36,6 +39,8 @@ IS_INSTALLED: Final = find_spec("opentelemetry") is not None and find_spec(_API)
 def install() -> None:
     """Listen to work, where the API is installed; until somebody sets a provider, that makes no span."""
     if IS_INSTALLED:
+        if _PROVIDER in os.environ:
+            import_module(_API)  # which makes the provider that is named there
         work.listener = _begin
         cache_read.tracer = _read
 
@@ -147,10 +152,9 @@ class _Traced(Doing):
 
 def _begin(kind: str, sender: Any, facts: dict[str, str | float | bool]) -> Doing:
     """Begin a span; receiver of `work`."""
-    if not options.TRACING:
+    trace: Any = sys.modules.get(_API)
+    if trace is None or not options.TRACING:  # where nobody has imported the API nobody has set a provider
         return NOBODYS
-    from opentelemetry import trace
-
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):  # nobody records spans
         return NOBODYS
@@ -173,7 +177,7 @@ def _tracer(provider: TracerProvider) -> Tracer:
 
 def _read(sender: Any, outcome: str, reason: str) -> None:
     """Note what the cached read came to that this code is in; `cache_read` calls it."""
-    if not options.TRACING:
+    if _API not in sys.modules or not options.TRACING:
         return
     from opentelemetry import context
 

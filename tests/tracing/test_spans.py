@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -345,16 +346,29 @@ if not {hidden}:
     [
         (True, True, ["False True", "True True False"]),
         (False, False, ["False False", "True True False", "True"]),
-        (False, True, ["False False", "True True True", "False"]),
+        (False, True, ["False False", "True True False", "False"]),
     ],
 )
-def test_the_api_is_imported_where_there_is_one_and_spans_begin_where_somebody_records_them(
+def test_the_api_is_imported_by_nobody_and_spans_begin_where_somebody_records_them(
     hidden: bool, tracing: bool, expected: list[str]
 ) -> None:
     code = SET_UP.format(hidden=hidden, tracing=tracing)
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines() == expected
+
+
+def test_a_provider_that_the_environment_names_is_one() -> None:
+    code = SET_UP.format(hidden=False, tracing=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OTEL_PYTHON_TRACER_PROVIDER": "sdk_tracer_provider"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == ["True False", "False True True", "False"]
 
 
 def test_nothing_of_this_is_logged(spans: Spans, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+_pack: Callable[[tuple[Any, ...]], bytes] | None
+try:
+    from hiredis import pack_command as _pack
+except ImportError:  # it comes with the extra, and redis-py does without it too
+    _pack = None
 
 
 class Words(NamedTuple):
@@ -24,6 +31,8 @@ def packed(*command: str | bytes | int | Words) -> bytes:
     redis-py does the same in three times the time; answers, which have many forms, are left to it.
     Source: the Redis serialization protocol, https://redis.io/docs/latest/develop/reference/protocol-spec/
     """
+    if _pack is not None and Words not in map(type, command):
+        return _pack(command)
     count = len(command)
     parts = []
     for part in command:
