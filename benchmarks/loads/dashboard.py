@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from django.contrib.auth.models import User
@@ -14,9 +16,11 @@ from django.test.utils import CaptureQueriesContext
 from benchmarks.figures import Figure
 from benchmarks.loads.scene import Section
 from perfkit.conf import configured
+from perfkit.signals import cache_server_asked
 
 PAGE: Final = "/admin/perfkit/monitoring/"
 MOST_MILLISECONDS: Final = 200
+MOST_TRIPS: Final = 10
 
 
 def page(*, times: int) -> Section:
@@ -33,7 +37,7 @@ def page(*, times: int) -> Section:
             found.append((time.perf_counter() - begun) * 1000)
             if answer.status_code != 200 or b"/a/view/of/its/own/" not in answer.content:
                 raise RuntimeError("The page does not show the day.")
-        with CaptureQueriesContext(connection) as queries:
+        with CaptureQueriesContext(connection) as queries, _trips_counted() as trips:
             client.get(PAGE, {"since": "24h"})
     median = statistics.median(found)
     return Section(
@@ -41,5 +45,23 @@ def page(*, times: int) -> Section:
         [
             Figure("the page of a day", median, "ms", MOST_MILLISECONDS, "lower"),
             Figure("the page of a day: queries", len(queries), "queries", None, "lower"),
+            Figure("the page of a day: round trips to the cache server", len(trips), "trips", None, "lower"),
+            Figure("the page of a day: both", len(queries) + len(trips), "trips", MOST_TRIPS, "lower"),
         ],
     )
+
+
+@contextmanager
+def _trips_counted() -> Iterator[list[float]]:
+    """Collect how long each round trip to the cache server took."""
+    trips: list[float] = []
+
+    def asked(*, seconds: float, is_awaited: bool, **_: object) -> None:
+        if is_awaited:
+            trips.append(seconds)
+
+    cache_server_asked.connect(asked)
+    try:
+        yield trips
+    finally:
+        cache_server_asked.disconnect(asked)

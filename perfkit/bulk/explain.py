@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
+from perfkit.making import own_of_a_run
+
 ROWS: Final = "(rows)"
 """In the place of a field's name, where the reason is no one column's."""
 
-_notes: ContextVar[dict[str, str] | None] = ContextVar("perfkit_bulk_notes", default=None)
+_notes: Final[ContextVar[dict[str, str] | None]] = own_of_a_run(
+    ContextVar("perfkit_bulk_notes", default=None)
+)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.tokens import is_in_flight
+from perfkit.making import own_of_a_run
 
 MOST_RECENT: Final = 64
 """Tags of late reads whose tokens a scope asks for along with those of its first."""
@@ -115,7 +116,7 @@ class Question(NamedTuple):
         self.scope.remember(tags, tokens, moment=self.moment)
 
 
-_current: Final[ContextVar[TokenScope | None]] = ContextVar("perfkit_token_scope", default=None)
+_current: Final[ContextVar[TokenScope | None]] = own_of_a_run(ContextVar("perfkit_token_scope", default=None))
 _open: Final[set[weakref.ref[TokenScope]]] = set()
 """Scopes that somebody may still read in. A plain set, for each write goes through it: a `WeakSet` takes ten times
 as long."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from perfkit.errors import JobCancelledError, JobFencedError
 from perfkit.jobs.rows import Mark, Taken
+from perfkit.making import own_of_a_run
 
 LARGEST: Final = 2**63 - 1
 MESSAGE_CHARACTERS: Final = 255
@@ -88,7 +89,7 @@ def _text(value: object) -> str:
     return text.replace("\0", "")[:MESSAGE_CHARACTERS]
 
 
-_current: Final[ContextVar[JobRun | None]] = ContextVar("perfkit_job_run", default=None)
+_current: Final[ContextVar[JobRun | None]] = own_of_a_run(ContextVar("perfkit_job_run", default=None))
 
 
 def current_run() -> JobRun | None:

@@ -6,6 +6,8 @@ It asks the database again for every row of a table once a statement of the map'
 and after a rollback.
 So it never shows what the own code has changed, or what was rolled back.
 What others commit meanwhile it does not see, as a transaction that keeps its snapshot does not.
+What is made to be kept for others has a map of its own, which is empty when it begins: nobody else is shown what
+the code has set on an instance, and each row that the value was made from is asked for by a statement.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from perfkit.loading.dependencies import tables_of
+from perfkit.making import own_of_a_run, surroundings
 from perfkit.signals import rows_written
 from perfkit.watching import ANYTHING, on_rollback, watch_connections, watch_rollbacks, written_text
 
@@ -30,9 +33,14 @@ NAME: Final = "perfkit.identity_map"
 
 
 class IdentityMap:
-    """The rows that one request or task has asked for, by database, model and key."""
+    """The rows that one request or task has asked for, by database, model and key.
 
-    def __init__(self) -> None:
+    Args:
+        around: The map of the code that this one's is a part of: it forgets what this one does.
+    """
+
+    def __init__(self, around: IdentityMap | None = None) -> None:
+        self._around = around
         self.lock: Final = RLock()  # two threads of one request that ask together get one instance
         self.is_open = True
         self._rows: dict[tuple[str, type[models.Model]], dict[Any, models.Model | None]] = {}
@@ -58,9 +66,13 @@ class IdentityMap:
                 alias, model = place
                 if any(table in text for table in tables_of(model, alias)):
                     del self._rows[place]
+        if self._around is not None:
+            self._around.forget(text)
 
 
-_current: Final[ContextVar[IdentityMap | None]] = ContextVar("perfkit_identity_map", default=None)
+_current: Final[ContextVar[IdentityMap | None]] = own_of_a_run(
+    ContextVar("perfkit_identity_map", default=None)
+)
 
 
 def install() -> None:
@@ -70,6 +82,8 @@ def install() -> None:
     for connection in connections.all(initialized_only=True):
         watch_rollbacks(connection)
     on_rollback(_forget_all)
+    if _map_of_its_own not in surroundings:
+        surroundings.append(_map_of_its_own)
     rows_written.connect(_rows_were_written, dispatch_uid=NAME)
 
 
@@ -82,7 +96,23 @@ def identity_map() -> Iterator[None]:
     if current_map() is not None:
         yield
         return
-    found = IdentityMap()
+    with _entered(IdentityMap()):
+        yield
+
+
+@contextmanager
+def _map_of_its_own() -> Iterator[None]:
+    """Let what is made for others have a map of its own, where there is one around it."""
+    around = current_map()
+    if around is None:
+        yield
+        return
+    with _entered(IdentityMap(around)):
+        yield
+
+
+@contextmanager
+def _entered(found: IdentityMap) -> Iterator[None]:
     token = _current.set(found)
     try:
         yield

@@ -11,6 +11,7 @@ from django.db import models
 
 from perfkit.errors import UsageError
 from perfkit.loading.many import key_of, load_many
+from perfkit.making import current_making
 
 M = TypeVar("M", bound=models.Model)
 
@@ -18,6 +19,7 @@ M = TypeVar("M", bound=models.Model)
 class DataLoader(Generic[M]):
     """Loads what is asked for in one turn of the event loop by one query.
 
+    What makes a value for the cache has a query of its own, for the value depends on what that reads.
     Make one for each request: it reads through the connection, and in the transaction, of its thread.
     It remembers nothing: what is asked for later is read again.
 
@@ -43,7 +45,7 @@ class DataLoader(Generic[M]):
         self._relations = tuple(relations)
         self._using = using
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: dict[Any, asyncio.Future[M | None]] = {}
+        self._waiting: dict[object, dict[Any, asyncio.Future[M | None]]] = {}  # by who makes what
         self._loads: set[asyncio.Task[None]] = set()
 
     async def load(self, key: Any) -> M | None:
@@ -69,15 +71,17 @@ class DataLoader(Generic[M]):
             raise UsageError("This DataLoader belongs to another event loop: make one for each request.")
         self._loop = loop
         key = key_of(self._model, key)
-        if not self._waiting:
-            loop.call_soon(self._start)
-        if key not in self._waiting:
-            self._waiting[key] = loop.create_future()
-        return self._waiting[key]
+        making = current_making()
+        waiting = self._waiting.get(making)
+        if waiting is None:
+            waiting = self._waiting[making] = {}
+            loop.call_soon(self._start, making)
+        if key not in waiting:
+            waiting[key] = loop.create_future()
+        return waiting[key]
 
-    def _start(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        load = asyncio.ensure_future(self._load(waiting))
+    def _start(self, making: object) -> None:
+        load = asyncio.ensure_future(self._load(self._waiting.pop(making)))
         self._loads.add(load)  # else nothing holds it
         load.add_done_callback(self._loads.discard)
 

@@ -189,7 +189,8 @@ class Boards:
         """Have all notes of this day put up once more."""
         self._renewed_at, self._posted_at = self._clock(), -inf
         for board, notes in self._notes.items():
-            self._new[board].update({name: notes[name] for name in self._used[board] if name in notes})
+            used = list(self._used[board])  # to which other threads add meanwhile
+            self._new[board].update({name: notes[name] for name in used if name in notes})
 
     def post(self, ledger: Ledger, *, lost: int) -> None:
         """Put up what is new, at most a hundred notes a board, and now and then how this process stands.

@@ -10,11 +10,16 @@ from typing import Any, Final
 
 from django.apps import apps
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+
+from perfkit.caching.locks import fork_safe_rlock
 
 NAME: Final = "perfkit.monitoring.installing"
 
-_begun: Final[list[bool]] = []
+_lock: Final = fork_safe_rlock()
+_steps: Final[list[str]] = []
+"""Which of `begun` and `done` it has come to."""
 
 
 def install() -> None:
@@ -37,15 +42,27 @@ def begin() -> None:
 
     Queries: none.
     """
-    if _begun:
+    if "done" in _steps:
         return
-    _begun.append(True)
-    from perfkit.monitoring import receivers, recording, statements
+    with _lock:  # others wait: what they do next is to be measured
+        if _steps:  # by another thread meanwhile, or by this one, which connects on the way
+            return
+        _steps.append("begun")
+        try:
+            from perfkit.monitoring import receivers, recording, statements
 
-    recording.install()
-    statements.install()
-    receivers.install()
+            recording.install()
+            statements.install()
+            receivers.install()
+        except BaseException:
+            _steps.clear()
+            raise
+        _steps.append("done")
 
 
-def _connected(**_: Any) -> None:
+def _connected(connection: BaseDatabaseWrapper, **_: Any) -> None:
     begin()
+    from perfkit.monitoring import statements
+
+    # While another thread began, Django may have told this connection to those alone who listened before.
+    statements.watch(connection)

@@ -120,6 +120,7 @@ class _Begun:
         """Record the request, whatever came of it."""
         seconds = perf_counter() - self._begun
         work.reset(self._token)
+        self._done.end()
         next(active.ended)
         try:
             known = _series_of(self._request, self.status)

@@ -10,6 +10,8 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.monitoring.boards import STATEMENTS, Seen, boards
 from perfkit.monitoring.fingerprints import fingerprint_of
@@ -27,6 +29,7 @@ from perfkit.watching import (
     normalised,
     quoted_names,
     unwatch_connections,
+    watch_connection,
     watch_connections,
 )
 
@@ -50,11 +53,14 @@ _known: Final[Generations[tuple[str, str], int]] = Generations(MOST_TEXTS)
 """Series by alias and text, or its digest."""
 
 _lock: Final = fork_safe_lock()
-_seen: Final[set[str]] = set()
-"""Fingerprints."""
+_seen: Final[dict[str, set[int]]] = {}
+"""Fingerprints, each with its series: of each database that it was sent to."""
 
 _others: Final[set[int]] = set()
 """Series of statements without one of their own."""
+
+_watches: Final[list[bool]] = []
+"""Not empty while connections are measured."""
 
 
 def install() -> None:
@@ -65,6 +71,7 @@ def install() -> None:
     Queries: none.
     """
     watch_connections(measure, name=NAME)
+    _watches.append(True)
     query_timed.connect(_measured_elsewhere, dispatch_uid=NAME)
     if _forget not in recorder.at_retirement:
         recorder.at_retirement.append(_forget)
@@ -73,7 +80,14 @@ def install() -> None:
 def uninstall() -> None:
     """Measure on no connection of this thread any more, nor on any that is opened from now on."""
     unwatch_connections(measure, name=NAME)
+    _watches.clear()
     query_timed.disconnect(dispatch_uid=NAME)
+
+
+def watch(connection: BaseDatabaseWrapper) -> None:
+    """Measure on a connection, where connections are measured."""
+    if _watches:
+        watch_connection(connection, measure)
 
 
 def measure(
@@ -190,11 +204,14 @@ def _learned(name: str, sql: str, alias: str) -> int:
             if len(_seen) >= MOST_FINGERPRINTS:
                 fingerprint = OTHER
             else:
-                _seen.add(fingerprint)
+                _seen[fingerprint] = set()
                 boards.note(STATEMENTS, fingerprint, seen)
     series = recorder.series("query", alias, verb_of(text), fingerprint)
     if fingerprint == OTHER:
         _others.add(series)
+    else:
+        with _lock:
+            _seen.setdefault(fingerprint, set()).add(series)
     _known.put((alias, name), series)
     return series
 
@@ -204,8 +221,11 @@ def _forget(series: Series, number: int) -> None:
     if series.kind == "query":
         fingerprint = series.labels[-1]
         with _lock:
-            _seen.discard(fingerprint)
-        boards.forget(STATEMENTS, fingerprint)
+            used = _seen.get(fingerprint, set())
+            used.discard(number)
+            if not used:
+                _seen.pop(fingerprint, None)
+                boards.forget(STATEMENTS, fingerprint)
         _known.drop({number, *_others})
         _others.clear()
 

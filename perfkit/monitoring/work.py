@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 
 from perfkit import signals
+from perfkit.making import own_of_a_run
 from perfkit.monitoring.installing import begin
 from perfkit.monitoring.recording import recorder, switch
 
@@ -38,11 +40,13 @@ class Work:
         timings: Seconds by the names given to `timed`.
     """
 
-    __slots__ = ("_name", "_request", "database_seconds", "queries", "slow", "timings")
+    __slots__ = ("_method", "_name", "_request", "database_seconds", "queries", "slow", "timings")
 
     def __init__(self, name: str = "", request: HttpRequest | None = None) -> None:
         self._name = name
-        self._request = request
+        self._method = ""
+        # What a request has begun in the background must not keep it.
+        self._request = None if request is None else weakref.ref(request)
         self.queries = 0
         self.slow = 0
         self.database_seconds = 0.0
@@ -51,15 +55,27 @@ class Work:
     @property
     def name(self) -> str:
         """Of the task; of a request the pattern of its address, once that is known."""
-        return self._name if self._request is None else view_name(self._request)
+        self._look()
+        return self._name
 
     @property
     def method(self) -> str:
         """Of the request, as its figures have it; empty of what is none."""
-        return "" if self._request is None else method_name(self._request)
+        self._look()
+        return self._method
+
+    def end(self) -> None:
+        """Keep what it is called, for what it has begun and left running."""
+        self._look()
+        self._request = None
+
+    def _look(self) -> None:
+        request = None if self._request is None else self._request()
+        if request is not None:
+            self._name, self._method = view_name(request), method_name(request)
 
 
-work: Final[ContextVar[Work | None]] = ContextVar("perfkit_work", default=None)
+work: Final[ContextVar[Work | None]] = own_of_a_run(ContextVar("perfkit_work", default=None))
 
 
 def method_name(request: HttpRequest) -> str:

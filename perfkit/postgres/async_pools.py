@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.conf import options
 from perfkit.errors import PoolBusyError, SettingsError
+from perfkit.making import apart_from_run
 from perfkit.postgres.databases import RECYCLE_SECONDS, WAIT_SECONDS
 from perfkit.postgres.prepared import is_behind_pooler
 
@@ -105,7 +106,8 @@ async def _closing(
 ) -> AsyncGenerator[None, None]:
     """Open a pool, and close it when this generator is."""
     try:
-        await pool.open()
+        with apart_from_run():  # its workers live as long as the loop
+            await pool.open()
         yield
     finally:
         del _opened[loop, alias]

@@ -7,10 +7,9 @@ A run's end is seen by the process that runs it, and where that is killed, by th
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any, Final
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from celery import Task, states
 from celery.app.task import Context
@@ -34,16 +33,14 @@ OUTCOMES: Final = {
     states.RETRY: "retry",
     states.REJECTED: "rejected",
 }
-MOST_LOST: Final = 1000
-
 _begun: Final[WeakKeyDictionary[Context, tuple[float, float]]] = WeakKeyDictionary()
 """By run, as in `perfkit.tasks.origins`: when it began, on the wall and on a clock that nobody sets."""
 
 _received: Final[WeakValueDictionary[str, Any]] = WeakValueDictionary()
 """In the main process: the requests of tasks, for as long as Celery has them."""
 
-_lost: Final[OrderedDict[str, None]] = OrderedDict()
-"""Runs whose end was told in the main process: Celery may say so twice."""
+_lost: Final[WeakSet[Any]] = WeakSet()
+"""Requests of runs whose end was told in the main process: Celery may say so twice."""
 
 
 def install() -> None:
@@ -138,11 +135,9 @@ def _was_revoked(*, sender: Task[..., Any], request: Any, **_: Any) -> None:
 
 def _tell_of_request(task: Task[..., Any], task_id: str, outcome: str) -> None:
     request = _received.get(task_id)
-    if request is None or task_id in _lost:
+    if request is None or request in _lost:
         return
-    _lost[task_id] = None
-    if len(_lost) > MOST_LOST:
-        _lost.popitem(last=False)
+    _lost.add(request)
     began, headers = request.time_start, request.request_dict
     _tell(
         task,

@@ -6,7 +6,12 @@
 
 from perfkit.watching.awaited import AwaitedFrom, awaited_from
 from perfkit.watching.callers import Call, calling_line, calls
-from perfkit.watching.connections import is_perfkits, unwatch_connections, watch_connections
+from perfkit.watching.connections import (
+    is_perfkits,
+    unwatch_connections,
+    watch_connection,
+    watch_connections,
+)
 from perfkit.watching.following import follow_awaits
 from perfkit.watching.names import quoted_names
 from perfkit.watching.sql import as_text, fingerprint, literals_of, normalised
@@ -33,6 +38,7 @@ __all__ = [
     "path_here",
     "quoted_names",
     "unwatch_connections",
+    "watch_connection",
     "watch_connections",
     "watch_rollbacks",
     "write_log",

@@ -26,7 +26,7 @@ def watch_connections(wrapper: Wrapper, *, name: str, is_inmost: bool = False) -
 
     Queries: none.
     """
-    put_on = _put_inmost if is_inmost else _put_on
+    put_on = _put_inmost if is_inmost else watch_connection
 
     def watch_new(connection: BaseDatabaseWrapper, **_: Any) -> None:
         put_on(connection, wrapper)
@@ -49,9 +49,10 @@ def unwatch_connections(wrapper: Wrapper, *, name: str) -> None:
             connection.execute_wrappers.remove(wrapper)
 
 
-def _put_on(connection: BaseDatabaseWrapper, wrapper: Wrapper) -> None:
-    """Put it at the front: `connection.execute_wrapper()` pops the last one at its end, which must be its own."""
+def watch_connection(connection: BaseDatabaseWrapper, wrapper: Wrapper) -> None:
+    """Put `wrapper` onto a connection, unless it is there."""
     if wrapper not in connection.execute_wrappers:
+        # At the front: `connection.execute_wrapper()` pops the last one at its end, which must be its own.
         connection.execute_wrappers.insert(0, wrapper)
 
 

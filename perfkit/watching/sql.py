@@ -29,7 +29,7 @@ _TOKEN: Final = re.compile(
       (?P<kept>
           "(?:[^"]|"")*(?:"|$)              # a quoted name
         | `[^`]*(?:`|$)
-        | %s | %\(\w+\)s | \$\d+(?!\w) | :\w+   # a placeholder; also the type after a ::
+        | %s | %\(\w+\)s | \$\d+(?!\w) | :[^\W\d]\w*   # a placeholder; also the type after a ::
       )
     | (?P<literal>
           [eE]'(?:[^'\\]|''|\\.)*(?:'|$)    # E'…' knows backslashes, '…' does not
@@ -95,6 +95,7 @@ def normalised(sql: str, *, most: int = 500, names: Collection[str] | None = Non
     A longer one loses what its SELECTs list, and then its middle: where it reads from and by what stays.
     Quoted strings, dollar-quoted strings and numbers are literals; placeholders and names stay.
     A list of placeholders becomes `(…)`, and so do the rows of a bulk INSERT.
+    What a terminal would obey, as in a quoted name, becomes `�`.
 
     Args:
         names: On SQLite those of tables and columns, in small letters; else None.
@@ -110,7 +111,7 @@ def normalised(sql: str, *, most: int = 500, names: Collection[str] | None = Non
     if len(text) > most:
         head = (most - 1) // 2
         text = f"{text[:head]}…{text[head + 1 - most :]}"
-    return text
+    return text if text.isprintable() else "".join(each if each.isprintable() else "�" for each in text)
 
 
 def fingerprint(sql: str, *, names: Collection[str] | None = None) -> str:

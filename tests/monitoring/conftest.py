@@ -65,7 +65,7 @@ def begin(settings: LazySettings, monkeypatch: pytest.MonkeyPatch, **options: ob
     }
     installing.begin()
     counting.begin_anew()
-    monkeypatch.setattr(statements, "_seen", set())
+    monkeypatch.setattr(statements, "_seen", {})
     monkeypatch.setattr(statements, "_known", Generations(statements.MOST_TEXTS))
     monkeypatch.setattr(statements, "_others", set())
     monkeypatch.setattr(boards, "_notes", {"statements": {}, "loops": {}})

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+import threading
+
 import msgspec
 import pytest
 
@@ -195,3 +198,39 @@ def test_a_process_says_how_it_stands(clock: Clock) -> None:
 )
 def test_it_knows_what_was_started(arguments: list[str], role: str) -> None:
     assert role_of(arguments) == role
+
+
+def test_notes_are_renewed_while_other_threads_add_some(clock: Clock) -> None:
+    boards = Boards(now=clock, clock=clock)
+    for number in range(MOST_NOTES - 50):
+        boards.note(STATEMENTS, f"{number}", Seen("SELECT ?", "default", "", ""))
+    failures: list[RuntimeError] = []
+    is_done = threading.Event()
+
+    def add() -> None:
+        number = 0
+        while not is_done.is_set():
+            boards.note(STATEMENTS, f"new {number}", Seen("SELECT ?", "default", "", ""))
+            boards.forget(STATEMENTS, f"new {number - 7}")
+            number += 1
+
+    def renew() -> None:
+        try:
+            for _ in range(2_000):
+                boards.renew()
+        except RuntimeError as error:
+            failures.append(error)
+        finally:
+            is_done.set()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=each) for each in (add, renew)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(before)
+    assert not failures

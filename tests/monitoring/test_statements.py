@@ -16,7 +16,7 @@ from perfkit.monitoring import statements
 from perfkit.monitoring.boards import STATEMENTS, Seen, boards, boards_of, read_all
 from perfkit.monitoring.figures import Pages, QueryFigures
 from perfkit.monitoring.recording import recorder
-from perfkit.monitoring.series import FIVES
+from perfkit.monitoring.series import FIVES, Series
 from perfkit.monitoring.statements import install, measure, verb_of
 from perfkit.monitoring.work import measured as measured_work
 from perfkit.signals import query_timed
@@ -275,3 +275,27 @@ def _line() -> int:
 )
 def test_it_knows_verbs(sql: str, verb: str) -> None:
     assert verb_of(sql) == verb
+
+
+def test_a_statement_of_two_databases_is_known_while_one_of_them_uses_it(
+    measured: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "quoted_names", lambda _: None)  # there is one database only
+    sql = "SELECT 1 FROM somewhere"
+    for alias in ("default", "elsewhere"):
+        query_timed.send(None, using=alias, sql=sql, seconds=0.001, values=())
+    (fingerprint,) = [
+        name for name, seen in boards.known(STATEMENTS).items() if seen.text == "SELECT ? FROM somewhere"
+    ]
+
+    def retire(alias: str) -> None:
+        number = recorder.series("query", alias, "SELECT", fingerprint)
+        for forget in recorder.at_retirement:
+            forget(Series("query", (alias, "SELECT", fingerprint)), number)
+
+    retire("elsewhere")
+    assert fingerprint in boards.known(STATEMENTS)
+    retire("default")
+    assert fingerprint not in boards.known(STATEMENTS)
+    query_timed.send(None, using="elsewhere", sql=sql, seconds=0.001, values=())
+    assert boards.known(STATEMENTS)[fingerprint].alias == "elsewhere"

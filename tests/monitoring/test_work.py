@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import subprocess
+import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import cast
 
 import pytest
 from asgiref.sync import async_to_sync, markcoroutinefunction
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from django.urls import ResolverMatch
 
-from perfkit.monitoring import timed
+from perfkit.monitoring import metrics, timed
 from perfkit.monitoring.figures import NamedTiming
 from perfkit.monitoring.work import MOST_NAMES, current_work
 from perfkit.monitoring.work import measured as measured_work
@@ -175,3 +184,80 @@ class TestMeasured:
                     pass
         assert list(work.timings) == ["part"]
         assert work.timings["part"] > 0
+
+
+class TestBackground:
+    """What a request has begun and left running."""
+
+    @staticmethod
+    async def _left_running(request: HttpRequest, going_on: asyncio.Event) -> asyncio.Task[tuple[str, str]]:
+        left: list[asyncio.Task[tuple[str, str]]] = []
+
+        async def later() -> tuple[str, str]:
+            await going_on.wait()
+            done = current_work()
+            assert done is not None
+            return done.name, done.method
+
+        async def view(_: HttpRequest) -> HttpResponse:
+            left.append(asyncio.create_task(later()))
+            return HttpResponse()
+
+        handler = cast("Callable[[HttpRequest], Awaitable[HttpResponse]]", metrics(view))
+        await handler(request)
+        return left[0]
+
+    def test_it_does_not_keep_the_request_and_knows_its_name(self, measured: Measured) -> None:
+        async def main() -> tuple[bool, tuple[str, str]]:
+            going_on = asyncio.Event()
+            request = RequestFactory().post("/x")
+            request.resolver_match = ResolverMatch(lambda: None, (), {}, route="x/<pk>")
+            known = weakref.ref(request)
+            task = await self._left_running(request, going_on)
+            del request
+            gc.collect()
+            is_kept = known() is not None
+            going_on.set()
+            return is_kept, await task
+
+        assert asyncio.run(main()) == (False, ("/x/<pk>", "POST"))
+
+
+CONNECTS_MEANWHILE = """
+import sys, threading, time
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["perfkit"], DATABASES={"default": {
+    "ENGINE": "django.db.backends.sqlite3", "NAME": "%s"}})
+import django; django.setup()
+from django.db import connection
+from perfkit.monitoring import installing, recording
+slowly = threading.Event()
+install = recording.install
+def slow():
+    slowly.set()
+    time.sleep(0.5)  # what is imported takes its time
+    install()
+recording.install = slow
+measured = []
+def work(waits):
+    if waits:
+        slowly.wait(10)
+    connection.cursor().execute("SELECT 1")
+    from perfkit.monitoring import statements
+    measured.append(statements.measure in connection.execute_wrappers)
+threads = [threading.Thread(target=work, args=(waits,)) for waits in (False, True, True)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(20)
+print(measured)
+"""
+
+
+def test_connections_that_are_opened_while_it_begins_are_measured(tmp_path: Path) -> None:
+    code = CONNECTS_MEANWHILE % (tmp_path / "db.sqlite3")
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == "[True, True, True]"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -14,6 +16,8 @@ from django.conf import LazySettings
 from django.db import connection, connections
 
 from perfkit.errors import PoolBusyError, SettingsError
+from perfkit.loading import identity_map
+from perfkit.loading.identity_scope import current_map
 from perfkit.postgres import async_pools
 from perfkit.postgres.async_pools import async_connection, close_async_pools, is_poolable
 from tests.api.compiling.loops import direct, until
@@ -186,3 +190,15 @@ def gathered(*many: Awaitable[Any]) -> Any:
 def test_no_more_are_open_than_declared() -> None:
     pids = gathered(*[ask("SELECT pg_backend_pid() FROM pg_sleep(0.02)") for _ in range(12)])
     assert len(set(pids)) <= 2
+
+
+def test_its_workers_keep_nothing_of_who_has_asked_first() -> None:
+    async def is_kept() -> bool:
+        with identity_map():
+            await async_pools._pool("default")
+            own = weakref.ref(current_map())
+        await ask()
+        gc.collect()
+        return own() is not None
+
+    assert not asyncio.run(is_kept())

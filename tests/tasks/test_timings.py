@@ -10,9 +10,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery.exceptions import WorkerLostError
+from celery.signals import task_failure, task_received
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfkit.signals import task_ended
 from perfkit.tasks.timings import HEADER, due_at, waited_seconds
 from project.celery import app
 from tests.tasks import timed
@@ -163,3 +166,30 @@ def test_a_task_that_runs_at_once_is_nobodys_wait() -> None:
     timed.timed()
     task_ended.disconnect(hear)
     assert heard == []
+
+
+class Received:
+    """A request of a run, as Celery's main process has it."""
+
+    def __init__(self, task_id: str) -> None:
+        self.id = task_id
+        self.time_start = time.time()
+        self.request_dict: dict[str, Any] = {}
+        self.delivery_info: dict[str, Any] = {}
+
+
+def test_each_run_that_is_lost_is_told_once_also_where_its_message_came_again() -> None:
+    found: list[str] = []
+
+    def hear(*, sender: str, outcome: str, **_: Any) -> None:
+        found.append(f"{sender} {outcome}")
+
+    task_ended.connect(hear)
+    try:
+        for _ in range(3):
+            task_received.send(None, request=(received := Received("same")))
+            for _ in range(2):  # Celery may say so twice
+                task_failure.send(timed.timed, task_id=received.id, exception=WorkerLostError("killed"))
+    finally:
+        task_ended.disconnect(hear)
+    assert found == [f"{timed.timed.name} failure"] * 3

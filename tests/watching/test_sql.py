@@ -127,3 +127,16 @@ def test_elsewhere_what_is_quoted_is_a_name() -> None:
 def test_no_text_makes_it_fail_or_keep_what_it_would_not_keep_else(text: str) -> None:
     known = normalised(f"SELECT {text}", names=())
     assert known.count('"') <= normalised(f"SELECT {text}").count('"')
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT tags[1:98765] FROM t", "SELECT tags[?:?] FROM t"),
+        ("SELECT x::text, :name FROM t", "SELECT x::text, :name FROM t"),
+        ('SELECT "a\x1b[31mb" FROM t', 'SELECT "a�[31mb" FROM t'),
+        ("SELECT 1 \x07 FROM t", "SELECT ? � FROM t"),
+    ],
+)
+def test_slices_are_values_and_what_a_terminal_obeys_is_not_shown(sql: str, expected: str) -> None:
+    assert normalised(sql) == expected

@@ -19,6 +19,7 @@ from perfkit.api.compiling.fetching import Steps
 from perfkit.api.compiling.nodes import NotCompiledError
 from perfkit.errors import SchemaFieldError, SchemaPlanError
 from perfkit.loading import from_schema
+from perfkit.making import own_of_a_run
 from perfkit.signals import answer_made
 
 logger = logging.getLogger("perfkit.api")
@@ -56,7 +57,9 @@ class CompiledResponse(HttpResponse):
         return json.loads(self.content)
 
 
-_verdicts: Final[ContextVar[list[Verdict] | None]] = ContextVar("perfkit_verdicts", default=None)
+_verdicts: Final[ContextVar[list[Verdict] | None]] = own_of_a_run(
+    ContextVar("perfkit_verdicts", default=None)
+)
 _told: Final[set[tuple[str, str]]] = set()
 
 

@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
 from perfkit.api.writing.workers import name_of, workers
+from perfkit.making import own_of_a_run
 from perfkit.tracing.origins import Origin, current, entered
 
 logger = logging.getLogger("perfkit.api")
@@ -36,7 +37,7 @@ class Later:
         self.works: list[Work] = []
 
 
-_later: Final[ContextVar[Later | None]] = ContextVar("perfkit_after_response", default=None)
+_later: Final[ContextVar[Later | None]] = own_of_a_run(ContextVar("perfkit_after_response", default=None))
 
 
 def after_response(work: Any, /, *args: Any, using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:

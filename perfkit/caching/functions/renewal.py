@@ -19,6 +19,7 @@ from perfkit.caching.locks import fork_safe_lock
 from perfkit.caching.recorder import recorded_by
 from perfkit.caching.scope import token_scope
 from perfkit.caching.store import StoreError, current_store
+from perfkit.making import apart_from_run
 
 logger: Final = logging.getLogger("perfkit.caching")
 
@@ -71,7 +72,13 @@ def _pool() -> ThreadPoolExecutor:
 
 def _renewed(key: str, name: str, make: Callable[[], Any], language: str | None, zone: Any) -> None:
     try:
-        with token_scope(), recorded_by(None), translation.override(language), timezone.override(zone):
+        with (
+            apart_from_run(),
+            token_scope(),
+            recorded_by(None),
+            translation.override(language),
+            timezone.override(zone),
+        ):
             make()
     except Exception:
         logger.exception("%s could not be made anew; the present value ends when its time is over.", name)

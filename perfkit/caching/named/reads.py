@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any, Final, TypeGuard, cast
 
@@ -24,16 +24,23 @@ from perfkit.caching.named.making import IN_VAIN, Lease, Making
 from perfkit.caching.named.recipes import Named, Recipe
 from perfkit.caching.named.trust import Trust, is_in_transaction, require_committed_views
 from perfkit.caching.reads import refuse_in_event_loop
-from perfkit.caching.recorder import current_recorder, recorded_by
+from perfkit.caching.recorder import Recorder, current_recorder, recorded_by
 from perfkit.caching.scope import Question, begin_question, note_recent, recent_tags
 from perfkit.caching.store import Store, StoreError
 from perfkit.caching.tags import databases_of, lease_name
 from perfkit.caching.telling import read_begins, tell_read
 from perfkit.caching.values import UnstorableError
 from perfkit.conf import options
+from perfkit.making import making_for_others
 
 RELEARNT: Final = 2
 """How often an entry may turn out to depend on a database that nobody has looked at yet."""
+
+
+@contextmanager
+def _made_for_others(recorder: Recorder | None) -> Iterator[None]:
+    with making_for_others(), recorded_by(recorder):
+        yield
 
 
 class NamedRead:
@@ -127,7 +134,7 @@ class NamedRead:
 
     def recorded(self) -> AbstractContextManager[None]:
         """Return what the making is to run in."""
-        return nullcontext() if self._making is None else recorded_by(self._making.recorder)
+        return nullcontext() if self._making is None else _made_for_others(self._making.recorder)
 
     def failed(self) -> None:
         """Note that making it has failed: whoever waits may try."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.core.signals import request_started
 
+from perfkit.making import own_of_a_run
 from perfkit.watching import watch_connections
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "perfkit.n_plus_one"
 
-current: Final[ContextVar[Watch | None]] = ContextVar("perfkit_n_plus_one_watch", default=None)
+current: Final[ContextVar[Watch | None]] = own_of_a_run(ContextVar("perfkit_n_plus_one_watch", default=None))
 
 
 def install() -> None:

@@ -26,6 +26,7 @@ from perfkit import signals
 from perfkit.caching.locks import fork_safe_lock
 from perfkit.limiting.limiter import Verdict
 from perfkit.loading import EagerPlan, Finding
+from perfkit.making import own_of_a_run
 from perfkit.monitoring.panel.redaction import loaded_with, plan_text, shown_key, shown_tags
 from perfkit.rates import Rate
 from perfkit.watching import as_text, calling_line, normalised, quoted_names, watch_connections
@@ -37,7 +38,9 @@ MOST_LABELS: Final = 200
 OTHER: Final = "other"
 NAME: Final = "perfkit.monitoring.panel"
 
-_current: Final[ContextVar[Collector | None]] = ContextVar("perfkit_panel_collector", default=None)
+_current: Final[ContextVar[Collector | None]] = own_of_a_run(
+    ContextVar("perfkit_panel_collector", default=None)
+)
 _keeping: Final = fork_safe_lock()
 """Of all collectors: one of its own in each might be held by a thread that a forked process does not have."""
 
