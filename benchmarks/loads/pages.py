@@ -1,4 +1,4 @@
-"""One page of flights, asked of Django's handler in process: made each time, kept by Django, kept by perfkit."""
+"""Pages of flights, asked of Django's handler in process: made each time, kept by Django, kept by perfkit."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ from perfkit.caching import cache_response, token_scope
 from perfkit.conf import configured
 from project.flights.models import Flight
 
-FLIGHTS: Final = 50
-TIMES: Final = 40
-"""So often in one turn, so that a turn is long enough to be timed."""
+SIZES: Final = (50, 200, 1_000)
+"""Flights on a page: 8, 32 and 160 KB of JSON."""
+
+TURN_FLIGHTS: Final = 2_000
+LEAST_TIMES: Final = 10
+"""So many flights, and so many pages at least, in one turn, so that it is long enough to be timed."""
 TTL: Final = 3_600
 GZIP: Final = "django.middleware.gzip.GZipMiddleware"
 GOAL: Final = 3.0
@@ -34,9 +37,9 @@ GOAL: Final = 3.0
 MODES: Final = {"perfkit": "request", "perfkit, strict": "strict", "perfkit, shared only": "off"}
 
 
-def listed(request: HttpRequest) -> HttpResponse:
+def listed(request: HttpRequest, size: int) -> HttpResponse:
     """Answer with flights, their airlines and their airports."""
-    flights = Flight.objects.select_related("airline", "origin").order_by("pk")[:FLIGHTS]
+    flights = Flight.objects.select_related("airline", "origin").order_by("pk")[:size]
     return JsonResponse(
         [
             {
@@ -55,23 +58,25 @@ def listed(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
-    path("plain", listed),
-    path("django", cache_page(TTL)(listed)),
-    path("perfkit", cache_response(ttl=TTL)(listed)),
+    path("plain/<int:size>", listed),
+    path("django/<int:size>", cache_page(TTL)(listed)),
+    path("perfkit/<int:size>", cache_response(ttl=TTL)(listed)),
 ]
 
 
 def pages(*, rounds: int, seconds: float) -> Section:
-    """Ask for the page in turns; say how many times faster perfkit is than Django's cache.
+    """Ask for each page in turns; say how many times faster perfkit is than Django's cache.
 
     Django's cache is that of `CACHES["default"]`, on the same server as perfkit's.
     Where the client takes gzip, Django's middleware compresses what Django's cache has, and finds perfkit's
     compressed already.
     """
-    sections = [
-        _asked("plain text", {}, [], rounds=rounds, seconds=seconds / 2),
-        _asked("gzip", {"Accept-Encoding": "gzip"}, [GZIP], rounds=rounds, seconds=seconds / 2),
+    ways: list[tuple[str, dict[str, str], list[str]]] = [
+        ("plain text", {}, []),
+        ("gzip", {"Accept-Encoding": "gzip"}, [GZIP]),
     ]
+    share_seconds = seconds / len(ways) / len(SIZES)
+    sections = [_asked(size, *way, rounds=rounds, seconds=share_seconds) for way in ways for size in SIZES]
     return Section(
         [line for section in sections for line in section.lines],
         [figure for section in sections for figure in section.figures],
@@ -79,9 +84,16 @@ def pages(*, rounds: int, seconds: float) -> Section:
 
 
 def _asked(
-    title: str, headers: dict[str, str], middleware: list[str], *, rounds: int, seconds: float
+    size: int,
+    title: str,
+    headers: dict[str, str],
+    middleware: list[str],
+    *,
+    rounds: int,
+    seconds: float,
 ) -> Section:
     watched = {**configured(), "CACHE_MODELS": ["flights.Flight"]}
+    times = max(LEAST_TIMES, TURN_FLIGHTS // size)
     with override_settings(
         ROOT_URLCONF=__name__, MIDDLEWARE=middleware, ALLOWED_HOSTS=["*"], PERFKIT=watched
     ):
@@ -90,11 +102,17 @@ def _asked(
         factory = RequestFactory(headers=headers)
         cache.clear()
         contenders = [
-            Contender("no cache", _repeated(handler, factory, "/plain"), _mode("request")),
-            Contender("Django's cache_page", _repeated(handler, factory, "/django"), _mode("request")),
+            Contender(
+                "no cache", _repeated(handler, factory, f"/plain/{size}", times=times), _mode("request")
+            ),
+            Contender(
+                "Django's cache_page",
+                _repeated(handler, factory, f"/django/{size}", times=times),
+                _mode("request"),
+            ),
         ]
         contenders += [
-            Contender(name, _repeated(handler, factory, "/perfkit"), _mode(mode))
+            Contender(name, _repeated(handler, factory, f"/perfkit/{size}", times=times), _mode(mode))
             for name, mode in MODES.items()
         ]
         for contender in contenders:  # each keeps its page
@@ -109,14 +127,20 @@ def _asked(
     plain, django, *own = contenders
     lines: list[tuple[str, ...]] = [
         (
-            f"page of {FLIGHTS} flights, {title}: {each.name}",
+            f"page of {size:,} flights, {title}: {each.name}",
             f"{1e6 / each.rate:,.0f}",
             f"{each.rate / plain.rate:.2f}",
         )
         for each in contenders
     ]
     figures = [
-        Figure(f"page, {title}: Django's cache / {each.name}", _times(each, django), "times", goal, "higher")
+        Figure(
+            f"page of {size:,} flights, {title}: Django's cache / {each.name}",
+            _times(each, django),
+            "times",
+            goal,
+            "higher",
+        )
         for each, goal in zip(own, [GOAL, None, None], strict=True)
     ]
     return Section(lines, figures)
@@ -134,15 +158,15 @@ def _mode(mode: str) -> Callable[[], None]:
     return prepare
 
 
-def _repeated(handler: BaseHandler, factory: RequestFactory, url: str) -> Callable[[], int]:
+def _repeated(handler: BaseHandler, factory: RequestFactory, url: str, *, times: int) -> Callable[[], int]:
     environ: dict[str, Any] = factory.get(url).environ
 
     def run() -> int:
-        for _ in range(TIMES):
+        for _ in range(times):
             with token_scope():  # as each request is one
                 response = handler.get_response(WSGIRequest(environ.copy()))
                 if response.status_code != 200:
                     raise RuntimeError(f"{url} has answered {response.status_code}.")
-        return TIMES
+        return times
 
     return run

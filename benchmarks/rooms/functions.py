@@ -76,7 +76,7 @@ def _in_process(server: CacheServer, url: str, *, is_quick: bool) -> Iterator[Se
     cache = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}}
     server.flush([SHARED.cache_database])
     with override_settings(CACHES=cache):
-        yield pages(rounds=rounds, seconds=seconds)
+        yield pages(rounds=rounds, seconds=3 * seconds)
     server.flush([SHARED.cache_database])
     yield warming(url, rounds=3 if is_quick else 9, seconds=seconds)
     yield outside_writers(rounds=rounds, budget_seconds=seconds)
