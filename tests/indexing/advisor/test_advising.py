@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from perfkit.indexing.advisor.cases import Advice
 from perfkit.indexing.advisor.findings import Confidence, Kind
 from perfkit.indexing.advisor.selection import Budget
 from perfkit.indexing.advisor.specs import IndexSpec, Key
-from perfkit.workload import Workload
+from perfkit.workload import QueryShape, Workload
 from tests.indexing.advisor.shop import (
     BY_CUSTOMER,
     BY_EMAIL,
@@ -36,6 +37,10 @@ def told(advice: Advice) -> set[tuple[str, ...]]:
         condition = ("status",) if "status" in each.spec.condition else ()
         found.add((each.table, *condition, *each.spec.columns))
     return found
+
+
+def index(table: str, *columns: str) -> IndexSpec:
+    return IndexSpec(table, tuple(map(Key, columns)))
 
 
 def test_it_finds_what_is_missing() -> None:
@@ -293,3 +298,28 @@ def test_an_update_pays_for_the_rows_that_it_writes_and_not_for_finding_them() -
     assert finding.spec == only
     assert finding.write_cost
     assert finding.write_cost > 1
+
+
+def test_columns_may_have_any_name() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE shop_order RENAME COLUMN kind_id TO t")
+        cursor.execute("ALTER TABLE shop_order RENAME COLUMN note TO n")
+        cursor.execute("ALTER TABLE shop_order ADD COLUMN s bigint GENERATED ALWAYS AS (t * 2) STORED")
+    (finding,) = advise(workload(BY_CUSTOMER)).findings
+    assert finding.write_cost
+    assert 0.2 < finding.write_cost < 2
+
+
+def test_it_advises_where_what_writes_cost_cannot_be_measured() -> None:
+    def candidates(shapes: Sequence[QueryShape], _: object) -> dict[str, tuple[IndexSpec, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'perfkit_scratch_%'")
+            ((schema,),) = cursor.fetchall()
+            cursor.execute(f"CREATE TABLE {schema}.perfkit_clone_1 ()")  # in the place of the clone
+        wanted = {by_customer: index("shop_order", "customer_id"), by_product: index("shop_line", "product")}
+        return {each.fingerprint: (wanted[each.samples[0]],) for each in shapes}
+
+    by_customer, by_product = BY_CUSTOMER, "SELECT * FROM shop_line WHERE product = 7"
+    advice = advise(workload(by_customer, by_product), candidates=candidates)
+    assert told(advice) == {("shop_order", "customer_id"), ("shop_line", "product")}
+    assert sorted(each.write_cost is None for each in advice.findings) == [False, True]
