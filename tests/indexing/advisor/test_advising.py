@@ -323,3 +323,14 @@ def test_it_advises_where_what_writes_cost_cannot_be_measured() -> None:
     advice = advise(workload(by_customer, by_product), candidates=candidates)
     assert told(advice) == {("shop_order", "customer_id"), ("shop_line", "product")}
     assert sorted(each.write_cost is None for each in advice.findings) == [False, True]
+
+
+def test_one_example_of_many_calls_tells_nothing_of_the_others() -> None:
+    asked = "SELECT id, note FROM shop_order WHERE kind_id = {} ORDER BY total DESC LIMIT 20"
+    (one,) = advise(workload(shape(asked.format(7), calls=10_000))).findings
+    assert one.spec is not None
+    assert one.spec.condition == ""
+    assert one.spec.columns[:2] == ("kind_id", "total")
+    (often,) = advise(workload(replace(shape(asked.format(7), calls=10_000), takings=50))).findings
+    assert often.spec is not None
+    assert "kind_id = 7" in often.spec.condition
