@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from perfkit.indexing.advisor.evidence import plan_text
 from perfkit.indexing.advisor.findings import Confidence, Effect, Finding, Kind
@@ -127,12 +127,17 @@ def read_samples(docket: Docket, case: Case, texts: Iterable[str], *, is_sqlite:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a case costs without and with all that is proposed."""
+    """What a case costs without and with all that is proposed.
+
+    Attributes:
+        is_run: Whether its statements were run too, where they may be; else there was no time for it.
+    """
 
     case: Case
     before: Explained
     after: Explained
     confidence: Confidence
+    is_run: bool = True
 
     @property
     def gain(self) -> float:
@@ -155,6 +160,8 @@ ORDER = tuple(Confidence)
 TOLD_RATIO = 1.05
 """Of a statement that becomes cheaper by less, nothing is told."""
 
+NOT_RUN: Final = "So the planner says; there was no time left to run all of them on the copy."
+
 
 def finding_of(
     spec: IndexSpec,
@@ -176,6 +183,8 @@ def finding_of(
         f"{statements} with {calls:,} {'call' if calls == 1 else 'calls'} would be cheaper with it, "
         f"at best {best:,.1f} times; that saves {100 * gain:.1f} % of the workload's cost."
     )
+    if not all(verdict.is_run for verdict in verdicts):
+        reason += f" {NOT_RUN}"
     return Finding(
         kind=Kind.MISSING,
         alias=alias,
