@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from perfkit.indexing.advisor.evidence import plan_text
 from perfkit.indexing.advisor.findings import Confidence, Effect, Finding, Kind
@@ -146,13 +146,13 @@ class Verdict:
             return 0.0
         return self.case.weight * max(0.0, 1 - self.after.cost / self.before.cost)
 
-    def effect(self, spec_named: Callable[[str], IndexSpec | None]) -> Effect:
-        """Return what is told of it; plans are those of the newest statement."""
+    @property
+    def effect(self) -> Effect:
+        """What is told of it; plans are those of the newest statement."""
         shape = self.case.shape
-        plans: Sequence[Mapping[str, Any]] = (self.before.plans[-1:] or ({},)) + (
-            self.after.plans[-1:] or ({},)
-        )
-        texts = [plan_text(plan, spec_named) if plan else "" for plan in plans]
+        texts = [
+            plan_text(each.plans[-1], each.named) if each.plans else "" for each in (self.before, self.after)
+        ]
         return Effect(shape.fingerprint, shape.calls, self.before.cost, self.after.cost, *texts)
 
 
@@ -166,14 +166,13 @@ NOT_RUN: Final = "So the planner says; there was no time left to run all of them
 def finding_of(
     spec: IndexSpec,
     verdicts: Sequence[Verdict],
-    spec_named: Callable[[str], IndexSpec | None],
     *,
     alias: str,
     size_bytes: int | None,
     write_cost: float | None,
 ) -> Finding:
     """Return what is told of an index that is proposed, and of the statements that would use it."""
-    effects = [verdict.effect(spec_named) for verdict in verdicts]
+    effects = [verdict.effect for verdict in verdicts]
     effects = [effect for effect in effects if effect.ratio >= TOLD_RATIO] or effects
     gain = sum(verdict.gain / len(verdict.after.used) for verdict in verdicts)
     best = max(effect.ratio for effect in effects)

@@ -272,7 +272,6 @@ class PostgresAdvising:
                 finding_of(
                     spec,
                     using,
-                    getattr(ground, "spec_named", lambda _: None),
                     alias=self.workload.alias,
                     size_bytes=ground.size_bytes(spec) if ground is not None else None,
                     write_cost=writes.ratio(spec) if writes is not None else None,
