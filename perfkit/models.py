@@ -300,6 +300,9 @@ class WorkloadSample(models.Model):
     statement = models.TextField(help_text="With its values; empty where these are not kept.")
     caller = models.CharField(max_length=255)
     taken_at = models.DateTimeField()
+    takings = models.BigIntegerField(
+        db_default=1, help_text="How often in a row the statement was what came into this slot."
+    )
 
     class Meta:
         constraints = (

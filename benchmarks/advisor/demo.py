@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from django.core.management import call_command
 from django.db import connection
-from django.db.models import F
+from django.db.models import Expression, F, TextField
+from django.db.models.functions import MD5, Cast, Left
 
 from benchmarks.advisor.ground import Ground
 from benchmarks.advisor.judging import Verdict
 from benchmarks.advisor.proposing import additions, workload_of
-from benchmarks.advisor.statements import sent_by
+from benchmarks.advisor.statements import SAMPLES, sent_by
 from benchmarks.figures import Figure, number
 from perfkit.indexing.advisor.findings import Kind
 from perfkit.indexing.advisor.inspecting import inspect
@@ -21,17 +23,55 @@ from project.flights.index_lookup import count_flights_of
 from project.flights.models import Flight
 from project.flights.pages import flights
 
-MISSING: Final[Mapping[str, Callable[[], Any]]] = {
-    "flight_time": lambda: flights({})[:21],
-    "flight_airline_time": lambda: flights({"airline": "HA"})[:21],
-    "flight_origin_time": lambda: Flight.objects.filter(origin="LGA").order_by("-time_hour")[:21],
-    "flight_dest_code_time": lambda: flights({"destination": "HNL"})[:21],
-    "flight_plane_time": lambda: count_flights_of("N14228"),
-    "flight_destination": lambda: Flight.objects.filter(destination="LEX"),
-    "flight_number_id": lambda: Flight.objects.filter(number=5559).order_by("id")[:21],
-    "flight_tailnum": lambda: Flight.objects.filter(tailnum__startswith="N1422"),
-    "flight_dep_delay": lambda: Flight.objects.order_by(F("dep_delay").desc(nulls_last=True), "id")[:21],
-    "flight_cancelled": lambda: Flight.objects.filter(dep_time__isnull=True).order_by("-time_hour")[:21],
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the demo asks, with other values in each call.
+
+    Attributes:
+        ask: Returns a queryset to be read, or asks by itself, of a value.
+        judged: The value of the call that is judged; the advisor does not see it.
+        values: What has the values of the calls that the advisor sees; None where a call has none.
+    """
+
+    ask: Callable[[Any], Any]
+    judged: Any = None
+    values: Expression | F | None = None
+
+    def seen(self) -> list[Any]:
+        """Return values of real rows, rare ones as likely as common ones, and the same in every run."""
+        if self.values is None:
+            return [None]
+        rows = Flight.objects.annotate(value=self.values).exclude(value=self.judged).exclude(value=None)
+        found = rows.annotate(drawn=MD5(Cast("value", TextField()))).values_list("value", "drawn").distinct()
+        return [value for value, _ in found.order_by("drawn")[:SAMPLES]]
+
+
+MISSING: Final[Mapping[str, Question]] = {
+    "flight_time": Question(lambda _: flights({})[:21]),
+    "flight_airline_time": Question(lambda code: flights({"airline": code})[:21], "HA", F("airline_id")),
+    "flight_origin_time": Question(
+        lambda code: Flight.objects.filter(origin=code).order_by("-time_hour")[:21], "LGA", F("origin_id")
+    ),
+    "flight_dest_code_time": Question(
+        lambda code: flights({"destination": code})[:21], "HNL", F("dest_code")
+    ),
+    "flight_plane_time": Question(count_flights_of, "N14228", F("plane_id")),
+    "flight_destination": Question(
+        lambda code: Flight.objects.filter(destination=code), "LEX", F("destination_id")
+    ),
+    "flight_number_id": Question(
+        lambda number: Flight.objects.filter(number=number).order_by("id")[:21], 5559, F("number")
+    ),
+    "flight_tailnum": Question(
+        lambda text: Flight.objects.filter(tailnum__startswith=text), "N1422", Left("tailnum", 5)
+    ),
+    "flight_dep_delay": Question(
+        lambda _: Flight.objects.order_by(F("dep_delay").desc(nulls_last=True), "id")[:21]
+    ),
+    "flight_cancelled": Question(
+        lambda _: Flight.objects.filter(dep_time__isnull=True).order_by("-time_hour")[:21]
+    ),
 }
 """Declared indexes that are taken away, and what the demo's pages, admin and API ask that each serves."""
 
@@ -56,13 +96,14 @@ def measure(*, is_quick: bool) -> tuple[list[tuple[str, ...]], list[Figure]]:
     """Plant, ask the advisor, and count; the demo's tables are empty before."""
     call_command("load_flights", verbosity=0, **({"limit": 60_000} if is_quick else {}))
     ground = Ground(connection)
-    statements = {name: sent_by(ask, connection) for name, ask in MISSING.items()}
+    statements = {name: _statement(each, each.judged) for name, each in MISSING.items()}
+    examples = {name: [_statement(each, of) for of in each.seen()] for name, each in MISSING.items()}
     declared = {name: (ground.cost([of]), _time(ground, of)) for name, of in statements.items()}
     _run(*(f"DROP INDEX {name}" for name in _declared_indexes()), *(ddl for _, ddl in SUPERFLUOUS.values()))
     _run("VACUUM ANALYZE flights_flight, flights_weather")
     before = {name: (ground.cost([of]), _time(ground, of)) for name, of in statements.items()}
     times = {name: milliseconds for name, (_, milliseconds) in before.items()}
-    asked = workload_of({name: [of] for name, of in statements.items()}, times, alias=connection.alias)
+    asked = workload_of(examples, times, alias=connection.alias)
     proposals = additions(asked)
     with ground.built([each.ddl for each in proposals]):
         advised = {name: (ground.cost([of]), _time(ground, of)) for name, of in statements.items()}
@@ -104,6 +145,10 @@ def measure(*, is_quick: bool) -> tuple[list[tuple[str, ...]], list[Figure]]:
             "higher",
         ),
     ]
+
+
+def _statement(question: Question, value: Any) -> str:
+    return sent_by(lambda: question.ask(value), connection)
 
 
 def _time(ground: Ground, statement: str) -> float:

@@ -9,6 +9,7 @@ from typing import Final
 from django.db import connections
 
 from benchmarks.advisor.judging import Proposal
+from benchmarks.advisor.statements import SAMPLES
 from perfkit.indexing.advisor.advising import advise
 from perfkit.indexing.advisor.findings import Kind
 from perfkit.indexing.advisor.selection import Budget
@@ -21,13 +22,23 @@ DEADLINE_SECONDS: Final = 900.0
 CALLS: Final = 1_000
 """Of each shape: all are as frequent, so that each counts."""
 
+TAKINGS: Final = SAMPLES
+"""Of each shape: it was asked so often, and where that sent the same each time, there is one example of it."""
+
 
 def workload_of(
     statements: Mapping[str, Sequence[str]], milliseconds: Mapping[str, float], *, alias: str
 ) -> Workload:
     """Return a workload in which each shape is asked as often, and takes what it took when it was measured."""
     shapes = [
-        QueryShape(fingerprint(of[0]), CALLS, CALLS * milliseconds[name] / 1_000, tuple(of), (name,))
+        QueryShape(
+            fingerprint(of[0]),
+            CALLS,
+            CALLS * milliseconds[name] / 1_000,
+            tuple(of),
+            (name,),
+            takings=TAKINGS,
+        )
         for name, of in statements.items()
     ]
     return Workload(alias, tuple(sorted(shapes, key=lambda shape: (-shape.total_seconds, shape.fingerprint))))

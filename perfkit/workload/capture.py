@@ -201,7 +201,8 @@ class Capture:
         digest = hashlib.blake2b(text.encode(errors="replace"), digest_size=4).digest()
         with self._lock:
             counter.is_seen = True
-            counter.sightings[int.from_bytes(digest) % self._bounds.samples] = sighting
+            slot = int.from_bytes(digest) % self._bounds.samples
+            counter.sightings[slot] = sighting.after(counter.sightings.get(slot))
 
     def _start_thread(self) -> None:
         if not self.has_thread or (self._thread is not None and self._thread.is_alive()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perfkit.workload.texts import digest_of
 
@@ -17,11 +17,19 @@ class Sighting:
         statement: With its values; empty where they are not kept.
         caller: The project's line that sent it.
         at: When, in seconds since 1970.
+        takings: How often in a row the same statement came into its slot.
     """
 
     statement: str = field(repr=False)
     caller: str
     at: float
+    takings: int = 1
+
+    def after(self, former: Sighting | None) -> Sighting:
+        """Return what is in the slot where this one comes after the former."""
+        if former is None or former.statement != self.statement:
+            return self
+        return replace(self, takings=former.takings + self.takings)
 
 
 @dataclass(slots=True)
@@ -112,7 +120,10 @@ class Counters:
                 if counter is not None:
                     counter.calls += each.calls
                     counter.seconds += each.seconds
-                    counter.sightings = {**each.sightings, **counter.sightings}
+                    later = {
+                        slot: seen.after(each.sightings.get(slot)) for slot, seen in counter.sightings.items()
+                    }
+                    counter.sightings = {**each.sightings, **later}
 
     def forget_idle(self, alias: str, *, most: int) -> bool:
         """Make room where there is none, by what nobody has sent since it was taken; say whether this was done."""

@@ -14,7 +14,7 @@ A file is one JSON object:
     Whether samples were left out.
 `shapes`
     A list, the most expensive first; each has `fingerprint`, `calls`, `total_seconds`, and where known `samples`
-    (whole statements with their values), `callers` and `sources`.
+    (whole statements with their values), `callers`, `sources` and `takings` (how often these samples were taken).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class _Shape(msgspec.Struct):
     samples: tuple[str, ...] = ()
     callers: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    takings: int = 0
 
 
 class _Head(msgspec.Struct):
@@ -68,7 +69,9 @@ def save_workload(workload: Workload, path: str | os.PathLike[str], *, redact: b
         WorkloadFileError: The file cannot be written; what was there before still is.
     """
     target = Path(path)
-    shapes = [replace(shape, samples=()) for shape in workload.shapes] if redact else workload.shapes
+    shapes = (
+        [replace(shape, samples=(), takings=0) for shape in workload.shapes] if redact else workload.shapes
+    )
     file = _File(
         FORMAT,
         VERSION,
@@ -76,7 +79,15 @@ def save_workload(workload: Workload, path: str | os.PathLike[str], *, redact: b
         workload.seconds,
         redact,
         [
-            _Shape(each.fingerprint, each.calls, each.total_seconds, each.samples, each.callers, each.sources)
+            _Shape(
+                each.fingerprint,
+                each.calls,
+                each.total_seconds,
+                each.samples,
+                each.callers,
+                each.sources,
+                each.takings,
+            )
             for each in shapes
         ],
     )
@@ -118,13 +129,20 @@ def load_workload(path: str | os.PathLike[str]) -> Workload:
             str(path), f"It is no workload that perfkit has exported: {error}."
         ) from error
     for number, shape in enumerate(file.shapes):
-        if not shape.fingerprint or shape.calls < 0 or not 0 <= shape.total_seconds < math.inf:
+        figures = shape.calls, shape.takings, shape.total_seconds
+        if not shape.fingerprint or min(figures) < 0 or not shape.total_seconds < math.inf:
             raise WorkloadFileError(str(path), f"Shape {number} (from 0) has figures that cannot be.")
     return Workload(
         file.alias,
         tuple(
             QueryShape(
-                each.fingerprint, each.calls, each.total_seconds, each.samples, each.callers, each.sources
+                each.fingerprint,
+                each.calls,
+                each.total_seconds,
+                each.samples,
+                each.callers,
+                each.sources,
+                each.takings,
             )
             for each in file.shapes
         ),

@@ -65,11 +65,13 @@ def read_capture(using: str = "default", *, since: dt.timedelta | None = None) -
         )
     }
     statements: defaultdict[str, list[str]] = defaultdict(list)
+    takings: defaultdict[str, int] = defaultdict(int)
     callers: defaultdict[str, dict[str, None]] = defaultdict(dict)
     shows_values = options.WORKLOAD_VALUES == "kept"
     for sample in WorkloadSample.objects.using(using).order_by("taken_at", "pk"):
         if sample.statement and shows_values:
             statements[sample.shape_digest].append(sample.statement)
+            takings[sample.shape_digest] += sample.takings
         if sample.caller != "-":
             callers[sample.shape_digest][sample.caller] = None
     shapes = [
@@ -80,6 +82,7 @@ def read_capture(using: str = "default", *, since: dt.timedelta | None = None) -
             tuple(statements[digest]),
             tuple(callers[digest]),
             (CAPTURE,),
+            takings[digest],
         )
         for digest, text in WorkloadShape.objects.using(using).values_list("digest", "fingerprint")
         if digest in sums

@@ -24,6 +24,8 @@ class QueryShape:
             empty where values are not kept. They can be run as they are.
         callers: Lines of the project that sent it, such as `flights/api.py:88`.
         sources: Who has seen it, `CAPTURE` or `STATISTICS` or both.
+        takings: How often these samples were taken of what was sent, the same one again counted too;
+            0 where nobody knows, which is each once.
     """
 
     fingerprint: str
@@ -32,6 +34,7 @@ class QueryShape:
     samples: tuple[str, ...] = field(default=(), repr=False)
     callers: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    takings: int = 0
 
     @property
     def mean_seconds(self) -> float:

@@ -26,10 +26,11 @@ ADD_COUNTS: Final = (
     ),
 )
 ADD_SAMPLES: Final = (
-    f"INSERT INTO {SAMPLES} (shape_digest, slot, statement, caller, taken_at) VALUES ",
+    f"INSERT INTO {SAMPLES} (shape_digest, slot, statement, caller, taken_at, takings) VALUES ",
     (
         " ON CONFLICT (shape_digest, slot) DO UPDATE SET statement = excluded.statement, "
-        "caller = excluded.caller, taken_at = excluded.taken_at "
+        "caller = excluded.caller, taken_at = excluded.taken_at, takings = excluded.takings "
+        f"+ CASE WHEN {SAMPLES}.statement = excluded.statement THEN {SAMPLES}.takings ELSE 0 END "
         f"WHERE {SAMPLES}.taken_at < excluded.taken_at"
     ),
 )

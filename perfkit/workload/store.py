@@ -158,6 +158,7 @@ def _add(own: Any, cursor: Any, additions: Sequence[Addition]) -> None:
                 seen.statement,
                 seen.caller[-LONGEST_CALLER:],
                 own.ops.adapt_datetimefield_value(_moment(seen.at)),
+                seen.takings,
             )
             for each in additions
             for slot, seen in sorted(each.sightings.items())

@@ -187,6 +187,20 @@ class TestSamples:
             captured.shapes()
         assert len(captured.only(CITIES).samples) == 1
 
+    def test_it_counts_how_often_a_statement_was_taken_in_its_place(self, captured: Captured) -> None:
+        captured.set(WORKLOAD_SAMPLES=1)
+        for name, takings in (("Lima", 1), ("Lima", 2), ("Cusco", 1), ("Cusco", 2), ("Cusco", 3)):
+            City.objects.filter(name=name).exists()
+            assert captured.only(CITIES).takings == takings
+        for _ in range(4):  # within one interval
+            City.objects.filter(name="Cusco").exists()
+        assert captured.only(CITIES).takings == 7
+        City.objects.filter(name="Lima").exists()
+        City.objects.filter(name="Cusco").exists()
+        assert captured.only(CITIES).takings == 8
+        captured.set(WORKLOAD_VALUES="redacted")
+        assert captured.only(CITIES).takings == 0
+
     def test_it_keeps_none_of_inserts(self, captured: Captured) -> None:
         Country.objects.create(code="PE", name="planted")
         assert captured.only("INSERT").samples == ()

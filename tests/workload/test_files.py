@@ -20,11 +20,12 @@ SHAPES = st.builds(
     samples=st.lists(TEXT, max_size=3).map(tuple),
     callers=st.lists(TEXT, max_size=3).map(tuple),
     sources=st.lists(st.sampled_from(["capture", "pg_stat_statements"]), max_size=2).map(tuple),
+    takings=st.integers(0, 2**60),
 )
 WORKLOADS = st.builds(
     Workload, alias=TEXT, shapes=st.lists(SHAPES, max_size=5).map(tuple), seconds=st.none() | FINITE
 )
-ONE = Workload("default", (QueryShape("SELECT %s", 2, 0.5, ("SELECT 's3cr3t'",), ("a.py:1",)),), 60.0)
+ONE = Workload("default", (QueryShape("SELECT %s", 2, 0.5, ("SELECT 's3cr3t'",), ("a.py:1",), (), 7),), 60.0)
 
 
 @given(workload=WORKLOADS)
@@ -41,7 +42,14 @@ def test_a_redacted_file_has_no_values(tmp_path: Path) -> None:
     save_workload(ONE, file, redact=True)
     assert "s3cr3t" not in file.read_text("utf-8")
     (shape,) = load_workload(file).shapes
-    assert (shape.calls, shape.samples, shape.callers) == (2, (), ("a.py:1",))
+    assert (shape.calls, shape.samples, shape.callers, shape.takings) == (2, (), ("a.py:1",), 0)
+
+
+def test_a_file_may_say_nothing_of_how_often_examples_were_taken(tmp_path: Path) -> None:
+    file = tmp_path / "file.json"
+    save_workload(ONE, file)
+    file.write_text(file.read_text("utf-8").replace('"takings": 7', '"of_a_later_version": 7'), "utf-8")
+    assert [shape.takings for shape in load_workload(file).shapes] == [0]
 
 
 def test_only_this_user_may_read_it(tmp_path: Path) -> None:
@@ -69,6 +77,7 @@ def test_it_is_as_documented(tmp_path: Path) -> None:
                 "samples": ["SELECT 's3cr3t'"],
                 "callers": ["a.py:1"],
                 "sources": [],
+                "takings": 7,
             }
         ],
     }
@@ -99,6 +108,7 @@ def head(**changed: object) -> str:
         (head(shapes=[{"fingerprint": "", "calls": 1, "total_seconds": 1}]), "Shape 0"),
         (head(shapes=[{"fingerprint": "x", "calls": -1, "total_seconds": 1}]), "Shape 0"),
         (head(shapes=[{"fingerprint": "x", "calls": 1, "total_seconds": -1}]), "Shape 0"),
+        (head(shapes=[{"fingerprint": "x", "calls": 1, "total_seconds": 1, "takings": -1}]), "Shape 0"),
         (head(shapes=[{"fingerprint": "x", "calls": 1, "total_seconds": 1, "samples": [5]}]), "samples"),
     ],
 )

@@ -182,7 +182,7 @@ class TestTogether:
 
 class TestMerging:
     CAPTURED = QueryShape(
-        "SELECT a FROM t WHERE b = %s", 10, 1.0, ("SELECT a FROM t WHERE b = 1",), ("x:1",), (CAPTURE,)
+        "SELECT a FROM t WHERE b = %s", 10, 1.0, ("SELECT a FROM t WHERE b = 1",), ("x:1",), (CAPTURE,), 4
     )
 
     def test_the_figures_are_of_who_has_seen_more(self) -> None:
@@ -190,7 +190,7 @@ class TestMerging:
         (more,) = merged([self.CAPTURED], [CountedStatement(text, 20, 9.0, 1)])
         assert (more.calls, more.total_seconds) == (20, 9.0)
         assert more.sources == (CAPTURE, STATISTICS)
-        assert more.samples == self.CAPTURED.samples
+        assert (more.samples, more.takings) == (self.CAPTURED.samples, 4)
         (fewer,) = merged([self.CAPTURED], [CountedStatement(text, 5, 9.0, 1)])
         assert (fewer.calls, fewer.total_seconds) == (10, 1.0)
 

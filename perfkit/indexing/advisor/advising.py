@@ -43,7 +43,8 @@ def advise(
 
     Args:
         using: The database, if it is not the workload's own.
-        deadline_seconds: After it what was not looked at is told as skipped.
+        deadline_seconds: After it what was not looked at is told as skipped; the reason of a finding says where
+            there was no time left to run its statements on the copies.
         has_scratch: Whether tables may be copied.
         candidates: Thinks of indexes for shapes, in the place of `thought_of`.
 

@@ -80,9 +80,13 @@ class BuiltGround:
         Raises:
             DatabaseError: A statement is none of this database's.
             ForeignReadError: It reads what was not copied.
+            OutOfTimeError: The deadline has come.
         """
+        plans = []
         with self.session.aside(read_only=True):
-            plans = [self.plan_of(sample, "FORMAT JSON, VERBOSE") for sample in samples]
+            for sample in samples:
+                self.session.limit(LONGEST_EXPLAIN_SECONDS)
+                plans.append(self.plan_of(sample, "FORMAT JSON, VERBOSE"))
         return explained_of(plans, self.spec_named)
 
     def plan_of(self, sample: Sample, options: str) -> Mapping[str, Any]:

@@ -27,8 +27,8 @@ MOST: Final = 30
 SETTLED: Final = 0.8
 """A literal that stands in this part of a statement's samples is taken for a part of the statement."""
 
-MANY_CALLS: Final = 300
-"""Of a statement that was sent so often, one sample alone tells that its literals stay."""
+LEAST_TAKINGS: Final = 3
+"""Fewer samples tell nothing of what stays, however often the statement was sent; one taken again counts again."""
 
 
 def candidates(scan: Scan, table: TableFacts, *, settled: frozenset[str] | None = None) -> list[IndexSpec]:
@@ -151,20 +151,18 @@ def _of_shape(shape: QueryShape, facts: Mapping[str, TableFacts]) -> list[IndexS
     read = [reading for reading in readings if not reading.unread]
     if not read:
         return None
-    settled = _settled([reading.scans for reading in read], calls=shape.calls)
+    takings = max(shape.takings, len(shape.samples))
+    settled = _settled([reading.scans for reading in read], takings=takings)
     scans = dict.fromkeys(chain.from_iterable(reading.scans for reading in read))
     by_scan = [candidates(scan, facts[scan.table], settled=settled) for scan in scans]
     in_turn = chain.from_iterable(zip_longest(*by_scan))
     return list(dict.fromkeys(spec for spec in in_turn if spec is not None))[:MOST]
 
 
-def _settled(samples: Sequence[Sequence[Scan]], *, calls: int) -> frozenset[str] | None:
-    """Return the texts of conditions that are in nearly all samples; None where all are.
-
-    Of one sample alone they are where the statement was sent often.
-    """
-    if len(samples) == 1:
-        return None if calls >= MANY_CALLS else frozenset()
+def _settled(samples: Sequence[Sequence[Scan]], *, takings: int) -> frozenset[str]:
+    """Return the texts of conditions that are in nearly all samples; none where too few were taken to tell."""
+    if takings < LEAST_TAKINGS:
+        return frozenset()
     counts: Counter[str] = Counter()
     for scans in samples:
         counts.update({each.text for scan in scans for each in _all_conditions(scan) if each.text})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Final
 
 from perfkit.indexing.advisor.evidence import plan_text
 from perfkit.indexing.advisor.findings import Confidence, Effect, Finding, Kind
@@ -127,12 +127,17 @@ def read_samples(docket: Docket, case: Case, texts: Iterable[str], *, is_sqlite:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a case costs without and with all that is proposed."""
+    """What a case costs without and with all that is proposed.
+
+    Attributes:
+        is_run: Whether its statements were run too, where they may be; else there was no time for it.
+    """
 
     case: Case
     before: Explained
     after: Explained
     confidence: Confidence
+    is_run: bool = True
 
     @property
     def gain(self) -> float:
@@ -141,13 +146,13 @@ class Verdict:
             return 0.0
         return self.case.weight * max(0.0, 1 - self.after.cost / self.before.cost)
 
-    def effect(self, spec_named: Callable[[str], IndexSpec | None]) -> Effect:
-        """Return what is told of it; plans are those of the newest statement."""
+    @property
+    def effect(self) -> Effect:
+        """What is told of it; plans are those of the newest statement."""
         shape = self.case.shape
-        plans: Sequence[Mapping[str, Any]] = (self.before.plans[-1:] or ({},)) + (
-            self.after.plans[-1:] or ({},)
-        )
-        texts = [plan_text(plan, spec_named) if plan else "" for plan in plans]
+        texts = [
+            plan_text(each.plans[-1], each.named) if each.plans else "" for each in (self.before, self.after)
+        ]
         return Effect(shape.fingerprint, shape.calls, self.before.cost, self.after.cost, *texts)
 
 
@@ -155,18 +160,19 @@ ORDER = tuple(Confidence)
 TOLD_RATIO = 1.05
 """Of a statement that becomes cheaper by less, nothing is told."""
 
+NOT_RUN: Final = "So the planner says; there was no time left to run all of them on the copy."
+
 
 def finding_of(
     spec: IndexSpec,
     verdicts: Sequence[Verdict],
-    spec_named: Callable[[str], IndexSpec | None],
     *,
     alias: str,
     size_bytes: int | None,
     write_cost: float | None,
 ) -> Finding:
     """Return what is told of an index that is proposed, and of the statements that would use it."""
-    effects = [verdict.effect(spec_named) for verdict in verdicts]
+    effects = [verdict.effect for verdict in verdicts]
     effects = [effect for effect in effects if effect.ratio >= TOLD_RATIO] or effects
     gain = sum(verdict.gain / len(verdict.after.used) for verdict in verdicts)
     best = max(effect.ratio for effect in effects)
@@ -176,6 +182,8 @@ def finding_of(
         f"{statements} with {calls:,} {'call' if calls == 1 else 'calls'} would be cheaper with it, "
         f"at best {best:,.1f} times; that saves {100 * gain:.1f} % of the workload's cost."
     )
+    if not all(verdict.is_run for verdict in verdicts):
+        reason += f" {NOT_RUN}"
     return Finding(
         kind=Kind.MISSING,
         alias=alias,

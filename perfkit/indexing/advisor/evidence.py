@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from perfkit.indexing.advisor.specs import BTREE, IndexSpec
@@ -15,13 +15,17 @@ CONDITIONS: Final = (
 )
 
 
-def plan_text(plan: Mapping[str, Any], spec_named: Callable[[str], IndexSpec | None]) -> str:
-    """Return a plan's steps, with what they compare and what they cost."""
+def plan_text(plan: Mapping[str, Any], named: Mapping[str, IndexSpec]) -> str:
+    """Return a plan's steps, with what they compare and what they cost.
+
+    Args:
+        named: The indexes that are only tried, by their names in the plan.
+    """
     lines = []
     for depth, node in plan_of({"Plan": plan}).root.walk():
         title = node.title
         index = node.said.get("Index Name")
-        spec = spec_named(str(index)) if index is not None else None
+        spec = named.get(str(index))
         if spec is not None:
             title = title.replace(f"using {index}", f"using the new {described(spec)}")
         lines.append(

@@ -60,12 +60,18 @@ class GuessedGround:
             self._present = before
 
     def explain(self, samples: Sequence[Sample]) -> Explained:
-        """Ask the planner about the live tables as they are, and guess the rest."""
+        """Ask the planner about the live tables as they are, and guess the rest.
+
+        Raises:
+            DatabaseError: A statement is none of this database's.
+            OutOfTimeError: The deadline has come.
+        """
         plans, used, total = [], set(), 0.0
         with self.session.aside(read_only=True):
             for sample in samples:
                 read = as_read(sample)
                 assert read is not None  # noqa: S101  # see can_try
+                self.session.limit()
                 said = self.session.value(f"EXPLAIN (FORMAT JSON) {read.sql}")
                 plan = (json.loads(said) if isinstance(said, str) else said)[0]["Plan"]
                 plans.append(plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from django.db import DatabaseError
@@ -14,7 +14,7 @@ from perfkit.indexing.advisor.built import LONGEST_EXPLAIN_SECONDS
 from perfkit.indexing.advisor.cases import Case, Verdict
 from perfkit.indexing.advisor.findings import Confidence
 from perfkit.indexing.advisor.samples import Sample, as_read
-from perfkit.indexing.advisor.sessions import Session
+from perfkit.indexing.advisor.sessions import OutOfTimeError, Session
 from perfkit.indexing.advisor.specs import IndexSpec
 from perfkit.indexing.advisor.trials import Explained, explained_of
 from perfkit.postgres.session import sqlstate
@@ -86,12 +86,14 @@ class HypotheticalGround:
 
         Raises:
             DatabaseError: A statement is none of this database's.
+            OutOfTimeError: The deadline has come.
         """
         plans = []
         with self.session.aside(read_only=True):
             for sample in samples:
                 read = as_read(sample)
                 assert read is not None  # noqa: S101  # see can_try
+                self.session.limit(LONGEST_EXPLAIN_SECONDS)
                 said = self.session.value(f"EXPLAIN (FORMAT JSON) {read.sql}")
                 plans.append((json.loads(said) if isinstance(said, str) else said)[0]["Plan"])
         return explained_of(plans, self.spec_named)
@@ -116,10 +118,12 @@ class HypotheticalGround:
                     [sql],
                 )[0]
                 size = self.session.value(f"SELECT {self._function('relation_size')}(%s::oid)", [oid])
-            except DatabaseError as error:
+            except (DatabaseError, OutOfTimeError) as error:
                 if self.session.wrapper.connection.closed:
                     raise
                 self.session.run("ROLLBACK TO SAVEPOINT perfkit_pretend")
+                if isinstance(error, OutOfTimeError):
+                    raise
                 self.refused[spec] = f"hypopg does not take it (SQLSTATE {sqlstate(error)})"
             else:
                 self._present[spec] = (oid, name)
@@ -163,9 +167,16 @@ def on_live_statistics(
         if is_known(each.case) or not can_ask:
             told.append(each)
             continue
-        with ground.among(()):
-            before = ground.explain(each.case.samples)
-        with ground.among([spec for spec in chosen if ground.can_try([spec], ())]):
-            after = ground.explain(each.case.samples)
-        told.append(Verdict(each.case, before, after, Confidence.HYPOTHETICAL) if after.used else each)
+        try:
+            with ground.among(()):
+                before = ground.explain(each.case.samples)
+            with ground.among([spec for spec in chosen if ground.can_try([spec], ())]):
+                after = ground.explain(each.case.samples)
+        except DatabaseError:  # what the copies said holds
+            if ground.session.wrapper.connection.closed:
+                raise
+            told.append(each)
+            continue
+        by_these = replace(each, before=before, after=after, confidence=Confidence.HYPOTHETICAL)
+        told.append(by_these if after.used else each)
     return told

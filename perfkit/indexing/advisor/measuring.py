@@ -67,12 +67,16 @@ class Safety:
 
 
 def work_of(ground: BuiltGround, samples: Iterable[Sample]) -> float | None:
-    """Return the work of some statements, run on the copies within `among`; None where one took too long."""
+    """Return the work of some statements, run on the copies within `among`; None where one took too long.
+
+    Raises:
+        OutOfTimeError: There is no time left to find it out.
+    """
     total = 0.0
     pages = {name: copy.pages for name, copy in ground.copies.items()}
     options = "ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF, VERBOSE, FORMAT JSON"
-    ground.session.run(f"SET LOCAL statement_timeout = {int(LONGEST_RUN_SECONDS * 1000)}")
     for sample in samples:
+        ground.session.limit(LONGEST_RUN_SECONDS)
         try:
             with ground.session.aside(read_only=True):
                 ground.plan_of(sample, "FORMAT JSON, VERBOSE")  # it reads nothing but copies

@@ -33,7 +33,7 @@ from perfkit.indexing.advisor.live_tables import LiveTable, live_tables
 from perfkit.indexing.advisor.measuring import Safety
 from perfkit.indexing.advisor.pricing import prices_of
 from perfkit.indexing.advisor.scratch import refusal, scratch_schema
-from perfkit.indexing.advisor.search import OUT_OF_TIME, Search
+from perfkit.indexing.advisor.search import FOR_PROOF, OUT_OF_TIME, Search
 from perfkit.indexing.advisor.selection import Budget, Price
 from perfkit.indexing.advisor.sessions import OutOfTimeError, Session, session_of
 from perfkit.indexing.advisor.specs import IndexSpec
@@ -46,7 +46,10 @@ Candidates = Callable[[Sequence[QueryShape], BaseDatabaseWrapper], Mapping[str, 
 """Thinks of indexes for shapes, by what a connection says of their tables; the likeliest first."""
 
 FOR_TRIALS: Final = 0.7
-"""The part of the time that is kept while values are drawn, and again while candidates are thought of."""
+"""The part of the time that is kept while values are drawn, and again while candidates are thought of.
+
+So it is while what writes cost is measured.
+"""
 
 THOUGHT_OF_AT_ONCE: Final = 50
 MOST_SAMPLES: Final = 5
@@ -156,10 +159,14 @@ class PostgresAdvising:
 
         search = self._search(session, ground, confidence_of)
         search.ground_for = ground_for
-        search.try_all()
+        with session.keeping(FOR_PROOF):
+            search.try_all()
         writes = WriteCosts(session, schema, self._copies)
-        prices = prices_of(search.tried(), self.docket.cases, search.bases, ground, writes)
-        chosen, verdicts = search.proved(prices, Harm(ground, Safety(session)).done_by)
+        with session.keeping(FOR_TRIALS):
+            prices = prices_of(search.tried(), self.docket.cases, search.bases, ground, writes)
+        harm = Harm(ground, Safety(session))
+        chosen, verdicts = search.proved(prices, harm.done_by)
+        verdicts = [replace(each, is_run=harm.is_told(each)) for each in verdicts]
         if hypopg is not None:
             with suppress(OutOfTimeError):  # what the copies said holds
                 verdicts = on_live_statistics(hypopg, chosen, verdicts, is_known=self._is_whole)
@@ -188,7 +195,8 @@ class PostgresAdvising:
         search = self._search(session, ground, lambda _: confidence)
         if isinstance(ground, GuessedGround):
             search.wanted = likeliest(search.wanted)
-        search.try_all()
+        with session.keeping(FOR_PROOF):
+            search.try_all()
         prices = {spec: Price(ground.size_bytes(spec) or 0) for spec in search.tried()}
         chosen, verdicts = search.proved(prices, lambda _, __: {})
         return self._told(chosen, verdicts, search, None, ground)
@@ -264,7 +272,6 @@ class PostgresAdvising:
                 finding_of(
                     spec,
                     using,
-                    getattr(ground, "spec_named", lambda _: None),
                     alias=self.workload.alias,
                     size_bytes=ground.size_bytes(spec) if ground is not None else None,
                     write_cost=writes.ratio(spec) if writes is not None else None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count, product
 from typing import Final
@@ -29,6 +30,9 @@ from perfkit.postgres.session import sqlstate
 
 FOR_PROOF: Final = 0.3
 """The part of the time that is kept for the proof of what was chosen."""
+
+FOR_ASKING_AGAIN: Final = 0.5
+"""The part of the time that is kept while cases are asked about without any index."""
 
 MOST_CANDIDATES: Final = 40
 MOST_PROOFS: Final = 6
@@ -143,23 +147,31 @@ class Search:
         What nobody then uses, or what harms somebody, is rejected, and chosen anew without it;
         so is what nobody misses, where there is nothing else to reject.
         After some rounds nothing is chosen anew: what was rejected is only left out.
+        Where time ends, it is what was proved until then; what was not is given up.
 
         Args:
             harmed: Returns those that are to be rejected, with the reasons.
+
+        Raises:
+            OutOfTimeError: Nothing was proved until then.
         """
         chosen: tuple[IndexSpec, ...] = ()
         verdicts: list[Verdict] = []
+        self._ask_before()
         for number in count():
             if number < MOST_PROOFS:
                 chosen = self.chosen(prices)
             else:
                 chosen = tuple(spec for spec in chosen if spec not in self.rejected)
+            told: list[Verdict] = []
             try:
-                told = self._verdicts(chosen)
+                for verdict in self._verdicts(chosen):
+                    told.append(verdict)  # noqa: PERF402  # it may end in between
                 refused = {**self._unused(chosen, told), **harmed(chosen, told)}
-                refused = refused or self._missed_by_nobody(chosen, told)
             except OutOfTimeError:
-                return self._proved_before(verdicts)
+                return self._proved_before(verdicts or told)
+            with suppress(OutOfTimeError):  # each of them is used and harms nobody
+                refused = refused or self._missed_by_nobody(chosen, told)
             verdicts = told
             if not refused:
                 break
@@ -168,10 +180,15 @@ class Search:
         return chosen, verdicts
 
     def _proved_before(self, verdicts: Sequence[Verdict]) -> tuple[tuple[IndexSpec, ...], list[Verdict]]:
-        """Return what the last round has shown to be good, where there is no time for another."""
-        kept = [each for each in verdicts if each.after.used and each.after.used.isdisjoint(self.rejected)]
-        if not kept:
+        """Return what was shown to be good, where there is no time for more; what was not is given up."""
+        if not verdicts:
             raise OutOfTimeError
+        bad = {*self.rejected, *self._unused((), verdicts)}
+        kept = [each for each in verdicts if each.after.used.isdisjoint(bad)]
+        told = {each.case.shape.fingerprint for each in kept}
+        for case in list(self.docket.cases):
+            if not case.is_insert and case.shape.fingerprint not in told:
+                self.docket.skip(case, OUT_OF_TIME)
         return tuple(sorted({spec for each in kept for spec in each.after.used}, key=repr)), kept
 
     def told_rejected(self) -> tuple[Rejected, ...]:
@@ -207,30 +224,50 @@ class Search:
             )
             self.costs[fingerprint] = replace(known, configurations=tuple(found))
 
-    def _verdicts(self, chosen: Sequence[IndexSpec]) -> list[Verdict]:
-        cases = [case for case in self.docket.cases if not case.is_insert]
-        new = [case for case in cases if case.shape.fingerprint not in self._before]
+    def _ask_before(self) -> None:
+        """Find out what cases cost without any index; those for which there is no time are given up."""
+        kept = self.left_seconds() * FOR_ASKING_AGAIN
         with self.ground.among(()):
-            for case in new:
-                self._explain_before(case)
-        verdicts = []
-        with self.ground.among(chosen):
-            for case in self.docket.cases:
-                before = self._before.get(case.shape.fingerprint)
-                if before is not None:
-                    after = self.ground.explain(case.samples)
-                    verdicts.append(Verdict(case, before, after, self.confidence_of(case)))
-        return verdicts
+            for case in [case for case in self.docket.cases if not case.is_insert]:
+                try:
+                    before = self._explained(case, kept)
+                except OutOfTimeError:
+                    self.docket.skip(case, OUT_OF_TIME)
+                else:
+                    if before is not None:
+                        self._before[case.shape.fingerprint] = before
+        self.costs = {name: costs for name, costs in self.costs.items() if name in self._before}
 
-    def _explain_before(self, case: Case) -> None:
+    def _verdicts(self, chosen: Sequence[IndexSpec]) -> Iterator[Verdict]:
+        """Yield what all of these do for each case.
+
+        Raises:
+            OutOfTimeError: There was no time for the rest.
+        """
+        with self.ground.among(chosen):
+            for case in list(self.docket.cases):
+                before = self._before.get(case.shape.fingerprint)
+                after = self._explained(case) if before is not None else None
+                if before is not None and after is not None:
+                    yield Verdict(case, before, after, self.confidence_of(case))
+
+    def _explained(self, case: Case, kept_seconds: float = 0.0) -> Explained | None:
+        """Ask what a case costs; None where the database does not say, and it is given up.
+
+        Raises:
+            OutOfTimeError: Only the kept time is left.
+        """
+        if self.left_seconds() <= kept_seconds:
+            raise OutOfTimeError
         try:
-            self._before[case.shape.fingerprint] = self.ground.explain(case.samples)
+            return self.ground.explain(case.samples)
         except ForeignReadError as error:
             self.docket.skip(case, str(error))
         except DatabaseError as error:
             if sqlstate(error) is None:
                 raise
             self.docket.skip(case, f"the database does not explain it (SQLSTATE {sqlstate(error)})")
+        return None
 
     def _missed_by_nobody(
         self, chosen: Sequence[IndexSpec], verdicts: Sequence[Verdict]
@@ -250,8 +287,15 @@ class Search:
                     each.case.shape.fingerprint in self._tried_elsewhere for each in using
                 ):
                     continue
-                with self.ground.without([*away, spec]):
-                    others = [replace(each, after=self.ground.explain(each.case.samples)) for each in using]
+                try:
+                    with self.ground.without([*away, spec]):
+                        others = [
+                            replace(each, after=self.ground.explain(each.case.samples)) for each in using
+                        ]
+                except DatabaseError as error:
+                    if sqlstate(error) is None:
+                        raise
+                    continue  # nobody knows whether it is missed
                 self._learn(others)
                 if all(
                     other.after.cost <= NEAR * each.after.cost

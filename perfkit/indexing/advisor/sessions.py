@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from django.db import Error, connections
+from django.db import DatabaseError, Error, connections
+
+from perfkit.postgres.session import sqlstate
 
 LOCK_TIMEOUT: Final = "2s"
 LONGEST_STATEMENT_SECONDS: Final = 60.0
 SAVEPOINT: Final = "perfkit_read"
+CANCELLED: Final = "57014"
 
 
 class OutOfTimeError(Exception):
@@ -34,10 +37,12 @@ class Session:
     Args:
         wrapper: Django's, a copy of the project's; nothing is recorded of what it sends.
         left_seconds: Until the deadline.
+        kept_seconds: Of these, for what comes after.
     """
 
     wrapper: Any
     left_seconds: Callable[[], float]
+    kept_seconds: float = 0.0
 
     @cached_property
     def is_pooled(self) -> bool:
@@ -49,7 +54,16 @@ class Session:
 
         Raises:
             Error: Django's, as of any statement.
+            OutOfTimeError: The server has ended it, for the deadline has come.
         """
+        try:
+            return self._sent(sql, params)
+        except DatabaseError as error:
+            if sqlstate(error) == CANCELLED and self._usable_seconds() <= 0:
+                raise OutOfTimeError from error
+            raise
+
+    def _sent(self, sql: str, params: Sequence[Any] | None) -> list[tuple[Any, ...]]:
         if params is not None:
             with self.wrapper.wrap_database_errors, self.wrapper.connection.cursor() as cursor:
                 cursor.execute(sql, params)
@@ -70,11 +84,24 @@ class Session:
         Raises:
             OutOfTimeError: It has come.
         """
-        left = self.left_seconds()
+        left = self._usable_seconds()
         if left <= 0:
             raise OutOfTimeError
-        if not self.is_pooled:
-            self.run(f"SET statement_timeout = {max(1, int(1000 * min(left, most_seconds)))}")
+        if not self.is_pooled:  # what ends by the deadline ends after it
+            self.run(f"SET statement_timeout = {1 + int(1000 * min(left, most_seconds))}")
+
+    @contextmanager
+    def keeping(self, part: float) -> Iterator[None]:
+        """Within the block this part of the time that is left counts as gone."""
+        before = self.kept_seconds
+        self.kept_seconds += part * max(0.0, self._usable_seconds())
+        try:
+            yield
+        finally:
+            self.kept_seconds = before
+
+    def _usable_seconds(self) -> float:
+        return self.left_seconds() - self.kept_seconds
 
     @contextmanager
     def transaction(self, *, keep: bool = False) -> Iterator[None]:

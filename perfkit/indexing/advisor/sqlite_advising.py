@@ -72,7 +72,6 @@ class SqliteAdvising:
             finding_of(
                 spec,
                 [each for each in verdicts if spec in each.after.used],
-                ground.spec_named,
                 alias=self.workload.alias,
                 size_bytes=ground.size_bytes(spec),
                 write_cost=None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from perfkit.indexing.advisor.samples import Sample
@@ -26,11 +26,13 @@ class Explained:
         cost: On average.
         used: The tried indexes that it would use for any of them.
         plans: One for each sample, as `EXPLAIN (FORMAT JSON)` has them, the indexes by their names there.
+        named: The tried indexes by these names.
     """
 
     cost: float
     used: frozenset[IndexSpec]
     plans: tuple[Mapping[str, Any], ...] = ()
+    named: Mapping[str, IndexSpec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def explained_of(
     plans: Sequence[Mapping[str, Any]], spec_named: Callable[[str], IndexSpec | None]
 ) -> Explained:
     """Return the average of some plans, and the tried indexes in them."""
-    names = [str(node["Index Name"]) for plan in plans for node in nodes_of(plan) if "Index Name" in node]
-    used = frozenset(spec for spec in map(spec_named, names) if spec is not None)
+    names = {str(node["Index Name"]) for plan in plans for node in nodes_of(plan) if "Index Name" in node}
+    named = {name: spec for name in names if (spec := spec_named(name)) is not None}
     cost = sum(float(plan["Total Cost"]) for plan in plans) / len(plans)
-    return Explained(cost, used, tuple(plans))
+    return Explained(cost, frozenset(named.values()), tuple(plans), named)

@@ -26,7 +26,7 @@ class WriteCosts:
     session: Session
     schema: str
     copies: dict[str, Copy]
-    _clones: dict[str, str] = field(default_factory=dict)
+    _clones: dict[str, str | None] = field(default_factory=dict)
     _pages: dict[tuple[str, IndexSpec | None], int] = field(default_factory=dict)
 
     def ratio(self, spec: IndexSpec) -> float | None:
@@ -52,8 +52,10 @@ class WriteCosts:
     def _inserted(self, table: str, spec: IndexSpec | None) -> int | None:
         """Return the pages touched by inserting some rows."""
         if (table, spec) not in self._pages:
-            clone = self._clone(table)
             try:
+                clone = self._clone(table)
+                if clone is None:
+                    return None
                 self._pages[table, spec] = self._measure(table, clone, spec)
             except DatabaseError:
                 if self.session.wrapper.connection.closed:
@@ -62,8 +64,7 @@ class WriteCosts:
         return self._pages[table, spec]
 
     def _measure(self, table: str, clone: str, spec: IndexSpec | None) -> int:
-        quote = self.session.quote
-        columns = ", ".join(quote(name) for name, *_ in self.session.run(COLUMNS_SQL, [self._oid(table)]))
+        quote, columns = self.session.quote, self._columns(table)
         self.session.limit()
         with self.session.transaction():
             if spec is not None:
@@ -80,19 +81,23 @@ class WriteCosts:
         plan: dict[str, Any] = (json.loads(said) if isinstance(said, str) else said)[0]["Plan"]
         return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 
-    def _clone(self, table: str) -> str:
+    def _clone(self, table: str) -> str | None:
+        """Return the clone of a table, made at the first call; None where that has failed, then or before."""
+        if table not in self._clones:
+            self._clones[table] = None
+            self._clones[table] = self._made(table, f"perfkit_clone_{len(self._clones)}")
+        return self._clones[table]
+
+    def _made(self, table: str, clone: str) -> str:
         """Make a small copy of the copy, with the indexes that the table has."""
-        if table in self._clones:
-            return self._clones[table]
-        quote, copy = self.session.quote, self.copies[table]
-        clone = f"perfkit_clone_{len(self._clones)}"
+        quote, copy, columns = self.session.quote, self.copies[table], self._columns(table)
         source, name = f"{self.schema}.{quote(table)}", f"{self.schema}.{clone}"
         self.session.limit()
         self.session.run(f"CREATE UNLOGGED TABLE {name} (LIKE {source}) WITH (autovacuum_enabled = false)")
         step = max(1, copy.rows // CLONE_ROWS)
         self.session.run(
-            f"INSERT INTO {name} SELECT (t).* FROM (SELECT t, row_number() OVER () AS n FROM {source} t) s "
-            f"WHERE n % {step} = 0"
+            f"INSERT INTO {name} ({columns}) SELECT {columns} FROM "
+            f"(SELECT *, row_number() OVER () AS perfkit_n FROM {source}) s WHERE perfkit_n % {step} = 0"
         )
         for _, definition, beginning, is_unique, *_ in self.session.run(INDEXES_SQL, [copy.table.oid]):
             self.session.run(
@@ -105,11 +110,12 @@ class WriteCosts:
             f"WHERE perfkit_n % {step} = 0 LIMIT {WRITTEN_ROWS}"
         )
         self.session.run(f"ANALYZE {name}, {name}_rows")
-        self._clones[table] = clone
         return clone
 
-    def _oid(self, table: str) -> int:
-        return self.copies[table].table.oid
+    def _columns(self, table: str) -> str:
+        """Return the names of all columns; what the table generates is in a copy a value as any other."""
+        found = self.session.run(COLUMNS_SQL, [self.copies[table].table.oid])
+        return ", ".join(self.session.quote(name) for name, *_ in found)
 
 
 def rows_found(plans: Sequence[Mapping[str, Any]]) -> float:

@@ -82,7 +82,7 @@ def texts(specs: Any) -> list[str]:
 
 def thought_of(*samples: str, **options: Any) -> list[str]:
     """Return the candidates of one statement, of which these are samples."""
-    found = candidates_for([QueryShape("it", 900, 1.0, samples)], facts(**options))
+    found = candidates_for([QueryShape("it", 900, 1.0, samples, takings=9)], facts(**options))
     return texts(found["it"])
 
 
@@ -114,4 +114,4 @@ def statement(queryset: QuerySet[Any]) -> str:
 
 
 def specs_of(sql: str, known: dict[str, TableFacts]) -> tuple[IndexSpec, ...]:
-    return candidates_for([QueryShape("it", 900, 1.0, (sql,))], known)["it"]
+    return candidates_for([QueryShape("it", 900, 1.0, (sql,), takings=9)], known)["it"]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.db import connection
 
 from perfkit.indexing.advisor.advising import advise
-from perfkit.indexing.advisor.cases import Advice
+from perfkit.indexing.advisor.built import BuiltGround
+from perfkit.indexing.advisor.cases import NOT_RUN, Advice
 from perfkit.indexing.advisor.findings import Confidence, Kind
+from perfkit.indexing.advisor.samples import Sample
 from perfkit.indexing.advisor.selection import Budget
 from perfkit.indexing.advisor.specs import IndexSpec, Key
-from perfkit.workload import Workload
+from perfkit.workload import QueryShape, Workload
 from tests.indexing.advisor.shop import (
     BY_CUSTOMER,
     BY_EMAIL,
@@ -36,6 +40,10 @@ def told(advice: Advice) -> set[tuple[str, ...]]:
         condition = ("status",) if "status" in each.spec.condition else ()
         found.add((each.table, *condition, *each.spec.columns))
     return found
+
+
+def index(table: str, *columns: str) -> IndexSpec:
+    return IndexSpec(table, tuple(map(Key, columns)))
 
 
 def test_it_finds_what_is_missing() -> None:
@@ -293,3 +301,86 @@ def test_an_update_pays_for_the_rows_that_it_writes_and_not_for_finding_them() -
     assert finding.spec == only
     assert finding.write_cost
     assert finding.write_cost > 1
+
+
+def test_columns_may_have_any_name() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE shop_order RENAME COLUMN kind_id TO t")
+        cursor.execute("ALTER TABLE shop_order RENAME COLUMN note TO n")
+        cursor.execute("ALTER TABLE shop_order ADD COLUMN s bigint GENERATED ALWAYS AS (t * 2) STORED")
+    (finding,) = advise(workload(BY_CUSTOMER)).findings
+    assert finding.write_cost
+    assert 0.2 < finding.write_cost < 2
+
+
+def test_it_advises_where_what_writes_cost_cannot_be_measured() -> None:
+    def candidates(shapes: Sequence[QueryShape], _: object) -> dict[str, tuple[IndexSpec, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'perfkit_scratch_%'")
+            ((schema,),) = cursor.fetchall()
+            cursor.execute(f"CREATE TABLE {schema}.perfkit_clone_1 ()")  # in the place of the clone
+        wanted = {by_customer: index("shop_order", "customer_id"), by_product: index("shop_line", "product")}
+        return {each.fingerprint: (wanted[each.samples[0]],) for each in shapes}
+
+    by_customer, by_product = BY_CUSTOMER, "SELECT * FROM shop_line WHERE product = 7"
+    advice = advise(workload(by_customer, by_product), candidates=candidates)
+    assert told(advice) == {("shop_order", "customer_id"), ("shop_line", "product")}
+    assert sorted(each.write_cost is None for each in advice.findings) == [False, True]
+
+
+def test_one_example_of_many_calls_tells_nothing_of_the_others() -> None:
+    asked = "SELECT id, note FROM shop_order WHERE kind_id = {} ORDER BY total DESC LIMIT 20"
+    (one,) = advise(workload(shape(asked.format(7), calls=10_000))).findings
+    assert one.spec is not None
+    assert one.spec.condition == ""
+    assert one.spec.columns[:2] == ("kind_id", "total")
+    (often,) = advise(workload(replace(shape(asked.format(7), calls=10_000), takings=50))).findings
+    assert often.spec is not None
+    assert "kind_id = 7" in often.spec.condition
+
+
+@pytest.mark.parametrize("run_seconds", [0.0, 2.0])
+def test_runs_end_by_the_deadline_and_what_they_were_to_prove_is_told(
+    run_seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock goes on only where a statement is run on the copy."""
+    now, runs = [0.0], []
+    plan_of = BuiltGround.plan_of
+
+    def timed(ground: BuiltGround, sample: Sample, options: str) -> Mapping[str, Any]:
+        if "ANALYZE" in options:
+            runs.append(sample.sql)
+            now[0] += run_seconds
+        return plan_of(ground, sample, options)
+
+    monkeypatch.setattr(BuiltGround, "plan_of", timed)
+    recorded = workload(BY_CUSTOMER, LATEST, BY_EMAIL, LINES)
+    advice = advise(recorded, deadline_seconds=12, clock=lambda: now[0])
+    assert now[0] <= 12
+    assert {each[:2] for each in told(advice)} == {
+        ("shop_order", "customer_id"),
+        ("shop_order", "status"),
+        ("shop_customer", "email"),
+        ("shop_line", "order_id"),
+    }
+    assert runs
+    assert advice.skipped == ()
+    left_out = {NOT_RUN in each.reason for each in advice.findings}
+    assert left_out == ({False, True} if run_seconds else {False})
+
+
+def test_a_statement_that_the_deadline_ends_ends_no_run() -> None:
+    """Planning it calls a function, which takes longer than there is time."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION shop_slow() RETURNS bigint LANGUAGE plpgsql STABLE AS "
+            "$$ BEGIN PERFORM pg_sleep(60); RETURN 77; END $$"
+        )
+    try:
+        slow = "SELECT note FROM shop_order WHERE customer_id = shop_slow()"
+        advice = advise(workload(shape(slow, seconds=0.1), shape(BY_EMAIL)), deadline_seconds=8)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION shop_slow")
+    assert told(advice) == {("shop_customer", "email")}
+    assert [each.reason for each in advice.skipped] == ["there was no time left for it"]

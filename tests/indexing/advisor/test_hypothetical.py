@@ -60,6 +60,17 @@ def test_of_a_table_copied_in_part_it_tells_the_real_costs(hypopg: None) -> None
     assert {each.confidence for each in advice.findings} == {Confidence.HYPOTHETICAL}
 
 
+def test_its_plans_have_the_new_index_in_words_and_are_the_same_twice(hypopg: None) -> None:
+    recorded, budget = workload(BY_CUSTOMER, LINES), Budget(copy_rows=4_000)
+    with shop_in(connection):
+        first, second = advise(recorded, budget=budget), advise(recorded, budget=budget)
+    assert first == second
+    plans = [effect.plan_after for each in first.findings for effect in each.effects]
+    assert plans
+    assert all("the new index on shop_" in plan for plan in plans)
+    assert not any("btree" in plan for plan in plans)
+
+
 def test_of_a_table_copied_wholly_the_copy_is_believed(hypopg: None) -> None:
     with shop_in(connection):
         advice = advise(workload(BY_EMAIL))

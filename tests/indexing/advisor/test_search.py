@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
+import psycopg
 import pytest
+from django.db import DatabaseError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perfkit.indexing.advisor import search
+from perfkit.indexing.advisor.cases import Verdict
 from perfkit.indexing.advisor.existing import covers
-from perfkit.indexing.advisor.search import merged_of
+from perfkit.indexing.advisor.samples import Sample
+from perfkit.indexing.advisor.search import Search, merged_of
 from perfkit.indexing.advisor.selection import NEAR
 from perfkit.indexing.advisor.specs import IndexSpec, Key
+from perfkit.indexing.advisor.trials import Explained
 from tests.indexing.advisor.model_ground import ModelGround, Question, search_of
 
 COLUMNS = st.lists(st.sampled_from("abcde"), min_size=1, max_size=3, unique=True).map(tuple)
@@ -82,6 +88,74 @@ def test_what_was_tried_elsewhere_keeps_what_it_uses() -> None:
     both = made.chosen({})
     assert made.proved({}, lambda _, __: {})[0] == both
     assert len(both) == 2
+
+
+class Clock:
+    """Goes on by a second with each question to the ground."""
+
+    def __init__(self, made: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = 1e9
+        ask = ModelGround.explain
+
+        def explain(ground: ModelGround, samples: Sequence[Sample]) -> Explained:
+            self.left -= 1
+            return ask(ground, samples)
+
+        monkeypatch.setattr(ModelGround, "explain", explain)
+        made.left_seconds = lambda: self.left
+
+
+TABLES = "tuvwxy"
+
+
+@pytest.mark.parametrize("seconds", range(2, 15))
+def test_what_was_proved_when_time_ends_is_told(seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may end while cases are asked about without indexes, or with them; the first ones are then known."""
+    made = search_of([Question(("a", "b"), table=name) for name in TABLES])
+    made.try_all()
+    clock = Clock(made, monkeypatch)
+    clock.left = seconds
+    chosen, verdicts = made.proved({}, lambda _, __: {})
+    assert clock.left >= 0
+    assert len(chosen) == len(verdicts) == min(seconds // 2, len(TABLES))
+    assert all(each.after.used <= set(chosen) for each in verdicts)
+    looked_at = {each.case.shape.fingerprint for each in verdicts}
+    left_out = {f"SELECT * FROM {name} WHERE a = 1 AND b = 1" for name in TABLES} - looked_at
+    assert made.docket.skipped == dict.fromkeys(left_out, search.OUT_OF_TIME)
+
+
+def test_what_a_round_has_proved_holds_where_time_ends_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = search_of([Question(("a", "b"), table=name) for name in TABLES])
+    made.try_all()
+    clock = Clock(made, monkeypatch)
+
+    def harmed(chosen: Sequence[IndexSpec], _: Sequence[Verdict]) -> dict[IndexSpec, str]:
+        clock.left = 2
+        return {chosen[0]: "it does harm"}
+
+    chosen, verdicts = made.proved({}, harmed)
+    (refused,) = made.told_rejected()
+    assert len(chosen) == len(verdicts) == len(TABLES) - 1
+    assert refused.spec not in chosen
+    assert set(made.docket.skipped.values()) == {search.OUT_OF_TIME}
+    assert len(made.docket.skipped) == 1
+
+
+def test_a_case_that_cannot_be_explained_with_the_others_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = search_of([Question(("a", "b"), table=name) for name in TABLES])
+    made.try_all()
+    ask = ModelGround.explain
+
+    def explain(ground: ModelGround, samples: Sequence[Sample]) -> Explained:
+        if len(ground.present) == len(TABLES) and samples[0].tables == ("u",):
+            raise DatabaseError from psycopg.errors.QueryCanceled()
+        return ask(ground, samples)
+
+    monkeypatch.setattr(ModelGround, "explain", explain)
+    chosen, verdicts = made.proved({}, lambda _, __: {})
+    assert {spec.table for spec in chosen} == {*TABLES} - {"u"}
+    assert len(verdicts) == len(TABLES) - 1
+    assert list(made.docket.skipped.values()) == ["the database does not explain it (SQLSTATE 57014)"]
 
 
 SPECS = st.builds(
