@@ -279,6 +279,7 @@ class PostgresAdvising:
             verified_by="; ".join(self._notes),
             copied_rows={name: copy.rows for name, copy in sorted(self._copies.items())},
             is_partial=not all(self._copies[name].is_whole for name in self._copies) or not self._copies,
+            is_cut_short=search is not None and search.is_cut_short,
         )
 
 

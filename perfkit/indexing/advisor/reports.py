@@ -32,6 +32,9 @@ class Report:
     Attributes:
         remedies: What to do, what gains most first.
         kinds: What was looked for; of the others nothing can be told.
+        looked_at: Fingerprints of the statements that indexes were sought for to the end; None where all were.
+        is_narrowed: Whether a part of the workload was asked for, or some of the indexes: what such a run
+            does not find may be as good as before.
         verified_by: How gains are known, in words.
         notes: What was left out, and why.
         enabling: What is not there, and how to have it.
@@ -47,6 +50,8 @@ class Report:
     enabling: tuple[str, ...] = ()
     calls: int = 0
     shapes: int = 0
+    looked_at: frozenset[str] | None = None
+    is_narrowed: bool = False
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:

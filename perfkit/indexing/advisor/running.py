@@ -67,7 +67,7 @@ def run_advisor(
     known = workload if workload is not None else read_workload(using, since=since)
     inspection = inspect(using, workload=known)
     findings, notes, verified_by, kinds = list(inspection.findings), list(inspection.notes), "", STANDING
-    is_partial = False
+    is_partial, looked_at = False, frozenset[str]()
     if find_spec("pglast") is not None and known.shapes:
         found = _missing(known, using, most_indexes, most_bytes, deadline_seconds, has_scratch=has_scratch)
         added = [replace(each, replaces=_displaced(each, inspection)) for each in found.findings]
@@ -76,6 +76,7 @@ def run_advisor(
         findings = [*(each for each in findings if each.name not in going), *added]
         notes += _skipped(found.skipped)
         verified_by, kinds, is_partial = found.verified_by, frozenset(Kind), found.is_partial
+        looked_at = looked_at_by(known, found, most_indexes)
     ordered: list[Finding] = in_order(findings)
     report = Report(
         using,
@@ -87,8 +88,21 @@ def run_advisor(
         tuple(enabling(using, known, is_partial=is_partial)),
         known.calls,
         len(known.shapes),
+        looked_at,
+        is_narrowed=workload is not None
+        or since is not None
+        or most_bytes is not None
+        or most_indexes < MOST_INDEXES,
     )
     return report, known
+
+
+def looked_at_by(workload: Workload, found: Advice, most_indexes: int) -> frozenset[str]:
+    """Return the statements of which a run without a finding says that they need none any more."""
+    if found.is_cut_short or len(found.findings) >= most_indexes:
+        return frozenset()
+    skipped = {each.fingerprint for each in found.skipped}
+    return frozenset(shape.fingerprint for shape in workload.shapes) - skipped
 
 
 def _displaced(finding: Finding, inspection: Inspection) -> tuple[str, ...]:
