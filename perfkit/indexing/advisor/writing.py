@@ -68,7 +68,6 @@ def planned_migrations(found: Iterable[Remedy]) -> Written:
     """
     loader = MigrationLoader(None, ignore_no_migrations=True)
     state = loader.project_state()
-    has_trigrams = _has_trigrams(loader)
     files, left = [], []
     for app_label, wanted in by_app(found):
         reason = _refusal(loader, app_label)
@@ -82,9 +81,7 @@ def planned_migrations(found: Iterable[Remedy]) -> Written:
             else:
                 fresh.append(each)
         if fresh:
-            made = _file(loader, app_label, fresh, needs_trigrams=not has_trigrams)
-            has_trigrams = has_trigrams or "AddTrigrams" in made.text
-            files.append(made)
+            files.append(_file(loader, app_label, fresh))
     return Written(tuple(files), tuple(left))
 
 
@@ -114,13 +111,12 @@ def _folder(app_label: str) -> Path:
     return Path(MigrationWriter(Migration("x", app_label)).basedir)
 
 
-def _file(
-    loader: MigrationLoader, app_label: str, wanted: Sequence[Remedy], *, needs_trigrams: bool
-) -> MigrationFile:
+def _file(loader: MigrationLoader, app_label: str, wanted: Sequence[Remedy]) -> MigrationFile:
     ((_, last),) = loader.graph.leaf_nodes(app_label)
     number = (MigrationAutodetector.parse_number(last) or 0) + 1
     operations = [operation for each in wanted for operation in each.operations]
-    if needs_trigrams and any(map(_uses_trigrams, operations)):
+    if any(map(_uses_trigrams, operations)):
+        # In each: another migration that makes the extension need not come before this one.
         from perfkit.indexing.extensions import AddTrigrams  # which needs psycopg
 
         operations.insert(0, AddTrigrams())
@@ -182,8 +178,3 @@ def _uses_trigrams(operation: Operation) -> bool:
     index: Index = operation.index
     classes = [*index.opclasses, *(getattr(each, "extra", {}).get("name") for each in index.expressions)]
     return any(each in TRIGRAMS for each in classes)
-
-
-def _has_trigrams(loader: MigrationLoader) -> bool:
-    operations = [each for migration in loader.disk_migrations.values() for each in migration.operations]
-    return any(getattr(each, "name", "") == "pg_trgm" for each in operations)
