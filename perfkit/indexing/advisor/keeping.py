@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from django.db import connections, router, transaction
+from django.db import OperationalError, connections, router, transaction
 from django.utils import timezone
 
 from perfkit.errors import AdviceDecisionError
-from perfkit.indexing.advisor.findings import Kind
+from perfkit.indexing.advisor.bounds import bounded, has_given_up, without_end
 from perfkit.indexing.advisor.remedies import Remedy
 from perfkit.indexing.advisor.reports import Report, effects_json
+from perfkit.indexing.advisor.sightings import remember
 from perfkit.indexing.advisor.writing import MigrationFile
 from perfkit.models import AdviceState, IndexAdvice
 from perfkit.workload import Workload, read_workload
@@ -66,9 +67,9 @@ def keep(report: Report, workload: Workload | None = None, *, captured: Captured
         workload: Of the same database, for how long shapes take before it is applied.
         captured: Returns what was captured from a moment on, for how long they take after it.
 
-    Queries: 6, 3 more where an index to add is not found any more, 1 where what was applied is found again, 1 for
-        each that stands under another name and for each advice whose outcome is known, and those of `captured` for
-        each hour of such.
+    Queries: 6, up to 3 for the indexes that the run has seen, 3 more where an index to add is not found any more,
+        1 where what was applied is found again, 1 for each that stands under another name and for each advice
+        whose outcome is known, and those of `captured` for each hour of such.
     """
     using = router.db_for_write(IndexAdvice)
     means = {shape.fingerprint: shape.mean_seconds for shape in workload.shapes} if workload else {}
@@ -79,10 +80,11 @@ def keep(report: Report, workload: Workload | None = None, *, captured: Captured
         everything = IndexAdvice.objects.using(using)
         known = {row.key: row for row in everything.select_for_update().filter(alias=report.alias)}
         _bring(using, rows, known)
-        lost = [row for key, row in known.items() if key not in found and _is_told(row, report.kinds)]
-        renamed = _other_names(
-            report.alias, [row for row in lost if row.is_addition and row.index_name not in there]
-        )
+        lost = [row for key, row in known.items() if key not in found and _is_told(row, report)]
+        unknown = [row for row in lost if row.is_addition and row.index_name not in there]
+        renamed = _other_names(report.alias, unknown)
+        if renamed is None:
+            renamed, lost = {}, [row for row in lost if row not in unknown]
         for key, name in renamed.items():
             everything.filter(pk=key).update(index_name=name)
         applied = [row for row in lost if row.key in renamed or (row.index_name in there) == row.is_addition]
@@ -92,6 +94,8 @@ def keep(report: Report, workload: Workload | None = None, *, captured: Captured
         )
         everything.filter(pk__in=[row.pk for row in gone]).update(state=AdviceState.GONE)
         _measure(using, known.values(), report, captured)
+        if report.indexes:
+            remember(report.alias, report.indexes, report.tables, there=there, now=report.made_at)
     new = len(found - known.keys())
     return Kept(new, len(found) - new, len(applied), len(gone))
 
@@ -202,8 +206,9 @@ def _row(remedy: Remedy, now: dt.datetime, means: Mapping[str, float]) -> IndexA
     )
 
 
-def _is_told(row: IndexAdvice, kinds: Iterable[Kind]) -> bool:
-    return row.state in FOLLOWED and row.kind in {kind.value for kind in kinds}
+def _is_told(row: IndexAdvice, report: Report) -> bool:
+    kinds = {kind.value for kind in report.kinds}
+    return row.state in FOLLOWED and row.kind in kinds and row.table not in report.unread
 
 
 def _has_been_looked_at(row: IndexAdvice, report: Report) -> bool:
@@ -215,15 +220,24 @@ def _has_been_looked_at(row: IndexAdvice, report: Report) -> bool:
     )
 
 
-def _other_names(alias: str, rows: Iterable[IndexAdvice]) -> dict[str, str]:
-    """Return, by the keys of advice, the names of those of its indexes that were made under another one."""
+def _other_names(alias: str, rows: Iterable[IndexAdvice]) -> dict[str, str] | None:
+    """Return, by the keys of advice, the names of those of its indexes that were made under another one.
+
+    It is None where that is not known, for others have locked a table.
+    """
     asked = list(rows)
     if not asked or find_spec("pglast") is None:
         return {}
     from perfkit.indexing.advisor.columns import table_facts  # which needs pglast
     from perfkit.indexing.advisor.existing import names_of
 
-    facts = table_facts(connections[alias], {row.table for row in asked})
+    try:
+        with bounded(connections[alias], without_end):
+            facts = table_facts(connections[alias], {row.table for row in asked})
+    except OperationalError as error:
+        if not has_given_up(error):
+            raise
+        return None
     return {
         row.key: names[0]
         for row in asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -16,6 +16,7 @@ from django.db.migrations.writer import MigrationWriter
 from django.db.models import ForeignKey, Index
 
 from perfkit.errors import UnwritableIndexError
+from perfkit.indexing.advisor.bounds import without_end
 from perfkit.indexing.advisor.declaring import declared_index, index_name, without_own_nulls
 from perfkit.indexing.advisor.findings import Finding, Kind
 from perfkit.indexing.advisor.owners import Declared, Owner, owners_of
@@ -61,20 +62,23 @@ class Remedy:
     by_hand: str = ""
 
 
-def remedies(findings: Iterable[Finding], using: str) -> list[Remedy]:
+def remedies(
+    findings: Iterable[Finding], using: str, *, left_seconds: Callable[[], float] = without_end
+) -> list[Remedy]:
     """Return what to do about each finding of one database, in their order.
 
-    Queries: 12 for each index to add on PostgreSQL, see `declared_index`; 1 for the names that are taken.
+    Queries: 15 for each index to add on PostgreSQL, see `declared_index`; 1 for the names that are taken.
     """
-    desk = _Desk(using)
+    desk = _Desk(using, left_seconds)
     return [desk.remedy(each) for each in findings]
 
 
 class _Desk:
     """Where remedies of one database are written, with what they share."""
 
-    def __init__(self, using: str) -> None:
+    def __init__(self, using: str, left_seconds: Callable[[], float]) -> None:
         self._using = using
+        self._left_seconds = left_seconds
         self._owners = owners_of(using)
 
     @property
@@ -146,7 +150,9 @@ class _Desk:
         if why := _unwritable(owner):
             return self._made(finding, owner, sql, name=name, by_hand=why)
         try:
-            index = declared_index(spec, owner.model, name, using=self._using)
+            index = declared_index(
+                spec, owner.model, name, using=self._using, left_seconds=self._left_seconds
+            )
         except UnwritableIndexError as error:
             return self._made(finding, owner, sql, name=name, by_hand=str(error))
         line, imports = meta_line(index)
