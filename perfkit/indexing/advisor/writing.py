@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.core.management.utils import run_formatters
-from django.db.migrations import Migration, RemoveIndex, RunSQL
+from django.db.migrations import Migration, RemoveIndex
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
@@ -21,11 +21,24 @@ from perfkit.indexing.advisor.declaring import TRIGRAMS
 from perfkit.indexing.advisor.remedies import Remedy, by_app
 from perfkit.indexing.blocking import PACKAGES
 from perfkit.indexing.operations import AddIndexSafely, RemoveIndexSafely, ReplaceIndexSafely
+from perfkit.indexing.undeclared import DropIndexSafely
 
 NAME: Final = "index_advice"
 CLASS_LINE: Final = "class Migration(migrations.Migration):\n"
-OURS: Final = ("perfkit.indexing.operations", "perfkit.indexing.indexes", "perfkit.indexing.extensions")
-PUBLIC: Final = ("AddIndexSafely", "AddTrigrams", "PortableIndex", "RemoveIndexSafely", "ReplaceIndexSafely")
+OURS: Final = (
+    "perfkit.indexing.operations",
+    "perfkit.indexing.undeclared",
+    "perfkit.indexing.indexes",
+    "perfkit.indexing.extensions",
+)
+PUBLIC: Final = (
+    "AddIndexSafely",
+    "AddTrigrams",
+    "DropIndexSafely",
+    "PortableIndex",
+    "RemoveIndexSafely",
+    "ReplaceIndexSafely",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +165,11 @@ def _is_done(remedy: Remedy, loader: MigrationLoader, state: ProjectState) -> bo
 
 def _is_in(operation: Operation, remedy: Remedy, loader: MigrationLoader, state: ProjectState) -> bool:
     app_label = remedy.app_label
-    if isinstance(operation, RunSQL):
+    if isinstance(operation, DropIndexSafely):
         migrations = [each for key, each in loader.disk_migrations.items() if key[0] == app_label]
         theirs = [each for migration in migrations for each in migration.operations]
         return any(
-            (isinstance(each, RunSQL) and each.sql == operation.sql)
-            or (isinstance(each, RemoveIndex) and each.name == remedy.name)
-            for each in theirs
+            isinstance(each, DropIndexSafely | RemoveIndex) and each.name == operation.name for each in theirs
         )
     if isinstance(operation, AddIndexSafely | ReplaceIndexSafely):
         return operation.index.name in _names(state, app_label, operation.model_name_lower)

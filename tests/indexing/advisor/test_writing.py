@@ -329,7 +329,9 @@ def test_it_writes_what_postgres_applies(postgres_project: Project) -> None:
     assert postgres_project.run(there) == [[1]]
     postgres_project.manage("migrate", "shop")
     assert text.count("AddIndexSafely(") == 7
-    names = "AddIndexSafely, AddTrigrams, PortableIndex, RemoveIndexSafely, ReplaceIndexSafely"
+    names = (
+        "AddIndexSafely, AddTrigrams, DropIndexSafely, PortableIndex, RemoveIndexSafely, ReplaceIndexSafely"
+    )
     assert f"from perfkit.indexing import {names}" in text
     why = found["by_hand"]
     assert "Write db_index=False on shop.Customer.email" in why[email[0][0]]
