@@ -242,7 +242,7 @@ class Options:
     )
     INDEX_UNUSED_DAYS = Option(
         7.0,
-        "For how long at least the statistics must show no read of an index before it is called unused.",
+        "For how long at least an index must be known to be there and not read before it is called unused.",
         unit="days",
         least=0.0,
     )

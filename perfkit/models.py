@@ -263,6 +263,26 @@ class IndexAdvice(models.Model):
         return f"{self.kind} {self.index_name}"
 
 
+class SeenIndex(models.Model):
+    """An index that a run of the advisor has seen, for PostgreSQL does not say since when one is there."""
+
+    alias = models.CharField(max_length=64, help_text="Of the database.")
+    index_name = models.CharField(max_length=128)
+    oid = models.BigIntegerField(help_text="Of the index: another one of its name has another.")
+    scans = models.BigIntegerField(help_text="How often it was read until then.")
+    table_reads = models.BigIntegerField(null=True, help_text="How often its table was.")
+    first_seen_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=["alias", "index_name"], name="perfkit_seen_index_key"),
+        )
+
+    def __str__(self) -> str:
+        return self.index_name
+
+
 class WorkloadShape(models.Model):
     """Statements that differ only in their values, and were sent to the database that this table is in."""
 

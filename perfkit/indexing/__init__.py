@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RenameIndexSafely,
         ReplaceIndexSafely,
     )
+    from perfkit.indexing.undeclared import DropIndexSafely
 
 __all__ = [
     "AddConstraintSafely",
@@ -36,6 +37,7 @@ __all__ = [
     "Advice",
     "AlterForeignKeySafely",
     "Budget",
+    "DropIndexSafely",
     "Finding",
     "PortableIndex",
     "RemoveConstraintSafely",
@@ -53,6 +55,7 @@ _MODULES: Final = {
     "Advice": "advisor.cases",
     "AlterForeignKeySafely": "constraint_operations",
     "Budget": "advisor.selection",
+    "DropIndexSafely": "undeclared",
     "Finding": "advisor.findings",
     "PortableIndex": "indexes",
     "RemoveConstraintSafely": "constraint_operations",

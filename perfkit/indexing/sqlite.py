@@ -16,8 +16,16 @@ def build_index(schema_editor: BaseDatabaseSchemaEditor, model: type[Model], ind
     Raises:
         IndexConflictError: Another index has the name; nothing was changed.
     """
-    statement = str(index.create_sql(model, schema_editor))
-    if not _is_there(schema_editor, index.name, statement):
+    build_stated(schema_editor, index.name, str(index.create_sql(model, schema_editor)))
+
+
+def build_stated(schema_editor: BaseDatabaseSchemaEditor, name: str, statement: str) -> None:
+    """Have the index that a statement makes; the same one may be there already.
+
+    Raises:
+        IndexConflictError: Another index has the name; nothing was changed.
+    """
+    if not _is_there(schema_editor, name, statement):
         schema_editor.execute(statement, params=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -39,8 +40,8 @@ class InvalidIndex:
 
 # Who builds an index, or drops one, holds such a lock on its table from the beginning to the end.
 INVALID_INDEXES_SQL = """
-SELECT i.oid, i.relname, format('%I.%I', n.nspname, i.relname), format('%I.%I', tn.nspname, t.relname),
-       format('"%s"."%s"', replace(tn.nspname, '"', '""'), replace(t.relname, '"', '""')),
+SELECT i.oid, i.relname, format('%%I.%%I', n.nspname, i.relname), format('%%I.%%I', tn.nspname, t.relname),
+       format('"%%s"."%%s"', replace(tn.nspname, '"', '""'), replace(t.relname, '"', '""')),
        x.indislive, i.relkind = 'I', i.relispartition,
        EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x')),
        pg_relation_size(i.oid), pg_get_indexdef(i.oid),
@@ -57,16 +58,20 @@ JOIN pg_namespace n ON n.oid = i.relnamespace
 JOIN pg_class t ON t.oid = x.indrelid
 JOIN pg_namespace tn ON tn.oid = t.relnamespace
 WHERE NOT (x.indisvalid AND x.indisready AND x.indislive)
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_temp%'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_temp%%'
+  AND t.oid <> ALL(%s::bigint[]::oid[])
 ORDER BY n.nspname, t.relname, i.relname
 """
 
 
-def invalid_indexes(connection: BaseDatabaseWrapper) -> list[InvalidIndex]:
+def invalid_indexes(connection: BaseDatabaseWrapper, *, but_of: Collection[int] = ()) -> list[InvalidIndex]:
     """Return the indexes of this database that are not valid, in all schemas.
+
+    Args:
+        but_of: Numbers of tables that are left out, such as those that are locked.
 
     Queries: 1.
     """
     with connection.cursor() as cursor:
-        cursor.execute(INVALID_INDEXES_SQL)
+        cursor.execute(INVALID_INDEXES_SQL, [list(but_of)])
         return [InvalidIndex(*row) for row in cursor.fetchall()]

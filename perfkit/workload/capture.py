@@ -26,7 +26,14 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from perfkit.conf import options
 from perfkit.errors import SettingsError
 from perfkit.signals import query_timed
-from perfkit.watching import as_text, calling_line, fingerprint, unwatch_connections, watch_connections
+from perfkit.watching import (
+    as_text,
+    calling_line,
+    fingerprint,
+    quoted_names,
+    unwatch_connections,
+    watch_connections,
+)
 from perfkit.workload.connecting import own_connection
 from perfkit.workload.counters import Counter, Counters, Sighting
 from perfkit.workload.exclusions import has_excluded
@@ -166,9 +173,12 @@ class Capture:
         known = self._known.get((alias, name)) if is_long else None
         if known is not None:
             return known
-        counter = self._counter_of(fingerprint(text), alias)
+        names = quoted_names(alias)
+        counter = self._counter_of(fingerprint(text, names=names), alias)
         if counter is None:  # for now: there is room again when what was counted is written down
             return _IGNORED
+        if names is not None and not self._may_be_kept(fingerprint(text)):
+            counter.may_keep = False  # a name that is excluded may stand in the text alone
         if len(self._known) >= MOST_TEXTS:
             self._known = {}
         self._known[alias, name] = counter

@@ -72,7 +72,7 @@ class TestCommand:
 
     def test_a_dry_run_prints_migrations_and_writes_none(self, double: None) -> None:
         out, _ = command("--write-migrations", "--dry-run")
-        assert "migrations.RunSQL(" in out
+        assert "DropIndexSafely(" in out
         assert "atomic = False" in out
         assert "DROP INDEX" in out
 

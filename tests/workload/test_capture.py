@@ -301,6 +301,34 @@ class TestSecrets:
         captured.shapes()
         assert self.PLANTED not in table_text()
 
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="of texts in double quotes, which SQLite takes")
+    def test_it_takes_a_text_in_double_quotes_for_a_value(
+        self, captured: Captured, table_text: Callable[[], str]
+    ) -> None:
+        captured.set(WORKLOAD_VALUES="redacted")
+        with connection.cursor() as cursor:
+            for value in (self.PLANTED, f"{self.PLANTED}-2"):
+                cursor.execute(f'SELECT "name" FROM testapp_city WHERE name = "{value}"')
+        assert captured.only(CITIES).fingerprint == 'SELECT "name" FROM testapp_city WHERE name = ?'
+        assert self.PLANTED not in table_text()
+
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="of texts in double quotes, which SQLite takes")
+    def test_a_name_that_a_shape_does_not_show_is_excluded_too(
+        self, captured: Captured, table_text: Callable[[], str]
+    ) -> None:
+        """Of a table that no model has, another column of which may be shown."""
+        captured.set(WORKLOAD_EXCLUDE=["secret_*"])
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE legacy (tinge text, secret_tinge text)")
+            try:
+                for column, value in (("tinge", "shown"), ("secret_tinge", self.PLANTED)):
+                    cursor.execute(f'SELECT 1 FROM legacy WHERE "{column}" = %s', [value])
+                assert captured.only("legacy").fingerprint == "SELECT ? FROM legacy WHERE ? = %s"
+            finally:
+                cursor.execute("DROP TABLE legacy")
+        assert "shown" in table_text()
+        assert self.PLANTED not in table_text()
+
 
 class TestBesideTheProject:
     def test_it_adds_no_query_to_those_of_the_project(

@@ -40,6 +40,7 @@ class Advice:
         verified_by: In words: copies, hypopg, or the catalogue alone, and why not better.
         copied_rows: Of each table that was copied, the rows of its copy.
         is_partial: Whether rows were not looked at: there were no copies, or some had a part of them.
+        is_cut_short: Whether the deadline came while what was tried was being chosen from.
     """
 
     alias: str
@@ -49,6 +50,7 @@ class Advice:
     verified_by: str = ""
     copied_rows: Mapping[str, int] = field(default_factory=dict)
     is_partial: bool = False
+    is_cut_short: bool = False
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,7 +15,9 @@ from django.db.models import Index, Model
 from django.utils import timezone
 
 from perfkit.errors import UnwritableIndexError
+from perfkit.indexing.advisor.bounds import bounded, has_given_up, without_end
 from perfkit.indexing.advisor.pragmas import statement_spec
+from perfkit.indexing.advisor.sessions import OutOfTimeError
 from perfkit.indexing.advisor.specs import IndexSpec
 from perfkit.indexing.advisor.wording import index_of, tree_of
 from perfkit.indexing.definitions import stated_shape, wanted_shape
@@ -28,13 +30,21 @@ DIGEST_LETTERS: Final = 6
 WORD: Final = re.compile(r"[a-z][a-z0-9_]*", re.IGNORECASE)
 
 
-def declared_index(spec: IndexSpec, model: type[Model], name: str, *, using: str) -> Index:
+def declared_index(
+    spec: IndexSpec,
+    model: type[Model],
+    name: str,
+    *,
+    using: str,
+    left_seconds: Callable[[], float] = without_end,
+) -> Index:
     """Return an index that Django makes on the database just as the spec says.
 
     Raises:
-        UnwritableIndexError: Django has no words for it, or what it would make is another index.
+        UnwritableIndexError: Django has no words for it, or what it would make is another index; or others have
+            locked the table, or there is no time left, so that this is not known.
 
-    Queries: 12 on PostgreSQL, on an empty temporary table that is rolled back; none of the database on SQLite.
+    Queries: 15 on PostgreSQL, on an empty temporary table that is rolled back; none of the database on SQLite.
     """
     index = index_of(spec, model, name)
     connection = connections[using]
@@ -42,9 +52,13 @@ def declared_index(spec: IndexSpec, model: type[Model], name: str, *, using: str
         return index
     is_same = _is_same_on_postgres if connection.vendor == "postgresql" else _is_same_on_sqlite
     try:
-        with timezone.override(None):  # as in migrations
+        with timezone.override(None), bounded(connection, left_seconds):  # as in migrations
             same = is_same(connection, spec, model, index)
+    except OutOfTimeError:
+        raise UnwritableIndexError("there was no time left to prove a line for it; run it again") from None
     except (DatabaseError, sqlite3.Error) as error:
+        if isinstance(error, DatabaseError) and has_given_up(error):
+            raise UnwritableIndexError(f"others have locked {spec.table}, so nothing was proven") from error
         first = str(error).strip().partition("\n")[0]
         raise UnwritableIndexError(f"the database does not take it: {first}") from error
     if not same:

@@ -20,6 +20,7 @@ INDEXES_SQL: Final = """
 WITH RECURSIVE tables AS ($tables), mine AS (
     SELECT x.*, t.relname AS table_name, t.relkind AS table_kind, t.relreplident
     FROM tables t JOIN pg_index x ON x.indrelid = t.oid
+    WHERE t.oid <> ALL(%s::bigint[]::oid[])
 ), parts AS (
     SELECT indexrelid AS root, indexrelid AS part FROM mine
     UNION ALL
@@ -57,7 +58,8 @@ SELECT i.relname, n.nspname, m.table_name, a.amname, m.indisunique, m.indnkeyatt
             WHEN m.indisclustered THEN 'cluster'
             WHEN m.table_kind = 'm' AND m.indisunique THEN 'refresh' ELSE '' END,
        s.scans, s.bytes, s.rows,
-       coalesce((SELECT substr(o, 12)::int FROM unnest(i.reloptions) o WHERE o LIKE 'fillfactor=%%'), 90)
+       coalesce((SELECT substr(o, 12)::int FROM unnest(i.reloptions) o WHERE o LIKE 'fillfactor=%%'), 90),
+       i.oid::bigint
 FROM mine m
 JOIN pg_class i ON i.oid = m.indexrelid
 JOIN pg_namespace n ON n.oid = i.relnamespace

@@ -13,10 +13,13 @@ from perfkit.indexing.advisor.bloat import wasted_part
 from perfkit.indexing.advisor.findings import Confidence, Finding, Kind
 from perfkit.indexing.advisor.redundancy import doubles
 from perfkit.indexing.advisor.specs import IndexSpec, Key
-from perfkit.indexing.advisor.standing import Inventory, Reference, StandingIndex
+from perfkit.indexing.advisor.standing import Inventory, Reference, Sighting, StandingIndex
 
 MEASURED_INDEXES: Final = 10
 """Most indexes of one run whose pages are counted, for that reads them whole."""
+
+LARGEST_MEASURED_BYTES: Final = 256_000_000
+"""A larger one is estimated: reading it would take long, and push what others read out of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Limits:
     """From where on something is worth a word.
 
     Attributes:
-        unused_days: How long an index was not read.
+        unused_days: How long an index was there and not read; 0 asks for no age.
         unused_bytes: Of an index that is not read.
         bloat_part: Of an index, that no row needs.
         hardly_used: The part of the reads of a table that an index serves, at most.
@@ -65,6 +68,7 @@ def inspected(
     *,
     limits: Limits,
     replicas: Replicas,
+    seen: Mapping[str, Sighting] | None = None,
     left_alone: Collection[str] = (),
     joining: Collection[str] = (),
     declared: Collection[str] = (),
@@ -75,6 +79,7 @@ def inspected(
     """Yield what is found in an inventory, each index once, by what matters most about it. Pure.
 
     Args:
+        seen: By the name of an index, when it was seen first; see Note [The age of an index] in `sightings`.
         left_alone: Tables whose indexes are not called superfluous.
         joining: Tables that Django makes between two others.
         declared: Names of indexes that models declare.
@@ -89,6 +94,7 @@ def inspected(
         if each.table not in joining or (each.size_bytes or 0) >= limits.joining_bytes
     }
     measure = _Measure(density)
+    seen = seen or {}
     for index in inventory.indexes:
         may_go = index.table not in left_alone and index.name not in (relied_on or {})
         if index.name in inventory.invalid:
@@ -97,9 +103,9 @@ def inspected(
             continue
         elif found := superfluous.get(index.name):
             yield found
-        elif may_go and (reason := _unused(inventory, index, limits, replicas)):
+        elif may_go and (reason := _unused(inventory, index, limits, replicas, seen.get(index.name))):
             yield _finding(inventory, index, Kind.UNUSED, reason)
-        elif may_go and (reason := _unselective(inventory, index, limits, replicas)):
+        elif may_go and (reason := _unselective(inventory, index, limits, replicas, seen.get(index.name))):
             yield _finding(inventory, index, Kind.UNSELECTIVE, reason)
         elif reason := _bloated(index, limits, measure):
             yield _finding(inventory, index, Kind.BLOATED, reason)
@@ -119,7 +125,8 @@ class _Measure:
         self._left = MEASURED_INDEXES
 
     def wasted_part(self, index: StandingIndex) -> float | None:
-        filled = self._density(index) if self._left else None
+        is_small = (index.size_bytes or 0) <= LARGEST_MEASURED_BYTES
+        filled = self._density(index) if self._left and is_small else None
         if filled is None:
             return None
         self._left -= 1
@@ -144,14 +151,63 @@ INVALID: Final = (
 )
 
 
-def _unused(inventory: Inventory, index: StandingIndex, limits: Limits, replicas: Replicas) -> str:
-    if not _may_go(inventory, index) or index.scans != 0 or inventory.age is None:
-        return ""
-    if (index.size_bytes or 0) < limits.unused_bytes:
+def waiting(
+    inventory: Inventory, *, limits: Limits, seen: Mapping[str, Sighting], left_alone: Collection[str] = ()
+) -> list[str]:
+    """Return the names of indexes that are not read and not known for long enough to be called unused. Pure.
+
+    None are told where the statistics are too young themselves.
+    """
+    if inventory.age is None or inventory.age < dt.timedelta(days=limits.unused_days):
+        return []
+    return [
+        index.name
+        for index in inventory.indexes
+        if index.is_valid
+        and index.table not in left_alone
+        and _may_be_unused(inventory, index, limits)
+        and not _is_old_enough(_known_for(inventory, index, seen.get(index.name)), limits)
+    ]
+
+
+def _may_be_unused(inventory: Inventory, index: StandingIndex, limits: Limits) -> bool:
+    return _may_go(inventory, index) and index.scans == 0 and (index.size_bytes or 0) >= limits.unused_bytes
+
+
+def _known_for(inventory: Inventory, index: StandingIndex, sighting: Sighting | None) -> dt.timedelta | None:
+    """Return for how long an index is known to be there, None where it was not seen before."""
+    if sighting is None or sighting.oid != index.oid or inventory.now is None:
+        return None
+    return inventory.now - sighting.at
+
+
+def _is_old_enough(age: dt.timedelta | None, limits: Limits) -> bool:
+    if not limits.unused_days:
+        return True
+    return age is not None and age >= dt.timedelta(days=limits.unused_days)
+
+
+def _unused(
+    inventory: Inventory,
+    index: StandingIndex,
+    limits: Limits,
+    replicas: Replicas,
+    sighting: Sighting | None,
+) -> str:
+    if not _may_be_unused(inventory, index, limits) or inventory.age is None:
         return ""
     age = min(inventory.age, replicas.age) if replicas.age is not None else inventory.age
-    if age < dt.timedelta(days=limits.unused_days):
+    known_for = _known_for(inventory, index, sighting)
+    if not _is_old_enough(age, limits) or not _is_old_enough(known_for, limits):
         return ""
+    if known_for is None:
+        since = (
+            f"It was not read once in the {_days(age)} of the statistics; since when it is there is not known"
+        )
+    elif known_for < age:
+        since = f"It was not read once in {_days(known_for)}, for which it is known to be there, at least"
+    else:
+        since = f"It was not read once in {_days(age)}"
     if replicas.aliases:
         if replicas.scans is None or replicas.scans.get(index.name, 1):
             return ""
@@ -160,18 +216,46 @@ def _unused(inventory: Inventory, index: StandingIndex, limits: Limits, replicas
         where = (
             "here; if queries go to replicas too, name them in INDEX_REPLICAS, for they count by themselves"
         )
-    return f"It was not read once in {_days(age)}, {where}. Writes pay for it, and it takes {_bytes(index)}."
+    return f"{since}, {where}. Writes pay for it, and it takes {_bytes(index)}."
 
 
-def _unselective(inventory: Inventory, index: StandingIndex, limits: Limits, replicas: Replicas) -> str:
+def _window(
+    inventory: Inventory, index: StandingIndex, sighting: Sighting | None
+) -> tuple[dt.timedelta, int, int] | None:
+    """Return for how long an index and its table were watched, and how often each was read; None for never.
+
+    Of what was read before the index was seen first it may have served nothing, for it was not there.
+    """
+    table, age, known_for = (
+        inventory.tables.get(index.table),
+        inventory.age,
+        _known_for(inventory, index, sighting),
+    )
+    if table is None or not table.reads or index.scans is None or age is None:
+        return None
+    if sighting is None or known_for is None or known_for >= age:
+        return age, index.scans, table.reads
+    reads = table.reads - (sighting.table_reads or 0)
+    return (known_for, max(0, index.scans - sighting.scans), reads) if reads > 0 else None
+
+
+def _unselective(
+    inventory: Inventory,
+    index: StandingIndex,
+    limits: Limits,
+    replicas: Replicas,
+    sighting: Sighting | None,
+) -> str:
     table, figures, spec = inventory.tables.get(index.table), index.leading, index.spec
     if not _may_go(inventory, index) or spec.condition or len(spec.keys) != 1 or spec.method != "btree":
         return ""
-    if figures is None or table is None or not table.reads or index.scans is None or inventory.age is None:
+    window = _window(inventory, index, sighting)
+    if figures is None or table is None or window is None:
         return ""
-    if (
-        inventory.age < dt.timedelta(days=limits.unused_days)
-        or index.scans > limits.hardly_used * table.reads
+    age, scans, reads = window
+    known_for = _known_for(inventory, index, sighting)
+    if not (_is_old_enough(age, limits) and _is_old_enough(known_for, limits)) or (
+        scans > limits.hardly_used * reads
     ):
         return ""
     if (replicas.scans or {}).get(index.name) or (index.size_bytes or 0) < limits.unused_bytes:
@@ -184,7 +268,7 @@ def _unselective(inventory: Inventory, index: StandingIndex, limits: Limits, rep
     else:
         return ""
     return (
-        f"{what}, and {index.scans:,} of {table.reads:,} reads of the table in {_days(inventory.age)} used it. "
+        f"{what}, and {scans:,} of {reads:,} reads of the table in {_days(age)} used it. "
         "A partial index of the rare values, or none, costs writes less."
     )
 

@@ -5,6 +5,10 @@ The same advice is the same row, however often it is found: its key is made of w
 What people have decided stays. What is no longer found is looked up in the database: an index to add that is
 there, under whatever name, or one to drop that is not, means that it was applied; else there is no reason for it
 any more. Of kinds that a run has not looked for, nothing is concluded.
+That there is no reason any more is said only by a run that has looked at each statement that spoke for it, and
+that was asked for all of the workload and for as many indexes as there are. Where it is found again, it is what
+people had made of it: accepted, or written into a migration. What was applied and is found again is open as a new
+one is, for what was decided of it has been done.
 """
 
 from __future__ import annotations
@@ -15,22 +19,20 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from django.db import connections, router, transaction
+from django.db import OperationalError, connections, router, transaction
 from django.utils import timezone
 
 from perfkit.errors import AdviceDecisionError
-from perfkit.indexing.advisor.findings import Kind
+from perfkit.indexing.advisor.bounds import bounded, has_given_up, without_end
 from perfkit.indexing.advisor.remedies import Remedy
 from perfkit.indexing.advisor.reports import Report, effects_json
+from perfkit.indexing.advisor.sightings import remember
 from perfkit.indexing.advisor.writing import MigrationFile
 from perfkit.models import AdviceState, IndexAdvice
 from perfkit.workload import Workload, read_workload
 
 FOLLOWED = (AdviceState.OPEN, AdviceState.ACCEPTED, AdviceState.WRITTEN)
 """States from which something may become applied, or gone."""
-
-REOPENED = (AdviceState.GONE, AdviceState.APPLIED)
-
 
 HOUR = dt.timedelta(hours=1)
 Captured = Callable[[str, dt.datetime], Workload]
@@ -65,8 +67,9 @@ def keep(report: Report, workload: Workload | None = None, *, captured: Captured
         workload: Of the same database, for how long shapes take before it is applied.
         captured: Returns what was captured from a moment on, for how long they take after it.
 
-    Queries: 6, 3 more where an index to add is not found any more, 1 for each that stands under another name and
-        for each advice whose outcome is known, and those of `captured` for each hour of such.
+    Queries: 6, up to 3 for the indexes that the run has seen, 3 more where an index to add is not found any more,
+        1 where what was applied is found again, 1 for each that stands under another name and for each advice
+        whose outcome is known, and those of `captured` for each hour of such.
     """
     using = router.db_for_write(IndexAdvice)
     means = {shape.fingerprint: shape.mean_seconds for shape in workload.shapes} if workload else {}
@@ -77,19 +80,22 @@ def keep(report: Report, workload: Workload | None = None, *, captured: Captured
         everything = IndexAdvice.objects.using(using)
         known = {row.key: row for row in everything.select_for_update().filter(alias=report.alias)}
         _bring(using, rows, known)
-        lost = [row for key, row in known.items() if key not in found and _is_told(row, report.kinds)]
-        renamed = _other_names(
-            report.alias, [row for row in lost if row.is_addition and row.index_name not in there]
-        )
+        lost = [row for key, row in known.items() if key not in found and _is_told(row, report)]
+        unknown = [row for row in lost if row.is_addition and row.index_name not in there]
+        renamed = _other_names(report.alias, unknown)
+        if renamed is None:
+            renamed, lost = {}, [row for row in lost if row not in unknown]
         for key, name in renamed.items():
             everything.filter(pk=key).update(index_name=name)
         applied = [row for row in lost if row.key in renamed or (row.index_name in there) == row.is_addition]
-        gone = [row for row in lost if row not in applied]
+        gone = [row for row in lost if row not in applied and _has_been_looked_at(row, report)]
         everything.filter(pk__in=[row.pk for row in applied]).update(
             state=AdviceState.APPLIED, applied_at=report.made_at
         )
         everything.filter(pk__in=[row.pk for row in gone]).update(state=AdviceState.GONE)
         _measure(using, known.values(), report, captured)
+        if report.indexes:
+            remember(report.alias, report.indexes, report.tables, there=there, now=report.made_at)
     new = len(found - known.keys())
     return Kept(new, len(found) - new, len(applied), len(gone))
 
@@ -142,21 +148,35 @@ def _decide(pk: str, by: str, state: AdviceState, note: str, may_be: Iterable[Ad
 
 
 def _bring(using: str, rows: list[IndexAdvice], known: Mapping[str, IndexAdvice]) -> None:
+    undone = []
     for row in rows:
         there = known.get(row.key)
         if there is None:
             continue
         row.first_seen_at = there.first_seen_at
         row.before = {**there.before, **row.before}
-        reopens = there.state in REOPENED
-        row.state = AdviceState.OPEN if reopens else there.state
-        row.applied_at = None if reopens else there.applied_at
-        row.outcome = None if reopens else there.outcome
+        if there.state == AdviceState.APPLIED:
+            undone.append(row.key)
+        else:
+            row.state = _decided(there) if there.state == AdviceState.GONE else there.state
     decided = {"key", "alias", "note", "decided_by", "decided_at", "migration"}
     names = [each.name for each in IndexAdvice._meta.concrete_fields if each.name not in decided]
     IndexAdvice.objects.using(using).bulk_create(
         rows, update_conflicts=True, unique_fields=["key"], update_fields=names
     )
+    if undone:
+        IndexAdvice.objects.using(using).filter(pk__in=undone).update(
+            note="", decided_by="", decided_at=None, migration=""
+        )
+
+
+def _decided(row: IndexAdvice) -> AdviceState:
+    """Return what people had made of an advice before it was gone."""
+    if row.note:
+        return AdviceState.DISMISSED
+    if row.migration:
+        return AdviceState.WRITTEN
+    return AdviceState.ACCEPTED if row.decided_at else AdviceState.OPEN
 
 
 def _row(remedy: Remedy, now: dt.datetime, means: Mapping[str, float]) -> IndexAdvice:
@@ -186,19 +206,38 @@ def _row(remedy: Remedy, now: dt.datetime, means: Mapping[str, float]) -> IndexA
     )
 
 
-def _is_told(row: IndexAdvice, kinds: Iterable[Kind]) -> bool:
-    return row.state in FOLLOWED and row.kind in {kind.value for kind in kinds}
+def _is_told(row: IndexAdvice, report: Report) -> bool:
+    kinds = {kind.value for kind in report.kinds}
+    return row.state in FOLLOWED and row.kind in kinds and row.table not in report.unread
 
 
-def _other_names(alias: str, rows: Iterable[IndexAdvice]) -> dict[str, str]:
-    """Return, by the keys of advice, the names of those of its indexes that were made under another one."""
+def _has_been_looked_at(row: IndexAdvice, report: Report) -> bool:
+    """Tell whether a run that has not found an advice has looked at all that spoke for it."""
+    if report.is_narrowed:
+        return False
+    return report.looked_at is None or report.looked_at.issuperset(
+        each["fingerprint"] for each in row.evidence
+    )
+
+
+def _other_names(alias: str, rows: Iterable[IndexAdvice]) -> dict[str, str] | None:
+    """Return, by the keys of advice, the names of those of its indexes that were made under another one.
+
+    It is None where that is not known, for others have locked a table.
+    """
     asked = list(rows)
     if not asked or find_spec("pglast") is None:
         return {}
     from perfkit.indexing.advisor.columns import table_facts  # which needs pglast
     from perfkit.indexing.advisor.existing import names_of
 
-    facts = table_facts(connections[alias], {row.table for row in asked})
+    try:
+        with bounded(connections[alias], without_end):
+            facts = table_facts(connections[alias], {row.table for row in asked})
+    except OperationalError as error:
+        if not has_given_up(error):
+            raise
+        return None
     return {
         row.key: names[0]
         for row in asked

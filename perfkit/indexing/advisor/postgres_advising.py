@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar
 
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from perfkit.indexing.advisor.bounds import LOCKED, locked_tables
 from perfkit.indexing.advisor.built import BuiltGround
 from perfkit.indexing.advisor.cases import Advice, Case, Docket, Verdict, docket_of, finding_of, read_samples
 from perfkit.indexing.advisor.copies import Copy, make_copies
@@ -41,6 +42,8 @@ from perfkit.indexing.advisor.trials import Ground
 from perfkit.indexing.advisor.write_costs import WriteCosts
 from perfkit.postgres.session import sqlstate
 from perfkit.workload.shapes import QueryShape, Workload
+
+Answer = TypeVar("Answer")
 
 Candidates = Callable[[Sequence[QueryShape], BaseDatabaseWrapper], Mapping[str, tuple[IndexSpec, ...]]]
 """Thinks of indexes for shapes, by what a connection says of their tables; the likeliest first."""
@@ -109,9 +112,11 @@ class PostgresAdvising:
 
     def _look_up(self, session: Session) -> None:
         """Find the tables of all cases, and give up those that cannot be had."""
-        names = {name for case in self.docket.cases for name in _tables_of(case)}
-        session.limit()
-        self._tables = live_tables(session, names)
+        self._tables = self._unless_locked(
+            session,
+            list(self.docket.cases),
+            lambda cases: live_tables(session, {name for case in cases for name in _tables_of(case)}),
+        )
         for case in list(self.docket.cases):
             case.samples = case.samples[-MOST_SAMPLES:]
             problem = self._problem_of(case)
@@ -215,10 +220,30 @@ class PostgresAdvising:
         for begin in range(0, len(cases), THOUGHT_OF_AT_ONCE):
             some = cases[begin : begin + THOUGHT_OF_AT_ONCE]
             if self.left_seconds() > kept:
-                wanted |= self.candidates([with_samples(case) for case in some], session.wrapper)
+                wanted |= self._unless_locked(
+                    session,
+                    some,
+                    lambda cases: self.candidates([with_samples(case) for case in cases], session.wrapper),
+                )
             else:
                 self._leave(some)
         return wanted
+
+    def _unless_locked(
+        self, session: Session, cases: Sequence[Case], ask: Callable[[Sequence[Case]], Mapping[str, Answer]]
+    ) -> dict[str, Answer]:
+        """Return what is asked of cases; those are given up whose tables others have locked."""
+        session.limit()
+        try:
+            return dict(ask(cases))
+        except OperationalError as error:
+            if sqlstate(error) != LOCKED:
+                raise
+        locked = set(locked_tables(session.wrapper).values())
+        given_up = [case for case in cases if not locked.isdisjoint(_tables_of(case))]
+        for case in given_up:
+            self.docket.skip(case, "others have locked a table of it")
+        return dict(ask([case for case in cases if case not in given_up]))
 
     def _leave(self, cases: Sequence[Case]) -> None:
         """Give cases up for want of time; what only adds rows stays, for what it pays is counted."""
@@ -286,6 +311,7 @@ class PostgresAdvising:
             verified_by="; ".join(self._notes),
             copied_rows={name: copy.rows for name, copy in sorted(self._copies.items())},
             is_partial=not all(self._copies[name].is_whole for name in self._copies) or not self._copies,
+            is_cut_short=search is not None and search.is_cut_short,
         )
 
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations import RunSQL
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.writer import MigrationWriter
 from django.db.models import ForeignKey, Index
 
 from perfkit.errors import UnwritableIndexError
+from perfkit.indexing.advisor.bounds import without_end
 from perfkit.indexing.advisor.declaring import declared_index, index_name, without_own_nulls
 from perfkit.indexing.advisor.findings import Finding, Kind
 from perfkit.indexing.advisor.owners import Declared, Owner, owners_of
 from perfkit.indexing.advisor.specs import IndexSpec
 from perfkit.indexing.operations import AddIndexSafely, RemoveIndexSafely, ReplaceIndexSafely
 from perfkit.indexing.steps import Patience
+from perfkit.indexing.undeclared import DropIndexSafely
 
 CREATE: Final = re.compile(r"^CREATE (UNIQUE )?INDEX (?!CONCURRENTLY)")
 CONCURRENTLY: Final = r"CREATE \1INDEX CONCURRENTLY "
@@ -30,8 +31,7 @@ ON: Final = re.compile(r" ON (?!ONLY )")
 HAND: Final = "Write it by hand"
 PARTITIONED: Final = (
     "Dropping it waits for all who use the table, and they wait meanwhile, for half a minute at most; where that "
-    "is not enough, it fails, and may be run again. The migration reversed makes it of the table alone; "
-    "`manage.py perfkit_indexes repair` then builds it on each partition."
+    "is not enough, it is tried again, and fails in the end, and may be run again."
 )
 WITH_TIMEOUT: Final = f"SET LOCAL lock_timeout = '{Patience().lock_timeout}'; "
 """Before a statement that is sent together with it, for the two are then one transaction."""
@@ -61,20 +61,23 @@ class Remedy:
     by_hand: str = ""
 
 
-def remedies(findings: Iterable[Finding], using: str) -> list[Remedy]:
+def remedies(
+    findings: Iterable[Finding], using: str, *, left_seconds: Callable[[], float] = without_end
+) -> list[Remedy]:
     """Return what to do about each finding of one database, in their order.
 
-    Queries: 12 for each index to add on PostgreSQL, see `declared_index`; 1 for the names that are taken.
+    Queries: 15 for each index to add on PostgreSQL, see `declared_index`; 1 for the names that are taken.
     """
-    desk = _Desk(using)
+    desk = _Desk(using, left_seconds)
     return [desk.remedy(each) for each in findings]
 
 
 class _Desk:
     """Where remedies of one database are written, with what they share."""
 
-    def __init__(self, using: str) -> None:
+    def __init__(self, using: str, left_seconds: Callable[[], float]) -> None:
         self._using = using
+        self._left_seconds = left_seconds
         self._owners = owners_of(using)
 
     @property
@@ -146,7 +149,9 @@ class _Desk:
         if why := _unwritable(owner):
             return self._made(finding, owner, sql, name=name, by_hand=why)
         try:
-            index = declared_index(spec, owner.model, name, using=self._using)
+            index = declared_index(
+                spec, owner.model, name, using=self._using, left_seconds=self._left_seconds
+            )
         except UnwritableIndexError as error:
             return self._made(finding, owner, sql, name=name, by_hand=str(error))
         line, imports = meta_line(index)
@@ -219,21 +224,15 @@ class _Desk:
         if declared is Declared.FIELD:
             return self._made(finding, owner, sql, by_hand=_field_advice(owner, finding.name))
         by_hand = PARTITIONED if finding.is_partitioned else ""
-        return self._made(
-            finding, owner, sql, operations=(self._by_statement(finding, sql),), by_hand=by_hand
+        # The database's own definition makes it again just as it was: how it is stored is no part of a spec.
+        dropped = DropIndexSafely(
+            owner.model._meta.model_name or "",
+            finding.name,
+            finding.definition,
+            database=self._using,
+            vendor=self._connection.vendor,
         )
-
-    def _by_statement(self, finding: Finding, sql: str) -> Operation:
-        """Drop what no model declares, in a way that can be reversed, and run again where it was killed.
-
-        The database's own definition makes it again just as it was: how it is stored is no part of a spec.
-        That of a partitioned table's is of the table ONLY, which takes a moment.
-        """
-        if finding.is_partitioned:
-            # Without BEGIN: what fails would leave the session in a transaction.
-            sent = sql.removeprefix("BEGIN; ").removesuffix(" COMMIT;")
-            return RunSQL(sent, reverse_sql=f"{WITH_TIMEOUT}{finding.definition};")
-        return RunSQL(sql, reverse_sql=[sql, self._create(finding.definition)])
+        return self._made(finding, owner, sql, operations=(dropped,), by_hand=by_hand)
 
 
 def _unwritable(owner: Owner) -> str:

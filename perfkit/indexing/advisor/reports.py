@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from perfkit.indexing.advisor.findings import Finding, Kind
 from perfkit.indexing.advisor.remedies import Remedy
+from perfkit.indexing.advisor.standing import StandingIndex, StandingTable
 
 VERSION: Final = 1
 """Of what `as_json` returns."""
@@ -32,6 +33,12 @@ class Report:
     Attributes:
         remedies: What to do, what gains most first.
         kinds: What was looked for; of the others nothing can be told.
+        looked_at: Fingerprints of the statements that indexes were sought for to the end; None where all were.
+        indexes: That are there and were looked at.
+        tables: That are there.
+        unread: Tables of which nothing can be told, for others had locked them.
+        is_narrowed: Whether a part of the workload was asked for, or some of the indexes: what such a run
+            does not find may be as good as before.
         verified_by: How gains are known, in words.
         notes: What was left out, and why.
         enabling: What is not there, and how to have it.
@@ -47,6 +54,11 @@ class Report:
     enabling: tuple[str, ...] = ()
     calls: int = 0
     shapes: int = 0
+    looked_at: frozenset[str] | None = None
+    unread: frozenset[str] = frozenset()
+    indexes: tuple[StandingIndex, ...] = ()
+    tables: Mapping[str, StandingTable] = field(default_factory=dict)
+    is_narrowed: bool = False
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perfkit.indexing.advisor.cases import Advice, Skipped
-
-STANDING: Final = frozenset(Kind) - {Kind.MISSING}
-"""What needs no workload."""
 
 MOST_INDEXES: Final = 30
 DEADLINE_SECONDS: Final = 300.0
@@ -65,30 +63,53 @@ def run_advisor(
         NoIndexAdviceError: The database is neither PostgreSQL nor SQLite; nothing has happened.
     """
     known = workload if workload is not None else read_workload(using, since=since)
-    inspection = inspect(using, workload=known)
-    findings, notes, verified_by, kinds = list(inspection.findings), list(inspection.notes), "", STANDING
-    is_partial = False
+    ends = time.monotonic() + deadline_seconds
+
+    def left_seconds() -> float:
+        return ends - time.monotonic()
+
+    inspection = inspect(using, workload=known, left_seconds=left_seconds)
+    findings, notes, verified_by = list(inspection.findings), list(inspection.notes), ""
+    kinds = inspection.kinds
+    is_partial, looked_at = False, frozenset[str]()
     if find_spec("pglast") is not None and known.shapes:
-        found = _missing(known, using, most_indexes, most_bytes, deadline_seconds, has_scratch=has_scratch)
+        found = _missing(known, using, most_indexes, most_bytes, left_seconds(), has_scratch=has_scratch)
         added = [replace(each, replaces=_displaced(each, inspection)) for each in found.findings]
         # What goes with an index to add, goes once.
         going = {name for each in added for name in each.replaces}
         findings = [*(each for each in findings if each.name not in going), *added]
         notes += _skipped(found.skipped)
-        verified_by, kinds, is_partial = found.verified_by, frozenset(Kind), found.is_partial
+        verified_by, kinds, is_partial = found.verified_by, kinds | {Kind.MISSING}, found.is_partial
+        looked_at = looked_at_by(known, found, most_indexes)
     ordered: list[Finding] = in_order(findings)
     report = Report(
         using,
         timezone.now(),
-        tuple(remedies(ordered, using)),
+        tuple(remedies(ordered, using, left_seconds=left_seconds)),
         kinds,
         verified_by,
         tuple(notes),
         tuple(enabling(using, known, is_partial=is_partial)),
         known.calls,
         len(known.shapes),
+        looked_at,
+        inspection.unread,
+        inspection.indexes,
+        inspection.tables,
+        is_narrowed=workload is not None
+        or since is not None
+        or most_bytes is not None
+        or most_indexes < MOST_INDEXES,
     )
     return report, known
+
+
+def looked_at_by(workload: Workload, found: Advice, most_indexes: int) -> frozenset[str]:
+    """Return the statements of which a run without a finding says that they need none any more."""
+    if found.is_cut_short or len(found.findings) >= most_indexes:
+        return frozenset()
+    skipped = {each.fingerprint for each in found.skipped}
+    return frozenset(shape.fingerprint for shape in workload.shapes) - skipped
 
 
 def _displaced(finding: Finding, inspection: Inspection) -> tuple[str, ...]:

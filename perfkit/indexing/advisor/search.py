@@ -50,6 +50,9 @@ class Search:
         confidence_of: How well is known what a case costs.
         left_seconds: Until the deadline.
         ground_for: Where a case's candidates are tried, if that is elsewhere.
+
+    Attributes:
+        is_cut_short: Whether there was no time to choose from all that was tried.
     """
 
     docket: Docket
@@ -62,6 +65,7 @@ class Search:
     costs: dict[str, ShapeCosts] = field(default_factory=dict, init=False)
     bases: dict[str, Explained] = field(default_factory=dict, init=False)
     rejected: dict[IndexSpec, str] = field(default_factory=dict, init=False)
+    is_cut_short: bool = field(default=False, init=False)
     _before: dict[str, Explained] = field(default_factory=dict, init=False)
     _tried_elsewhere: set[str] = field(default_factory=set, init=False)
 
@@ -112,11 +116,13 @@ class Search:
                 return
             for case in list(self.docket.cases):
                 known = self.costs.get(case.shape.fingerprint)
-                if known is None or self.left_seconds() <= kept:
+                if known is None:
                     continue
                 own = {spec for each in known.configurations for spec in each.specs}
                 more = [spec for spec, parts in both.items() if not own.isdisjoint(parts)]
-                if more:
+                if more and self.left_seconds() <= kept:
+                    self.is_cut_short = True
+                elif more:
                     self._try(case, [*sorted(own, key=repr), *more])
 
     def tried(self) -> list[IndexSpec]:
@@ -169,6 +175,7 @@ class Search:
                     told.append(verdict)  # noqa: PERF402  # it may end in between
                 refused = {**self._unused(chosen, told), **harmed(chosen, told)}
             except OutOfTimeError:
+                self.is_cut_short = True
                 return self._proved_before(verdicts or told)
             with suppress(OutOfTimeError):  # each of them is used and harms nobody
                 refused = refused or self._missed_by_nobody(chosen, told)

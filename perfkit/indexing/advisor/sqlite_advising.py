@@ -86,6 +86,7 @@ class SqliteAdvising:
             skipped=self.docket.told(self.workload),
             rejected=search.told_rejected(),
             verified_by=f"on a copy of the database in a temporary file{part}",
+            is_cut_short=search.is_cut_short,
         )
 
     def _draw(self, ground: SqliteGround, tables: set[str]) -> None:

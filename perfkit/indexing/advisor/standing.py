@@ -38,6 +38,7 @@ class StandingIndex:
         rows: That it holds, by the last ANALYZE; None where it does not say.
         leading: The figures of its first key.
         figures: Of all that it stores, None where some are not known.
+        oid: Its number, None where it has none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class StandingIndex:
     fill_percent: int = 90
     leading: ColumnFigures | None = None
     figures: tuple[ColumnFigures, ...] | None = None
+    oid: int | None = None
 
     @property
     def table(self) -> str:
@@ -78,6 +80,22 @@ class StandingTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """What was known of an index when a run has seen it for the first time.
+
+    Attributes:
+        at: When that was; the index may have been there for longer.
+        scans: How often it had been read until then.
+        table_reads: How often its table had been; None where nobody counts.
+    """
+
+    oid: int
+    at: dt.datetime
+    scans: int
+    table_reads: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """Columns of a table that refer to rows of another one, by a constraint or only by a model."""
 
@@ -93,6 +111,7 @@ class Inventory:
     Attributes:
         began_at: When the statistics began, None where they tell nothing.
         now: Of the database.
+        unread: Names of tables that were locked, so that their indexes were not looked at.
     """
 
     alias: str
@@ -102,6 +121,7 @@ class Inventory:
     began_at: dt.datetime | None = None
     now: dt.datetime | None = None
     invalid: frozenset[str] = field(default=frozenset())
+    unread: frozenset[str] = field(default=frozenset())
 
     @property
     def age(self) -> dt.timedelta | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.core.management.utils import run_formatters
-from django.db.migrations import Migration, RemoveIndex, RunSQL
+from django.db.migrations import Migration, RemoveIndex
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
@@ -21,11 +21,24 @@ from perfkit.indexing.advisor.declaring import TRIGRAMS
 from perfkit.indexing.advisor.remedies import Remedy, by_app
 from perfkit.indexing.blocking import PACKAGES
 from perfkit.indexing.operations import AddIndexSafely, RemoveIndexSafely, ReplaceIndexSafely
+from perfkit.indexing.undeclared import DropIndexSafely
 
 NAME: Final = "index_advice"
 CLASS_LINE: Final = "class Migration(migrations.Migration):\n"
-OURS: Final = ("perfkit.indexing.operations", "perfkit.indexing.indexes", "perfkit.indexing.extensions")
-PUBLIC: Final = ("AddIndexSafely", "AddTrigrams", "PortableIndex", "RemoveIndexSafely", "ReplaceIndexSafely")
+OURS: Final = (
+    "perfkit.indexing.operations",
+    "perfkit.indexing.undeclared",
+    "perfkit.indexing.indexes",
+    "perfkit.indexing.extensions",
+)
+PUBLIC: Final = (
+    "AddIndexSafely",
+    "AddTrigrams",
+    "DropIndexSafely",
+    "PortableIndex",
+    "RemoveIndexSafely",
+    "ReplaceIndexSafely",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,6 @@ def planned_migrations(found: Iterable[Remedy]) -> Written:
     """
     loader = MigrationLoader(None, ignore_no_migrations=True)
     state = loader.project_state()
-    has_trigrams = _has_trigrams(loader)
     files, left = [], []
     for app_label, wanted in by_app(found):
         reason = _refusal(loader, app_label)
@@ -82,9 +94,7 @@ def planned_migrations(found: Iterable[Remedy]) -> Written:
             else:
                 fresh.append(each)
         if fresh:
-            made = _file(loader, app_label, fresh, needs_trigrams=not has_trigrams)
-            has_trigrams = has_trigrams or "AddTrigrams" in made.text
-            files.append(made)
+            files.append(_file(loader, app_label, fresh))
     return Written(tuple(files), tuple(left))
 
 
@@ -114,13 +124,12 @@ def _folder(app_label: str) -> Path:
     return Path(MigrationWriter(Migration("x", app_label)).basedir)
 
 
-def _file(
-    loader: MigrationLoader, app_label: str, wanted: Sequence[Remedy], *, needs_trigrams: bool
-) -> MigrationFile:
+def _file(loader: MigrationLoader, app_label: str, wanted: Sequence[Remedy]) -> MigrationFile:
     ((_, last),) = loader.graph.leaf_nodes(app_label)
     number = (MigrationAutodetector.parse_number(last) or 0) + 1
     operations = [operation for each in wanted for operation in each.operations]
-    if needs_trigrams and any(map(_uses_trigrams, operations)):
+    if any(map(_uses_trigrams, operations)):
+        # In each: another migration that makes the extension need not come before this one.
         from perfkit.indexing.extensions import AddTrigrams  # which needs psycopg
 
         operations.insert(0, AddTrigrams())
@@ -156,13 +165,11 @@ def _is_done(remedy: Remedy, loader: MigrationLoader, state: ProjectState) -> bo
 
 def _is_in(operation: Operation, remedy: Remedy, loader: MigrationLoader, state: ProjectState) -> bool:
     app_label = remedy.app_label
-    if isinstance(operation, RunSQL):
+    if isinstance(operation, DropIndexSafely):
         migrations = [each for key, each in loader.disk_migrations.items() if key[0] == app_label]
         theirs = [each for migration in migrations for each in migration.operations]
         return any(
-            (isinstance(each, RunSQL) and each.sql == operation.sql)
-            or (isinstance(each, RemoveIndex) and each.name == remedy.name)
-            for each in theirs
+            isinstance(each, DropIndexSafely | RemoveIndex) and each.name == operation.name for each in theirs
         )
     if isinstance(operation, AddIndexSafely | ReplaceIndexSafely):
         return operation.index.name in _names(state, app_label, operation.model_name_lower)
@@ -182,8 +189,3 @@ def _uses_trigrams(operation: Operation) -> bool:
     index: Index = operation.index
     classes = [*index.opclasses, *(getattr(each, "extra", {}).get("name") for each in index.expressions)]
     return any(each in TRIGRAMS for each in classes)
-
-
-def _has_trigrams(loader: MigrationLoader) -> bool:
-    operations = [each for migration in loader.disk_migrations.values() for each in migration.operations]
-    return any(getattr(each, "name", "") == "pg_trgm" for each in operations)

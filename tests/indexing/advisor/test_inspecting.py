@@ -16,22 +16,27 @@ from perfkit.errors import NoIndexAdviceError
 from perfkit.indexing import PortableIndex
 from perfkit.indexing.advisor.catalogue import leaf_density, postgres_inventory, without_brackets
 from perfkit.indexing.advisor.findings import Finding, Kind
-from perfkit.indexing.advisor.inspecting import inspect
-from perfkit.indexing.advisor.judging import Limits, Replicas, inspected
+from perfkit.indexing.advisor.inspecting import STANDING, inspect
+from perfkit.indexing.advisor.judging import Limits, Replicas, inspected, waiting
+from perfkit.indexing.advisor.keeping import keep
+from perfkit.indexing.advisor.running import run_advisor
 from perfkit.indexing.advisor.specs import IndexSpec, Key
 from perfkit.indexing.advisor.standing import (
     ColumnFigures,
     Inventory,
     Reference,
+    Sighting,
     StandingIndex,
     StandingTable,
 )
+from perfkit.models import SeenIndex
 from perfkit.workload import QueryShape, Workload
 from tests.caching.conftest import wait_until
 from tests.indexing.tables import KINDS, TABLE, Table
 from tests.plugins.standby import ALIAS, Standby
 
 NOW = dt.datetime(2026, 5, 4, tzinfo=dt.UTC)
+SEEN = Sighting(7, NOW - dt.timedelta(days=60), 0, 0)
 ALL = Limits(unused_days=0, unused_bytes=0, reference_rows=0)
 
 
@@ -43,7 +48,7 @@ def sql(statement: str, using: BaseDatabaseWrapper | None = None) -> list[Any]:
 
 def index(name: str, *columns: str, **more: Any) -> StandingIndex:
     spec = {key: more.pop(key) for key in ("condition", "include", "is_unique", "method") if key in more}
-    usual = {"definition": "", "scans": 5, "size_bytes": 50_000_000, "rows": 1_000_000}
+    usual = {"definition": "", "scans": 5, "size_bytes": 50_000_000, "rows": 1_000_000, "oid": 7}
     return StandingIndex(name, IndexSpec("t", tuple(map(Key, columns)), **spec), **{**usual, **more})
 
 
@@ -57,7 +62,8 @@ def inventory(*indexes: StandingIndex, **more: Any) -> Inventory:
 
 
 def found(stock: Inventory, **how: Any) -> dict[str, Finding]:
-    usual = {"limits": Limits(), "replicas": Replicas()}
+    seen = {each.name: SEEN for each in stock.indexes}
+    usual = {"limits": Limits(), "replicas": Replicas(), "seen": seen}
     return {each.name: each for each in inspected(stock, **{**usual, **how})}
 
 
@@ -157,6 +163,31 @@ class TestUnused:
         young = Replicas(("r",), {"a": 0}, dt.timedelta(hours=5))
         assert found(inventory(unused), replicas=young) == {}
 
+    def test_it_waits_until_the_index_is_known_for_long_enough(self) -> None:
+        stock = inventory(index("a", "x", scans=0))
+        for seen in (
+            {},
+            {"b": SEEN},
+            {"a": replace(SEEN, at=NOW - dt.timedelta(days=6))},
+            {"a": replace(SEEN, oid=8)},  # of one that had its name
+        ):
+            assert found(stock, seen=seen) == {}
+            assert waiting(stock, limits=Limits(), seen=seen) == ["a"]
+        seen = {"a": replace(SEEN, at=NOW - dt.timedelta(days=9))}
+        assert waiting(stock, limits=Limits(), seen=seen) == []
+        reason = found(stock, seen=seen)["a"].reason
+        assert "9 days, for which it is known to be there, at least" in reason
+        anyhow = found(stock, seen={}, limits=Limits(unused_days=0))["a"].reason
+        assert "since when it is there is not known" in anyhow
+
+    def test_it_waits_for_none_that_would_not_be_called_unused(self) -> None:
+        young = inventory(index("a", "x", scans=0), began_at=NOW - dt.timedelta(days=6))
+        read = inventory(index("a", "x", scans=1), index("b", "y", scans=0, is_unique=True))
+        packaged = inventory(index("a", "x", scans=0))
+        assert waiting(young, limits=Limits(), seen={}) == []
+        assert waiting(read, limits=Limits(), seen={}) == []
+        assert waiting(packaged, limits=Limits(), seen={}, left_alone={"t"}) == []
+
     def test_it_asks_the_replicas(self) -> None:
         unused = inventory(index("a", "x", scans=0))
         age = dt.timedelta(days=40)
@@ -178,6 +209,16 @@ class TestUnselective:
         assert "97%" in found(stock)["a"].reason
         few = inventory(index("a", "x", leading=replace(self.FIGURES, most_common=0.5)))
         assert "only 2 values" in found(few)["a"].reason
+
+    def test_it_counts_from_when_the_index_was_seen(self) -> None:
+        stock = inventory(index("a", "x", scans=60, leading=self.FIGURES))
+        lately = replace(SEEN, at=NOW - dt.timedelta(days=9), scans=10, table_reads=9_900)
+        assert found(stock, seen={}) == {}
+        assert found(stock, seen={"a": lately}) == {}, "half of the reads since then"
+        for scans, table_reads in ((60, 9_900), (10, 0)):
+            told = found(stock, seen={"a": replace(lately, scans=scans, table_reads=table_reads)})
+            assert "in 9 days used it" in told["a"].reason
+        assert found(stock, seen={"a": replace(lately, table_reads=10_000)}) == {}
 
     @pytest.mark.parametrize(
         "kept",
@@ -301,6 +342,28 @@ class TestPostgres:
         assert "four" in self.names(Kind.UNUSED)
         assert "five" not in self.names(Kind.UNUSED)
         assert not {"four", "three"} & set(self.names(Kind.UNUSED, limits=Limits(unused_days=10_000)))
+
+    def test_one_that_was_made_a_moment_ago_is_not_unused(self, table: Table) -> None:
+        """Whatever the age of the statistics is; each run that keeps what it finds remembers what it has seen."""
+        a_while = Limits(unused_days=1e-9, unused_bytes=0, reference_rows=10**9)
+        sql(f"CREATE INDEX four ON {TABLE} (weight)")
+        inspection = inspect(limits=a_while)
+        assert "four" not in {each.name for each in inspection.findings}
+        assert any("Runs with --save" in note for note in inspection.notes)
+        keep(run_advisor(workload=Workload("default", ()))[0])
+        assert "known to be there" in self.names(Kind.UNUSED, limits=a_while)["four"].reason
+        keep(run_advisor(workload=Workload("default", ()))[0])
+        first = SeenIndex.objects.get(index_name="four")
+        sql("DROP INDEX four")
+        sql(f"CREATE INDEX four ON {TABLE} (weight)")
+        assert "four" not in self.names(Kind.UNUSED, limits=a_while)
+        keep(run_advisor(workload=Workload("default", ()))[0])
+        again = SeenIndex.objects.get(index_name="four")
+        assert again.oid != first.oid
+        assert again.first_seen_at > first.first_seen_at
+        sql("DROP INDEX four")
+        keep(run_advisor(workload=Workload("default", ()))[0])
+        assert not SeenIndex.objects.filter(index_name="four").exists()
 
     def test_what_is_read_is_not_unused(self, table: Table) -> None:
         sql(f"CREATE INDEX four ON {TABLE} (weight)")
@@ -478,6 +541,8 @@ class TestPostgres:
             del connections["away"]
         assert "'away' does not answer" in inspection.notes[0]
         assert not [each for each in inspection.findings if each.kind is Kind.UNUSED]
+        assert inspection.kinds == STANDING - {Kind.UNUSED, Kind.UNSELECTIVE}
+        assert inspect(limits=ALL, replicas=[]).kinds == STANDING
 
 
 class TestSQLite:

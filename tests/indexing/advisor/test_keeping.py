@@ -9,13 +9,15 @@ from django.db import connection
 from django.utils import timezone
 
 from perfkit.errors import AdviceDecisionError
+from perfkit.indexing.advisor.cases import Advice, Skipped
 from perfkit.indexing.advisor.findings import Confidence, Effect, Finding, Kind
 from perfkit.indexing.advisor.keeping import accept, advice_key, dismiss, keep, remember_migrations
 from perfkit.indexing.advisor.remedies import Remedy, remedies
 from perfkit.indexing.advisor.reports import Report
+from perfkit.indexing.advisor.running import looked_at_by, run_advisor
 from perfkit.indexing.advisor.specs import IndexSpec, Key
 from perfkit.indexing.advisor.writing import planned_migrations
-from perfkit.models import IndexAdvice, WorkloadCount, WorkloadShape
+from perfkit.models import IndexAdvice, WorkloadCount, WorkloadSample, WorkloadShape
 from perfkit.workload import QueryShape, Workload, read_workload
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +34,7 @@ TO_ADD = Finding(
     gain=0.25,
     effects=(Effect(SHAPE, 7, 100.0, 4.0, "Seq Scan", "Index Scan"),),
 )
+SENT = """SELECT "flights_airline"."name" FROM "flights_airline" WHERE "name" = 'a'"""
 TO_DROP = replace(TO_ADD, kind=Kind.UNUSED, name="flights_by_hand", effects=(), gain=0.0)
 
 
@@ -102,6 +105,77 @@ def test_what_is_not_found_any_more_was_applied_or_has_no_reason() -> None:
     keep(report(TO_ADD, days=5))
     row.refresh_from_db()
     assert (row.state, row.applied_at, row.outcome) == ("open", None, None)
+
+
+def test_what_a_run_has_not_looked_at_is_not_gone() -> None:
+    keep(report(TO_ADD))
+    accept(IndexAdvice.objects.get().key, "ada")
+    assert keep(report(days=1, looked_at=frozenset({"another"}))) == (0, 0, 0, 0)
+    assert keep(report(days=1, is_narrowed=True)) == (0, 0, 0, 0)
+    assert states() == {"missing": "accepted"}
+    sql(f"CREATE INDEX {IndexAdvice.objects.get().index_name} ON flights_airline (name)")
+    assert keep(report(days=2, looked_at=frozenset(), is_narrowed=True)) == (0, 0, 1, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("how", "state"),
+    [
+        ({}, "gone"),
+        ({"deadline_seconds": 0.001}, "accepted"),
+        ({"since": dt.timedelta(hours=1)}, "accepted"),
+        ({"most_indexes": 1}, "accepted"),
+        ({"most_bytes": 10**9}, "accepted"),
+        ({"workload": Workload("default", ())}, "accepted"),
+        ({"workload": Workload("default", (QueryShape(SHAPE, 1, 1.0, (SENT,)),))}, "accepted"),
+    ],
+)
+def test_only_a_whole_run_finds_that_something_is_gone(how: dict[str, Any], state: str) -> None:
+    now = timezone.now()
+    keep(Report("default", now, tuple(remedies([TO_ADD], "default"))))
+    accept(IndexAdvice.objects.get().key, "ada")
+    WorkloadShape.objects.create(digest="d", fingerprint=SHAPE, first_at=now, last_at=now)
+    WorkloadCount.objects.create(shape_digest="d", hour=int(now.timestamp() // 3600), calls=2, microseconds=9)
+    WorkloadSample.objects.create(shape_digest="d", slot=0, statement=SENT, caller="-", taken_at=now)
+    keep(run_advisor(**how)[0])
+    assert IndexAdvice.objects.get(kind="missing").state == state
+
+
+def test_a_run_that_has_found_as_many_as_it_may_says_of_none_that_it_is_gone() -> None:
+    full = Advice("default", findings=(TO_ADD,) * 2)
+    assert looked_at_by(workload(0.5), full, 2) == frozenset()
+    assert looked_at_by(workload(0.5), replace(full, is_cut_short=True), 3) == frozenset()
+    assert looked_at_by(workload(0.5), replace(full, skipped=(Skipped(SHAPE, ""),)), 3) == frozenset()
+    assert looked_at_by(workload(0.5), full, 3) == {SHAPE}
+
+
+def test_what_was_decided_holds_again_where_it_is_found_again() -> None:
+    other = replace(TO_ADD, spec=IndexSpec("flights_airline", (Key("code"), Key("name"))))
+    found = report(TO_ADD, other, TO_DROP)
+    keep(found)
+    for_accepted, for_written = (advice_key(each) for each in found.remedies[:2])
+    accept(for_accepted, "ada")
+    planned = planned_migrations(found.remedies[1:2])
+    remember_migrations(planned.files)
+    sql("CREATE INDEX flights_by_hand ON flights_airline (code)")
+    assert keep(report(days=1)) == (0, 0, 0, 3)
+    assert keep(report(TO_ADD, other, TO_DROP, days=2)) == (0, 3, 0, 0)
+    rows = IndexAdvice.objects.in_bulk()
+    assert (rows[for_accepted].state, rows[for_accepted].decided_by) == ("accepted", "ada")
+    assert (rows[for_written].state, rows[for_written].migration) == ("written", planned.files[0].label)
+    assert rows[advice_key(found.remedies[2])].state == "open"
+
+
+def test_what_was_applied_is_to_be_decided_anew_where_it_is_found_again() -> None:
+    keep(report(TO_ADD))
+    row = IndexAdvice.objects.get()
+    accept(row.key, "ada")
+    IndexAdvice.objects.update(state="applied", migration="flights.0007_x")
+    keep(report(TO_ADD, days=1))
+    keep(report(days=2))
+    keep(report(TO_ADD, days=3))
+    row.refresh_from_db()
+    assert (row.state, row.decided_by, row.decided_at, row.migration) == ("open", "", None, "")
 
 
 def test_what_was_built_under_another_name_was_applied() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, OperationalError, connection
-from django.db.migrations import RunSQL
-from django.db.migrations.state import ProjectState
+from django.db import IntegrityError, connection, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.state import ModelState, ProjectState
 
+from perfkit.errors import IndexLockedError
 from perfkit.indexing.advisor.findings import Confidence, Finding, Kind
 from perfkit.indexing.advisor.inspecting import inspect
 from perfkit.indexing.advisor.judging import Limits
@@ -20,6 +21,8 @@ from perfkit.indexing.advisor.running import run_advisor
 from perfkit.indexing.advisor.specs import IndexSpec, Key
 from perfkit.indexing.repair import found
 from perfkit.indexing.steps import Patience
+from perfkit.indexing.undeclared import DropIndexSafely, stated_index
+from project.flights.models import Airline
 from tests.indexing.advisor.shop import shape, workload
 from tests.indexing.tables import TABLE, Table
 
@@ -52,12 +55,24 @@ def remedy_of(finding: Finding) -> Remedy:
     return made
 
 
-def run(made: Remedy) -> tuple[str, list[str]]:
-    """Return the statements of a removal that no model declares: forward, and those of its way back."""
-    (operation,) = made.operations
-    assert isinstance(operation, RunSQL)
-    back = operation.reverse_sql
-    return str(operation.sql), [back] if isinstance(back, str) else list(back)
+class Drop:
+    """The removal of an index that no model declares, run on a table as though it were that of airlines."""
+
+    def __init__(self, made: Remedy, table: str) -> None:
+        (operation,) = made.operations
+        assert isinstance(operation, DropIndexSafely)
+        self.operation = operation
+        self.state = ProjectState()
+        key = [("id", models.BigAutoField(primary_key=True))]
+        self.state.add_model(ModelState("flights", "Airline", key, {"db_table": table}))
+
+    def forwards(self, using: BaseDatabaseWrapper | None = None) -> None:
+        with (using or connection).schema_editor(atomic=False) as editor:
+            self.operation.database_forwards("flights", editor, self.state, self.state)
+
+    def backwards(self, using: BaseDatabaseWrapper | None = None) -> None:
+        with (using or connection).schema_editor(atomic=False) as editor:
+            self.operation.database_backwards("flights", editor, self.state, self.state)
 
 
 class TestPartitioned:
@@ -81,36 +96,28 @@ class TestPartitioned:
         before = indexes("parted") | indexes("parted_1")
         owned = replace(finding_of("parted_kind", Kind.UNUSED), table="flights_airline")  # which a model has
         made = remedy_of(owned)
-        forward, back = run(made)
-        sql(forward)
+        drop = Drop(made, "parted")
+        drop.forwards()
         assert indexes("parted") == {}
-        sql(*back)
-        assert indexes("parted") == {"parted_kind": (before["parted_kind"][0], False)}
-        assert "perfkit_indexes repair" in made.by_hand
-        call_command("perfkit_indexes", "repair")
+        drop.backwards()
         assert indexes("parted") == {"parted_kind": before["parted_kind"]}
         assert all("fillfactor='70'" in definition for definition, _ in indexes("parted_1").values())
 
     @pytest.mark.parametrize("is_back", [False, True])
     def test_the_migration_waits_no_longer_for_a_lock_than_others(self, busy: Any, *, is_back: bool) -> None:
         finding = replace(finding_of("parted_kind", Kind.UNUSED), table="flights_airline")
-        forward, back = run(remedy_of(finding))
+        drop = Drop(remedy_of(finding), "parted")
+        assert drop.operation.patience == Patience()
+        drop.operation.patience = Patience(0.05, attempts=1)
         if is_back:
-            sql(forward)
-        usual = f"SET LOCAL lock_timeout = '{Patience().lock_timeout}'; "
-        wanted = back[0] if is_back else forward
-        assert wanted.startswith(usual)
-        hasty = RunSQL(wanted.replace(usual, "SET LOCAL lock_timeout = '50ms'; "))
+            drop.forwards()
+        wanted = drop.backwards if is_back else drop.forwards
         before = indexes("parted")
-        with (
-            busy("LOCK TABLE parted IN ROW EXCLUSIVE MODE"),
-            connection.schema_editor(atomic=False) as editor,
-            pytest.raises(OperationalError, match="lock timeout"),
-        ):
-            hasty.database_forwards("flights", editor, ProjectState(), ProjectState())
+        with busy("LOCK TABLE parted IN ROW EXCLUSIVE MODE"), pytest.raises(IndexLockedError):
+            wanted()
         assert indexes("parted") == before
         assert sql("SHOW lock_timeout") == [("0",)]
-        sql(wanted)
+        wanted()
         assert indexes("parted") != before
 
     def test_what_is_shown_is_what_postgresql_takes(self) -> None:
@@ -172,12 +179,51 @@ def test_an_undeclared_index_comes_back_with_all_that_it_had(table: Table) -> No
                 name=name, definition=there.definition,
             )
         )  # fmt: skip
-        forward, back = run(made)
-        sql(forward)
+        drop = Drop(made, TABLE)
+        drop.forwards()
+        drop.forwards()
         assert name not in indexes(TABLE)
-        sql(*back)
-        sql(*back)  # as after it was killed
+        drop.backwards()
+        drop.backwards()  # as after it was killed
     assert indexes(TABLE) == before
+
+
+def test_an_undeclared_index_goes_in_its_own_database_alone(table: Table, sqlite_table: Table) -> None:
+    """On SQLite its definition is a syntax error, and on another PostgreSQL it never was."""
+    sql(f"CREATE INDEX own ON {TABLE} (owner) WITH (fillfactor = 60)")
+    made = remedy_of(replace(finding_of("own", Kind.UNUSED), table="flights_airline"))
+    drop = Drop(made, TABLE)
+    with sqlite_table.connection.cursor() as cursor:
+        cursor.execute(f"CREATE INDEX own ON {TABLE} (owner)")
+        drop.forwards(sqlite_table.connection)
+        drop.backwards(sqlite_table.connection)
+        cursor.execute("SELECT name FROM sqlite_master WHERE name = 'own'")
+        assert cursor.fetchall() == [("own",)]
+    drop.operation.database = "another"
+    before = indexes(TABLE)
+    drop.forwards()
+    assert indexes(TABLE) == before
+    sql("DROP INDEX own")
+    drop.backwards()
+    assert "own" not in indexes(TABLE)
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        'CREATE UNIQUE INDEX "a ""ON b" ON ONLY public."My Table" USING btree (x) WHERE (x ~~ \'%s\'::text)',
+        "CREATE UNIQUE INDEX a ON t USING btree (x) WHERE (x ~~ '%s'::text)",
+    ],
+)
+def test_a_definition_is_read_whatever_its_names_are(definition: str) -> None:
+    wanted = stated_index(Airline, "own", definition)
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        made = wanted.sql(editor, concurrently=True)
+    assert made == (
+        'CREATE UNIQUE INDEX CONCURRENTLY "own" ON "flights_airline" USING btree (x) WHERE (x ~~ \'%s\'::text)'
+    )
+    with pytest.raises(ValueError, match="makes no index"):
+        stated_index(Airline, "own", "DROP TABLE x")
 
 
 @pytest.mark.usefixtures("shop")

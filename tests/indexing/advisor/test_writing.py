@@ -329,7 +329,9 @@ def test_it_writes_what_postgres_applies(postgres_project: Project) -> None:
     assert postgres_project.run(there) == [[1]]
     postgres_project.manage("migrate", "shop")
     assert text.count("AddIndexSafely(") == 7
-    names = "AddIndexSafely, AddTrigrams, PortableIndex, RemoveIndexSafely, ReplaceIndexSafely"
+    names = (
+        "AddIndexSafely, AddTrigrams, DropIndexSafely, PortableIndex, RemoveIndexSafely, ReplaceIndexSafely"
+    )
     assert f"from perfkit.indexing import {names}" in text
     why = found["by_hand"]
     assert "Write db_index=False on shop.Customer.email" in why[email[0][0]]
@@ -337,3 +339,43 @@ def test_it_writes_what_postgres_applies(postgres_project: Project) -> None:
     linted = postgres_project.manage("lintmigrations", "shop", "0002_index_advice", "--no-cache")
     assert "ERR" not in linted
     assert all("CONCURRENTLY" in each for each in found["sql"])
+
+
+WITH_TRIGRAMS = """
+import json
+import django
+django.setup()
+from perfkit.indexing.advisor.findings import Confidence, Finding, Kind
+from perfkit.indexing.advisor.remedies import remedies
+from perfkit.indexing.advisor.specs import IndexSpec, Key
+from perfkit.indexing.advisor.writing import planned_migrations, write
+
+def missing(table, column):
+    spec = IndexSpec(table, (Key(column, operator_class="gin_trgm_ops"),), method="gin")
+    return Finding(Kind.MISSING, "default", table, spec, "", Confidence.BUILT)
+
+found = [missing("alpha_thing", "name"), missing("shop_order", "status")]
+files = planned_migrations(remedies(found, "default")).files
+write(files)
+print(json.dumps([each.label for each in files]))
+"""
+
+
+@pytest.mark.postgres
+def test_each_migration_makes_the_extension_that_it_needs(postgres_project: Project) -> None:
+    """For of those that make it, none need be applied before this one."""
+    alpha = postgres_project.folder / "alpha"
+    (alpha / "migrations").mkdir(parents=True)
+    for folder in (alpha, alpha / "migrations"):
+        (folder / "__init__.py").touch()
+    (alpha / "models.py").write_text(PACKAGED)
+    settings = postgres_project.folder / "settings.py"
+    settings.write_text(settings.read_text().replace('"shop",', '"shop", "alpha",'))
+    postgres_project.manage("makemigrations", "alpha")
+    postgres_project.manage("migrate", "alpha")
+    written = json.loads(postgres_project.python("-c", WITH_TRIGRAMS))
+    assert written == ["alpha.0002_index_advice", "shop.0002_index_advice"]
+    postgres_project.manage("migrate", "shop")
+    assert any(
+        "gin_trgm_ops" in definition for definition in indexes_of(postgres_project, is_postgres=True).values()
+    )
