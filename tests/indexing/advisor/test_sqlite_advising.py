@@ -72,13 +72,18 @@ def test_it_says_the_same_twice(sqlite: Any) -> None:
 
 
 @pytest.mark.parametrize("sqlite", ["file"], indirect=True)
-def test_the_live_file_stays_as_it_is_and_the_copy_goes(sqlite: Any) -> None:
+def test_the_live_file_stays_as_it_is_and_the_copy_goes(
+    sqlite: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     before = Path(sqlite.settings_dict["NAME"]).read_bytes()
     assert advise(
         workload("UPDATE shop_order SET note = 'x' WHERE customer_id = 4", alias="elsewhere")
     ).findings
     assert Path(sqlite.settings_dict["NAME"]).read_bytes() == before
-    assert not list(Path(tempfile.gettempdir()).glob("perfkit_scratch_*/copy.sqlite3"))
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("sqlite", ["file"], indirect=True)
