@@ -106,7 +106,8 @@ def _again(count: int) -> dict[str, Any]:
     """Deliver some jobs once more, whatever has become of them."""
     pks = list(Job._base_manager.filter(name=work.leave_and_stay_job.name).values_list("pk", flat=True))
     chosen = random.sample(pks, min(count, len(pks)))
-    return {"sent": send((pk, work.leave_and_stay_job.name, "") for pk in chosen)}
+    unsent = send((pk, work.leave_and_stay_job.name, "") for pk in chosen)
+    return {"sent": len(chosen) - len(unsent)}
 
 
 def _outlast(way: str, number: int, seconds: float) -> dict[str, Any]:
