@@ -30,6 +30,14 @@ class AllAnsweredError(Exception):
     """Each queue has a worker; what others say need not be waited for. Never leaves this module."""
 
 
+class SendsOnce(Producer):
+    """Sends a message once; kombu's mailbox asks for retries without an end, which a broker that has gone gets."""
+
+    def publish(self, *args: Any, **options: Any) -> Any:
+        """Publish, and raise where the connection is lost."""
+        return super().publish(*args, **{**options, "retry": False})
+
+
 def check_broker(app: Celery | None = None) -> Finding | str | None:
     """Open a connection to the broker, and close it."""
     asked = app or current_app
@@ -76,7 +84,7 @@ def _mailbox(app: Celery, connection: Connection) -> Any:
     control: Any = app.control  # whose stubs lack it
     mailbox = control.mailbox(connection)
     mailbox.producer_or_acquire = lambda _producer=None, channel=None: nullcontext(
-        Producer(channel, auto_declare=False)
+        SendsOnce(channel, auto_declare=False)
     )
     return mailbox
 

@@ -13,6 +13,7 @@ import pytest
 from celery import Celery
 
 from perfkit.tasks import configure as configure_celery
+from perfkit.tasks import health
 from project.celery import app as project_app
 from tests.caching.conftest import wait_until
 from tests.monitoring.health.asking import result, standing
@@ -90,6 +91,22 @@ def test_a_broker_on_valkey_that_hangs_is_told(
     finally:
         broker.resume()
     wait_until(lambda: is_well("broker"), seconds=MINUTE)
+
+
+@pytest.mark.redis
+def test_a_broker_that_goes_while_workers_are_asked_ends_the_check(
+    broker: DisposableValkey, app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = health.SendsOnce.publish
+
+    def publish_when_it_has_gone(self: Any, *args: Any, **options: Any) -> Any:
+        broker.kill()
+        return publish(self, *args, **options)
+
+    monkeypatch.setattr(health.SendsOnce, "publish", publish_when_it_has_gone)
+    status, message = standing("workers")
+    assert status == "degraded"
+    assert "Connection" in message, message
 
 
 @pytest.mark.rabbitmq
