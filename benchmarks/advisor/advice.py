@@ -37,6 +37,7 @@ def hear(*, is_quick: bool, url: str = "", extensions: Sequence[str] = ()) -> He
         ground = Ground(shop_connection())
         statements = {shape.name: statements_of(shape, sizes) for shape in shapes}
         times = {name: ground.measure(of[:1], times=1).milliseconds for name, of in statements.items()}
+        ground.settle()
         judge = Judge(ground, statements, kinds, best_indexes())
         proposals = additions(workload_of(statements, times, alias=ALIAS))
         unneeded = {name: of for name, of in statements.items() if name not in wanting}

@@ -150,7 +150,8 @@ class ConditionReader:
         if match is Match.CONTAINS and operator == "~" and (value or "").startswith("^"):
             match = Match.PREFIX
         if match not in {Match.EQUAL, Match.OTHER}:
-            return self._on(written, Condition(match, term))
+            text = self._key_text(written, operator, right) if match is Match.JSON_KEY else ""
+            return self._on(written, Condition(match, term, text))
         if match is Match.EQUAL and written.type == "boolean" and written.is_column and value in {"t", "f"}:
             return self._boolean(left, is_true=value == "t")
         return self._on(
@@ -167,6 +168,13 @@ class ConditionReader:
         if not wanted or (other.type and other.type not in {wanted, "integer"}):
             return ""
         return f"({as_type(written, wanted)} {operator} {as_type(other, wanted)})"
+
+    def _key_text(self, written: Written, operator: str, right: Any) -> str:
+        """Return whether a document has a key as SQL; empty where that is not one literal, of one column."""
+        other = write(right, self.resolve)
+        if operator != "?" or not written.is_column or other is None or other.value is None:
+            return ""
+        return f"({written.text} ? {as_type(other, 'text')})" if other.is_literal else ""
 
     def _listed(self, node: Any, items: list[Any], *, negated: bool = False) -> Found:
         written = write(node.lexpr, self.resolve)

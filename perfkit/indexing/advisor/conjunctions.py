@@ -80,7 +80,7 @@ class Conjunction:
         return 1.0 - found if condition.match is Match.OTHER else found
 
     def _equal_frequency(self, condition: Condition) -> float:
-        if condition.term.is_expression:
+        if condition.term.is_expression or condition.match is Match.JSON_KEY:
             return 1 / UNKNOWN_DISTINCT
         column = self.table.columns[condition.term.text]
         if condition.is_null:
@@ -217,6 +217,8 @@ class Conjunction:
         term = condition.term
         if not condition.text or term.is_expression:
             return False
+        if condition.match is Match.JSON_KEY:  # whose values are not those of the column
+            return self.settled is None or condition.text in self.settled
         is_fixed = condition.is_null or (term.type == "boolean" and condition.value is not None)
         if not is_fixed and self.settled is not None and condition.text not in self.settled:
             return False

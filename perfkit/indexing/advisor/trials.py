@@ -66,13 +66,18 @@ def configurations_of(
 
     All are offered; those that are taken are then taken away, until none is taken that helps.
     Of some that are taken together each is also tried alone.
+    So is each with an expression, for the planner knows of an expression what any index that has it says.
     """
     found: list[Configuration] = []
     with ground.among(candidates) as present:
         base = _narrowed(ground, samples, list(present), found)
-    helping = {each.specs: each for each in reversed(found) if each.cost < base.cost * NO_BETTER}
-    ordered = sorted(helping.values(), key=lambda each: (each.cost, sorted(map(repr, each.specs))))
-    return base, tuple(ordered)
+        for spec in present:
+            if len(present) > 1 and any(key.is_expression for key in spec.keys):
+                found += _alone(ground, samples, spec, present)
+    helping = [each for each in found if each.cost < base.cost * NO_BETTER]
+    ordered = sorted(helping, key=lambda each: (each.cost, sorted(map(repr, each.specs))))
+    cheapest = {each.specs: each for each in reversed(ordered)}
+    return base, tuple(each for each in ordered if cheapest[each.specs] is each)
 
 
 def _narrowed(
@@ -91,13 +96,19 @@ def _narrowed(
     found.append(Configuration(explained.used, explained.cost))
     if 1 < len(explained.used) <= MOST_ALONE:
         for spec in sorted(explained.used, key=repr):
-            with ground.without([each for each in present if each != spec]):
-                alone = ground.explain(samples)
-            if alone.used:
-                found.append(Configuration(alone.used, alone.cost))
+            found += _alone(ground, samples, spec, present)
     left = [each for each in present if each not in explained.used]
     with ground.without(sorted(explained.used, key=repr)):
         return _narrowed(ground, samples, left, found, depth + 1)
+
+
+def _alone(
+    ground: Ground, samples: Sequence[Sample], spec: IndexSpec, present: Sequence[IndexSpec]
+) -> list[Configuration]:
+    """Return what one candidate does without the others that are there; nothing where it is not taken."""
+    with ground.without([each for each in present if each != spec]):
+        explained = ground.explain(samples)
+    return [Configuration(explained.used, explained.cost)] if explained.used else []
 
 
 def nodes_of(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

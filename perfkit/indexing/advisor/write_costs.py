@@ -85,7 +85,9 @@ class WriteCosts:
         """Return the clone of a table, made at the first call; None where that has failed, then or before."""
         if table not in self._clones:
             self._clones[table] = None
-            self._clones[table] = self._made(table, f"perfkit_clone_{len(self._clones)}")
+            clone = self._made(table, f"perfkit_clone_{len(self._clones)}")
+            self._measure(table, clone, None)  # what the first writer finds is not what later ones do
+            self._clones[table] = clone
         return self._clones[table]
 
     def _made(self, table: str, clone: str) -> str:

@@ -86,6 +86,10 @@ def test_the_likeliest_comes_first(rest: str, first: str) -> None:
             "SELECT * FROM voyage WHERE NOT is_paid AND status = 'open' ORDER BY made",
             "voyage (made) WHERE (((status)::text = 'open'::text) AND (NOT is_paid))",
         ),
+        (
+            "SELECT * FROM voyage WHERE labels ? 'recalled' AND height > 5",
+            "voyage (height) WHERE (labels ? 'recalled'::text)",
+        ),
         # All that is read is in the index.
         ("SELECT height FROM voyage WHERE captain_id = 5", "voyage (captain_id) INCLUDE (height)"),
         ("SELECT SUM(height) FROM voyage WHERE captain_id = 5", "voyage (captain_id) INCLUDE (height)"),
@@ -182,6 +186,19 @@ def test_a_value_makes_a_partial_index_once_three_examples_had_it(
     assert any("lost" in each for each in found) is is_settled
 
 
+def test_a_key_that_changes_makes_no_partial_index() -> None:
+    samples = [f"SELECT * FROM voyage WHERE labels ? '{each}' AND height > 5" for each in "abcd"]
+    assert "voyage (height)" in thought_of(*samples)
+    assert not any(" WHERE " in text for text in thought_of(*samples))
+
+
+@pytest.mark.parametrize("condition", ["labels ?| ARRAY['a', 'b']", "(labels -> 'a') ? 'b'", "labels ? ref"])
+def test_only_one_key_of_a_column_makes_a_partial_index(condition: str) -> None:
+    found = thought_of(f"SELECT * FROM voyage WHERE {condition} AND height > 5")
+    assert "voyage (height)" in found
+    assert not any(" WHERE " in text for text in found)
+
+
 def test_a_value_that_many_rows_have_makes_no_partial_index() -> None:
     assert not any(
         " WHERE " in text for text in thought_of("SELECT * FROM voyage WHERE status = 'done' AND is_paid")
@@ -209,6 +226,14 @@ def test_without_the_extension_there_are_no_trigrams() -> None:
 def test_it_does_not_think_of_what_is_there(there: str, sql: str) -> None:
     known = facts(there)
     assert candidates_for([QueryShape("it", 1, 1.0, (sql,))], known) == {"it": ()}
+
+
+def test_it_knows_an_index_of_the_rows_with_a_key() -> None:
+    known = facts("CREATE INDEX x ON voyage (height) WHERE (labels ? 'recalled'::text)")
+    sql = "SELECT * FROM voyage WHERE labels ? 'recalled' AND height > 5"
+    (found,) = candidates_for([QueryShape("it", 1, 1.0, (sql,), takings=3)], known).values()
+    assert "voyage (height)" in texts(found)
+    assert "voyage (height) WHERE (labels ? 'recalled'::text)" not in texts(found)
 
 
 def test_an_index_of_other_rows_is_another() -> None:

@@ -52,6 +52,8 @@ CONDITIONS = [
     "NOT (status = 'lost')",
     "status IN ('lost', 'found')",
     "status = ANY (ARRAY['found', 'lost'])",
+    "labels ? 'colour'",
+    "labels ? 'colour' AND weight > 5",
     "weight IS NULL",
     "weight IS NOT NULL",
     "weight > 5 AND status = 'lost'",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
@@ -18,7 +19,7 @@ from perfkit.indexing.advisor.samples import Sample
 from perfkit.indexing.advisor.search import Search, merged_of
 from perfkit.indexing.advisor.selection import NEAR
 from perfkit.indexing.advisor.specs import IndexSpec, Key
-from perfkit.indexing.advisor.trials import Explained
+from perfkit.indexing.advisor.trials import Explained, configurations_of
 from tests.indexing.advisor.model_ground import ModelGround, Question, search_of
 
 COLUMNS = st.lists(st.sampled_from("abcde"), min_size=1, max_size=3, unique=True).map(tuple)
@@ -43,6 +44,32 @@ def cost_of(question: Question, chosen: tuple[IndexSpec, ...]) -> float:
     made = search_of([question])
     with ground.among(chosen):
         return ground.explain(made.docket.cases[0].samples).cost
+
+
+@dataclass
+class DoubtfulGround(ModelGround):
+    """Beside an index of an expression the planner knows how many rows it finds, and else it hopes for few."""
+
+    def explain(self, samples: Sequence[Sample]) -> Explained:
+        costs = {UPPER: 900.0, UPPER_OF_OPEN: 500.0 if UPPER in self.present else 50.0, PLAIN: 100.0}
+        best = min(self.present & costs.keys(), key=costs.__getitem__, default=None)
+        return Explained(costs[best], frozenset({best})) if best else Explained(1_000.0, frozenset())
+
+
+UPPER = IndexSpec("t", (Key("upper(a)", is_expression=True),))
+UPPER_OF_OPEN = replace(UPPER, condition="(NOT b)")
+PLAIN = index("c")
+
+
+def test_one_of_an_expression_costs_what_it_costs_without_the_others() -> None:
+    samples = search_of([Question(("a",))]).docket.cases[0].samples
+    base, found = configurations_of(DoubtfulGround({}), samples, [UPPER, UPPER_OF_OPEN, PLAIN])
+    assert base.cost == 1_000.0
+    assert [(set(each.specs), each.cost) for each in found] == [
+        ({UPPER_OF_OPEN}, 50.0),
+        ({PLAIN}, 100.0),
+        ({UPPER}, 900.0),
+    ]
 
 
 def test_one_that_carries_what_two_carry_takes_their_place() -> None:
