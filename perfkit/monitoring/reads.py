@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from perfkit.caching.counting import counting, written
@@ -16,17 +15,16 @@ WINDOWS: Final = {window.part_seconds: window for window in (FIVES, HOURS)}
 
 
 class LedgerReads:
-    """What `counting` gives its numbers to, and asks for those of all processes."""
+    """Where `counting` counts, and whom it asks for the numbers of all processes."""
 
     @property
     def is_on(self) -> bool:
         """Whether it takes what is counted from now on."""
         return switch.is_on
 
-    def record(self) -> None:
-        """Record how many cached reads there were since the last time."""
-        for (outcome, reason, label), number in counting.take().items():
-            recorder.record(recorder.series("cache", label, outcome, reason), number)
+    def counter(self, outcome: str, reason: str, label: str) -> Iterator[None]:
+        """Return what counts a read at each `next`, until it raises ValueError."""
+        return recorder.counter(recorder.series("cache", label, outcome, reason))
 
     def counted(self, window: Window, parts: Sequence[int]) -> dict[str, int]:
         """Return the numbers of all processes in parts of a window, under the names that `counting` gives them.
@@ -70,5 +68,3 @@ def install() -> None:
     Queries: none.
     """
     counting.taker = ledger_reads
-    atexit.unregister(ledger_reads.record)
-    atexit.register(ledger_reads.record)  # after the recorder, and so done before that tells all of it
