@@ -15,7 +15,7 @@ Between the two a thread may be held up: so a closed segment waits until each pl
 
 # Note [Counting in the segment]
 What only counts, a cached read, is no event but one more in a number of the segment's own, a cell for each series.
-To take the next number and to write it is one `next` of a `map` over functions of C, which no thread can interrupt.
+To take the next number and to write it is one `next` of a `map` over functions of C, which no thread interrupts.
 Nothing is counted after the segment is closed: its cells are released then, and `next` raises ValueError.
 """
 
