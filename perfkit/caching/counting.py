@@ -100,7 +100,7 @@ class Counting:
     See Note [Counting without a lock].
 
     Attributes:
-        taker: Who tells them in the place of the store, if somebody does.
+        taker: Where reads are counted instead, if somebody takes them.
 
     Args:
         clock: Seconds that only grow.
@@ -156,6 +156,10 @@ class Counting:
         if self._clock() >= self._due:
             self.tell()
 
+    def look_anew(self) -> None:
+        """Count each read where it belongs from now on: the taker has come, or the settings have changed."""
+        self._counters, self._hits = {}, {}
+
     def _count_anew(self, sender: Any, outcome: str, reason: str) -> Iterator[object]:
         """Count one by what counts this kind of event from now on, and return that."""
         try:
@@ -198,8 +202,6 @@ class Counting:
                     outcome, reason, label = self._name(event)
                     name = written(outcome, reason, label)
                     numbers[name] = numbers.get(name, 0) + new
-            if self._own and self._taking():  # which it did not when these began
-                self._counters, self._hits = {}, {}
             for old in [old for old in self._counts if old <= slot - MOST_SLOTS]:
                 del self._counts[old]
             return True

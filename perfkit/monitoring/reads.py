@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from django.core.signals import setting_changed
+
 from perfkit.caching.counting import counting, written
 from perfkit.caching.windows import Window
 from perfkit.monitoring.ledgers import Vector, current_ledger
@@ -63,8 +65,15 @@ ledger_reads: Final = LedgerReads()
 
 
 def install() -> None:
-    """Take what is counted from now on; calling it again changes nothing.
+    """Count from now on; calling it again changes nothing.
 
     Queries: none.
     """
     counting.taker = ledger_reads
+    setting_changed.connect(_settings_changed, dispatch_uid="perfkit.monitoring.reads")
+    counting.look_anew()
+
+
+def _settings_changed(*, setting: str, **_: object) -> None:
+    if setting in {"PERFKIT", "CACHES"}:
+        counting.look_anew()

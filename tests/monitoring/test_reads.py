@@ -88,6 +88,7 @@ def test_they_are_not_counted_where_statistics_are_off(
     measured_on_server: Measured, settings: LazySettings
 ) -> None:
     read()
+    assert measured_reads(measured_on_server) == (3, 1, 1)
     settings.PERFKIT = {**settings.PERFKIT, "CACHE_STATISTICS": False}
     read(2)
     assert measured_reads(measured_on_server) == (3, 1, 1)
