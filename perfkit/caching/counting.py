@@ -1,6 +1,6 @@
 """What cached reads of this process came to, counted at each read and told to the store now and then.
 
-Where somebody takes the numbers, as `perfkit.monitoring` does while it measures, they are told by that one alone:
+Where somebody takes what is counted, as `perfkit.monitoring` does while it measures, it is counted there alone:
 each read is told once, and whoever asks for all of them adds up both.
 
 # Note [Counting without a lock]
@@ -22,7 +22,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any, Final, Protocol
 
@@ -71,7 +71,7 @@ WINDOWS: Final = {"hour": Window("m", SLOT_SECONDS, 13), "day": Window("h", 3600
 
 
 class Taker(Protocol):
-    """Who tells numbers in the place of the store."""
+    """Where reads are counted in the place of this module, and who tells the store of them."""
 
     @property
     def is_on(self) -> bool:
@@ -84,11 +84,14 @@ class Taker(Protocol):
             StoreError: Nobody answers.
         """
 
-    def record(self) -> None:
-        """Take what there is, with `Counting.take`."""
+    def counter(self, outcome: str, reason: str, label: str) -> Iterator[object]:
+        """Return what counts one read at each `next`.
+
+        It raises ValueError where it counts nothing any more, and is to be asked for anew.
+        """
 
     def waiting(self, window: Window, parts: Sequence[int]) -> dict[str, int]:
-        """Return what it has taken of this process, and could not tell."""
+        """Return what it has counted of this process, and could not tell."""
 
 
 class Counting:
@@ -97,7 +100,7 @@ class Counting:
     See Note [Counting without a lock].
 
     Attributes:
-        taker: Who tells them in the place of the store, if somebody does.
+        taker: Where reads are counted instead, if somebody takes them.
 
     Args:
         clock: Seconds that only grow.
@@ -116,11 +119,11 @@ class Counting:
 
     def begin_anew(self) -> None:
         """Know nothing, as a process that has just started: what its parent has counted, that one tells."""
-        self._counters: dict[Event, count[int]] = {}
-        self._hits: dict[Any, count[int]] = {}
+        self._counters: dict[Event, Iterator[object]] = {}
+        self._hits: dict[Any, Iterator[object]] = {}
+        self._own: dict[Event, count[int]] = {}
         self._added: dict[Event, int] = {}
-        self._taken: dict[str, int] = {}
-        self._names: dict[Event, str] = {}
+        self._names: dict[Event, tuple[str, str, str]] = {}
         self._labels: set[str] = set()
         self._reasons: set[str] = set()
         self._counts: dict[int, dict[str, int]] = {}
@@ -137,8 +140,8 @@ class Counting:
         """Count one read."""
         try:
             next(self._counters[sender, outcome, reason])
-        except (KeyError, TypeError):
-            next(self._new_counter(sender, outcome, reason))
+        except (KeyError, TypeError, ValueError):
+            self._count_anew(sender, outcome, reason)
         if self._clock() >= self._due:
             self.tell()
 
@@ -146,39 +149,58 @@ class Counting:
         """Count one hit, as `note` does, in less time."""
         try:
             next(self._hits[model])
-        except KeyError:
-            counter = self._new_counter(model, "hit", "")
+        except (KeyError, ValueError):
+            counter = self._count_anew(model, "hit", "")
             if len(self._hits) < MOST_EVENTS:
                 self._hits[model] = counter
-            next(counter)
         if self._clock() >= self._due:
             self.tell()
 
-    def _new_counter(self, sender: Any, outcome: str, reason: str) -> count[int]:
-        """Return what counts a kind of event that was not seen before, or whose sender cannot be hashed."""
+    def look_anew(self) -> None:
+        """Count each read where it belongs from now on: the taker has come, or the settings have changed."""
+        self._counters, self._hits = {}, {}
+
+    def _count_anew(self, sender: Any, outcome: str, reason: str) -> Iterator[object]:
+        """Count one by what counts this kind of event from now on, and return that."""
         try:
             hash(sender)
         except TypeError:
             sender = _label(sender)
-        if len(self._counters) >= MOST_EVENTS:
-            sender, reason = OTHER, OTHER if reason else ""
-        return self._counters.setdefault((sender, outcome, reason), count())
+        event = sender, outcome, reason
+        if event not in self._counters and len(self._counters) >= MOST_EVENTS:
+            event = OTHER, outcome, OTHER if reason else ""
+        while True:
+            counter = self._counters[event] = self._counter(event)
+            try:
+                next(counter)
+            except ValueError:  # the taker has ended it meanwhile
+                continue
+            return counter
+
+    def _counter(self, event: Event) -> Iterator[object]:
+        taker = self._taking()
+        return taker.counter(*self._name(event)) if taker else self._own.setdefault(event, count())
+
+    def _taking(self) -> Taker | None:
+        """Return the taker, where it counts."""
+        is_on = self.taker is not None and self.taker.is_on
+        return self.taker if is_on and options.CACHE_STATISTICS and options.CACHE_ENABLED else None
 
     def add_up(self) -> bool:
-        """Turn what was noted into numbers; say whether this was done, which another thread may be doing."""
+        """Turn what was noted here into numbers; say whether this was done, which another thread may be doing."""
         if not self._adding_up.acquire(blocking=False):
             return False
         try:
             is_on = options.CACHE_STATISTICS and options.CACHE_ENABLED
             slot = int(self._now() // SLOT_SECONDS)
-            is_taken = self.taker is not None and self.taker.is_on
-            for event, counter in self._counters.copy().items():
+            for event, counter in self._own.copy().items():
                 seen = next(counter)
                 new = seen - self._added.get(event, 0)
                 self._added[event] = seen + 1
                 if new and is_on:
-                    numbers = self._taken if is_taken else self._counts.setdefault(slot, {})
-                    name = self._name(event)
+                    numbers = self._counts.setdefault(slot, {})
+                    outcome, reason, label = self._name(event)
+                    name = written(outcome, reason, label)
                     numbers[name] = numbers.get(name, 0) + new
             for old in [old for old in self._counts if old <= slot - MOST_SLOTS]:
                 del self._counts[old]
@@ -186,14 +208,16 @@ class Counting:
         finally:
             self._adding_up.release()
 
-    def _name(self, event: Event) -> str:
-        """Return what the number of an event is kept under."""
+    def _name(self, event: Event) -> tuple[str, str, str]:
+        """Return the outcome, the reason and the label that an event is told under."""
         name = self._names.get(event)
         if name is None:
             sender, outcome, reason = event
             label = _bounded(_label(sender), self._labels, MOST_LABELS)
             why = _bounded(_printable(reason), self._reasons, MOST_REASONS)
-            name = self._names[event] = written(outcome, why, label)
+            if len(self._names) >= MOST_EVENTS:
+                self._names.clear()
+            name = self._names[event] = outcome, why, label
         return name
 
     def tell(self, *, after_seconds: float | None = None) -> None:
@@ -217,8 +241,6 @@ class Counting:
             self._told, self._due = now, now + TELL_EVERY_SECONDS
             if not self.add_up():
                 return
-            if self._taken and self.taker is not None:
-                self.taker.record()
             if not (self._counts or self._batches):
                 return
             store = current_store()
@@ -262,17 +284,6 @@ class Counting:
     def moment(self) -> float:
         """Return the time, in seconds since 1970."""
         return self._now()
-
-    def take(self) -> dict[tuple[str, str, str], int]:
-        """Return how many events there were since the last time, by outcome, reason and label; to the taker."""
-        if not (self.add_up() and self._adding_up.acquire(blocking=False)):
-            return {}
-        try:
-            taken, self._taken = self._taken, {}
-        finally:
-            self._adding_up.release()
-        found = ((parsed(name), number) for name, number in taken.items())
-        return {event: number for event, number in found if event is not None}
 
     def waiting(self, *, since: float) -> dict[str, int]:
         """Return the numbers that the store does not know yet, of times from `since` on."""

@@ -12,6 +12,11 @@ Where another process gets that lock, the writer is dead: it tells what was left
 Each event takes the next place in the segment from an `itertools.count`, which no other thread can interrupt, and
 is then written by one call that none can interrupt either.
 Between the two a thread may be held up: so a closed segment waits until each place that was taken is written.
+
+# Note [Counting in the segment]
+What only counts, a cached read, is no event but one more in a number of the segment's own, a cell for each series.
+To take the next number and to write it is one `next` of a `map` over functions of C, which no thread interrupts.
+Nothing is counted after the segment is closed: its cells are released then, and `next` raises ValueError.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -46,6 +51,10 @@ MOST_SECOND: Final = 2**41 - 1
 MOST_NUMBER: Final = 2**32 - 1
 EVENTS: Final = 32_768
 """Places in a segment."""
+
+CELL: Final = struct.Struct("=Q")
+CELLS_BYTES: Final = (MOST_SERIES_NUMBER + 1) * CELL.size
+"""At the end of a segment: a number for each series."""
 
 NAMES: Final = ".names"
 SEGMENT: Final = re.compile(r"^(?P<writer>[0-9a-f]+)-(?P<number>\d+)-(?P<moment>\d+)\.events$")
@@ -95,28 +104,59 @@ class Segment:
         begun_at: The same on a clock that only grows, as whoever has begun it says.
     """
 
-    __slots__ = ("begun_at", "closed_at", "file", "memory", "moment", "number", "places", "room", "taken")
+    __slots__ = (
+        *("begun_at", "closed_at", "file", "memory", "moment", "number", "places", "room", "taken"),
+        *("_cells", "_counters"),
+    )
 
     def __init__(self, number: int, moment: int, file: Path | None, *, events: int = EVENTS) -> None:
         self.number = number
         self.moment = moment
         self.file = file
-        size = events * EVENT.size
+        size = events * EVENT.size + CELLS_BYTES
         self.memory: mmap.mmap | bytearray = bytearray(size) if file is None else _mapped(file, size)
+        self._cells = memoryview(self.memory)[-CELLS_BYTES:].cast("Q")
+        self._counters: dict[int, Iterator[None]] = {}
         self.places = count()
         self.room = events
         self.taken: int | None = None
         self.begun_at = self.closed_at = 0.0
 
     def is_begun(self) -> bool:
-        """Whether an event is in it."""
-        return bool(EVENT.unpack_from(self.memory)[0])
+        """Whether anything is in it."""
+        return bool(EVENT.unpack_from(self.memory)[0] or self._counters)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was written into it; it has been closed."""
+        return not (self.taken or self._counters)
+
+    def counter(self, series: int) -> Iterator[None]:
+        """Return what counts one more at each `next`, until the segment is closed: then it raises ValueError.
+
+        See Note [Counting in the segment].
+        """
+        known = self._counters.get(series)
+        if known is None:
+            made = map(self._cells.__setitem__, repeat(series), count(1))
+            known = self._counters.setdefault(series, made)  # one alone may count in a cell
+        return known
 
     def close(self, closed_at: float) -> None:
-        """Give no place any more, from this moment on, by the clock that only grows."""
+        """Give no place any more, from this moment on, by the clock that only grows, and count nothing."""
+        self.leave()
         self.closed_at = closed_at
         places, self.places = self.places, count(self.room)
         self.taken = min(next(places), self.room)
+
+    def leave(self) -> None:
+        """Count nothing any more: from here on, or in a process that was forked."""
+        self._cells.release()
+
+    def counts(self) -> dict[int, int]:
+        """Return what was counted, by the numbers of series; it has been closed."""
+        with memoryview(self.memory) as whole, whole[-CELLS_BYTES:] as last, last.cast("Q") as cells:
+            return {series: cells[series] for series in self._counters.copy() if cells[series]}
 
     def is_written(self) -> bool:
         """Whether all places that were given are written; it has been closed."""
@@ -256,10 +296,22 @@ class Legacy:
 
 def events_in(file: Path) -> Iterator[Fields]:
     """Yield the events of a segment's file that were written whole."""
-    text = file.read_bytes()
-    for event in EVENT.iter_unpack(text[: len(text) // EVENT.size * EVENT.size]):
+    for event in EVENT.iter_unpack(_whole(file)[:-CELLS_BYTES]):
         if event[0]:
             yield unpacked(event)
+
+
+def counts_in(file: Path) -> dict[int, int]:
+    """Return what was counted in a segment's file, by the numbers of series."""
+    cells = enumerate(CELL.iter_unpack(_whole(file)[-CELLS_BYTES:]))
+    return {series: number for series, (number,) in cells if number}
+
+
+def _whole(file: Path) -> bytes:
+    """Return a segment's file; nothing of one that its writer had not yet given its size."""
+    text = file.read_bytes()
+    events = len(text) - CELLS_BYTES
+    return text if events >= 0 and events % EVENT.size == 0 else b""
 
 
 def legacies(folder: Path) -> Iterator[Legacy]:

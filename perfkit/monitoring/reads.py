@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
+
+from django.core.signals import setting_changed
 
 from perfkit.caching.counting import counting, written
 from perfkit.caching.windows import Window
@@ -16,17 +17,16 @@ WINDOWS: Final = {window.part_seconds: window for window in (FIVES, HOURS)}
 
 
 class LedgerReads:
-    """What `counting` gives its numbers to, and asks for those of all processes."""
+    """Where `counting` counts, and whom it asks for the numbers of all processes."""
 
     @property
     def is_on(self) -> bool:
         """Whether it takes what is counted from now on."""
         return switch.is_on
 
-    def record(self) -> None:
-        """Record how many cached reads there were since the last time."""
-        for (outcome, reason, label), number in counting.take().items():
-            recorder.record(recorder.series("cache", label, outcome, reason), number)
+    def counter(self, outcome: str, reason: str, label: str) -> Iterator[None]:
+        """Return what counts a read at each `next`, until it raises ValueError."""
+        return recorder.counter(recorder.series("cache", label, outcome, reason))
 
     def counted(self, window: Window, parts: Sequence[int]) -> dict[str, int]:
         """Return the numbers of all processes in parts of a window, under the names that `counting` gives them.
@@ -65,10 +65,15 @@ ledger_reads: Final = LedgerReads()
 
 
 def install() -> None:
-    """Take what is counted from now on; calling it again changes nothing.
+    """Count from now on; calling it again changes nothing.
 
     Queries: none.
     """
     counting.taker = ledger_reads
-    atexit.unregister(ledger_reads.record)
-    atexit.register(ledger_reads.record)  # after the recorder, and so done before that tells all of it
+    setting_changed.connect(_settings_changed, dispatch_uid="perfkit.monitoring.reads")
+    counting.look_anew()
+
+
+def _settings_changed(*, setting: str, **_: object) -> None:
+    if setting in {"PERFKIT", "CACHES"}:
+        counting.look_anew()

@@ -42,7 +42,7 @@ def install() -> None:
         recorder.at_retirement.append(_forget)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_begin_anew)
-    for measure in (reads.ledger_reads.record, _measure_pools, _measure_lost):
+    for measure in (_measure_pools, _measure_lost):
         if measure not in recorder.before_telling:
             recorder.before_telling.append(measure)
     setting_changed.connect(_follow_switch, dispatch_uid=NAME)  # after the switch itself

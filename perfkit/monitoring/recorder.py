@@ -37,6 +37,7 @@ from perfkit.monitoring.journal import (
     Journal,
     Legacy,
     Segment,
+    counts_in,
     events_in,
     legacies,
     packed,
@@ -139,6 +140,7 @@ class Recorder:
         self._now = now
         self._clock = clock
         self._journal: Journal | None = None
+        self._segment: Segment | None = None
         # These stay: others know the series by their numbers.
         self._ids: dict[Series, int] = {}
         self._series: list[Series] = []
@@ -156,11 +158,13 @@ class Recorder:
         """Know nothing, as a process that has just started; what its parent has counted, that one tells."""
         if self._journal is not None:
             self._journal.leave()
+        if self._segment is not None:
+            self._segment.leave()
         self._lock = threading.RLock()
         self._telling = threading.RLock()
         self._pid = os.getpid()
         self._journal = None
-        self._segment: Segment | None = None
+        self._segment = None
         self._closed: deque[Segment] = deque()
         self._waiting: deque[Part] = deque()
         self._number = 0
@@ -237,6 +241,20 @@ class Recorder:
                 return
         self._next_segment(segment)
         self.record(series, first, second, third)
+
+    def counter(self, series: int) -> Iterator[None]:
+        """Return what counts one event of a series at each `next`, in less time than `record` takes.
+
+        It raises ValueError once another segment was begun, and is to be asked for anew; nothing was counted then.
+
+        Args:
+            series: As `series` returned it in this process, of a kind whose events have one number.
+        """
+        segment = self._segment
+        while segment is None:
+            self._next_segment(None)
+            segment = self._segment
+        return segment.counter(series)
 
     def _next_segment(self, full: Segment | None) -> None:
         with self._lock:
@@ -371,7 +389,7 @@ class Recorder:
         """Turn closed segments into sums."""
         while self._closed:
             segment = self._closed[0]
-            if not segment.taken:
+            if segment.is_empty:
                 segment.remove()
                 self._closed.popleft()
                 continue
@@ -423,7 +441,7 @@ class Recorder:
 
     def _sums(self, segment: Segment) -> Sums:
         """Add up what is in a segment, and let other threads go on now and then."""
-        sums = _added_up(segment.events(), self._series)
+        sums = _with_counts(_added_up(segment.events(), self._series), segment.counts(), self._series)
         now = self._clock()
         for number in sums:
             self._used_at[number - 1] = now
@@ -528,7 +546,8 @@ def _left(legacy: Legacy) -> list[Part]:
             sums = {Series(kind, labels): vector for kind, labels, vector in kept.sums}
             covered = kept.since
         else:
-            sums = _by_series(_added_up(events_in(file), series), series)
+            events = _added_up(events_in(file), series)
+            sums = _by_series(_with_counts(events, counts_in(file), series), series)
         if sums:
             parts.append(Part(number, number, moment, sums))
     return parts[::-1]
@@ -570,6 +589,17 @@ def _added_up(events: Iterator[Fields], series: Sequence[Series]) -> dict[int, V
                     for index, value in vector.items():
                         held[index] = held.get(index, 0) + value
         time.sleep(0)
+    return sums
+
+
+def _with_counts(
+    sums: dict[int, Vector], counts: Mapping[int, int], series: Sequence[Series]
+) -> dict[int, Vector]:
+    """Return sums with what was only counted, without that of series that nobody knows."""
+    for number, counted in counts.items():
+        if number <= len(series):
+            vector = sums.setdefault(number, {})
+            vector[0] = vector.get(0, 0) + counted
     return sums
 
 

@@ -84,6 +84,20 @@ def test_what_was_counted_while_nothing_was_measured_is_there_too(
 
 
 @pytest.mark.redis
+def test_they_are_not_counted_where_statistics_are_off(
+    measured_on_server: Measured, settings: LazySettings
+) -> None:
+    read()
+    assert measured_reads(measured_on_server) == (3, 1, 1)
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_STATISTICS": False}
+    read(2)
+    assert measured_reads(measured_on_server) == (3, 1, 1)
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_STATISTICS": True}
+    read()
+    assert measured_reads(measured_on_server) == (6, 2, 2)
+
+
+@pytest.mark.redis
 def test_those_of_this_process_are_there_while_the_server_is_away(
     measured_on_server: Measured, server: DisposableValkey
 ) -> None:
@@ -107,13 +121,11 @@ settings.configure(
     PERFKIT={"METRICS_DIRECTORY": folder, "CACHE_KEY_PREFIX": "killed", "METRICS_INTERVAL": 60.0},
 )
 django.setup()
-from perfkit.caching.counting import counting
 from perfkit.monitoring.installing import begin
 from perfkit.signals import cache_read
 begin()
 for _ in range(1000):
     cache_read.send(None, outcome="hit", reason="")
-counting.tell()
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

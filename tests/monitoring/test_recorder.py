@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from math import ceil
@@ -495,6 +496,86 @@ class TestLegacies:
         assert total(ledger) == 1
 
 
+class TestCounters:
+    def test_each_next_is_one(self, recorder: Recorder, ledger: Unreachable) -> None:
+        reads, writes = (recorder.series("cache", "it", outcome, "") for outcome in ("hit", "miss"))
+        for _ in range(3):
+            next(recorder.counter(reads))
+        next(recorder.counter(writes))
+        assert recorder.counter(reads) is recorder.counter(reads)
+        assert recorder.tell()
+        assert read_total(ledger) == {"hit\tit": 3, "miss\tit": 1}
+
+    def test_events_are_counted_beside_them(self, recorder: Recorder, ledger: Unreachable) -> None:
+        reads = recorder.series("cache", "it", "hit", "")
+        recorder.record(reads, 5)
+        next(recorder.counter(reads))
+        assert recorder.tell()
+        assert read_total(ledger) == {"hit\tit": 6}
+
+    def test_they_count_nothing_once_their_segment_is_closed(
+        self, recorder: Recorder, ledger: Unreachable
+    ) -> None:
+        counter = recorder.counter(recorder.series("cache", "it", "hit", ""))
+        next(counter)
+        assert recorder.tell()
+        with pytest.raises(ValueError, match="released"):
+            next(counter)
+        assert recorder.tell()
+        assert read_total(ledger) == {"hit\tit": 1}
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="of systems that fork")
+    def test_a_child_does_not_count_for_its_parent(self, recorder: Recorder, ledger: Unreachable) -> None:
+        counter = recorder.counter(recorder.series("cache", "it", "hit", ""))
+        next(counter)
+        child = os.fork()
+        if not child:
+            recorder.forked()
+            try:
+                next(counter)
+            except ValueError:
+                os._exit(7)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        next(counter)
+        assert recorder.tell()
+        assert read_total(ledger) == {"hit\tit": 2}
+
+    def test_threads_lose_nothing_while_it_is_told(self, recorder: Recorder, ledger: Unreachable) -> None:
+        reads = recorder.series("cache", "it", "hit", "")
+        ended = threading.Event()
+
+        def count() -> None:
+            counter = recorder.counter(reads)
+            for _ in range(20_000):
+                while True:
+                    try:
+                        next(counter)
+                        break
+                    except ValueError:
+                        counter = recorder.counter(reads)
+
+        def tell() -> None:
+            while not ended.is_set():
+                recorder.tell()
+
+        teller = threading.Thread(target=tell)
+        counting = [threading.Thread(target=count) for _ in range(4)]
+        for thread in (teller, *counting):
+            thread.start()
+        for thread in counting:
+            thread.join()
+        ended.set()
+        teller.join()
+        assert recorder.tell()
+        assert read_total(ledger) == {"hit\tit": 80_000}
+
+
+def read_total(ledger: Unreachable) -> dict[str, int]:
+    [found] = ledger.read([total_page("read")])
+    return {name: vector[0] for name, vector in found.items()}
+
+
 class Children:
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
@@ -567,9 +648,10 @@ def test_nothing_is_lost_or_counted_twice_where_processes_are_killed_and_the_ser
     ledger = ledger_at(server.url)
     children.inherit(ledger)
     done, begun = children.recorded()
-    [found] = ledger.read([TOTAL])
+    found, reads = ledger.read([TOTAL, total_page("read")])
     counted = sum(count_of(vector) for name, vector in found.items() if name != "timed\their")
     assert done <= counted <= begun
+    assert done <= sum(vector[0] for vector in reads.values()) <= begun
     assert counted >= 1_000_000
     assert len(children.figures) > 8, "some were killed"
     assert files(children.folder) == []

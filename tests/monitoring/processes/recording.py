@@ -1,4 +1,4 @@
-"""Records events until it is killed, and writes down before and after each how many there were.
+"""Records events and counts reads until it is killed, and writes down before and after each how many there were.
 
 Arguments: the URL of the cache server, the folder of journals, the file of figures, events, threads, a seed.
 """
@@ -10,6 +10,7 @@ import random
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import django
@@ -32,12 +33,25 @@ def main(url: str, folder: str, figures: str, events: int, threads: int, seed: i
     with Path(figures).open("r+b") as file:
         written = mmap.mmap(file.fileno(), 0)
 
+    def counted(counter: Iterator[None], reads: int) -> Iterator[None]:
+        """Count one, and return what counts the next."""
+        while True:
+            try:
+                next(counter)
+            except ValueError:
+                counter = recorder.counter(reads)
+            else:
+                return counter
+
     def record(thread: int) -> None:
         rng = random.Random(seed * 100 + thread)
         series = [recorder.series("timed", name) for name in ("one", "two", f"three-{seed}")]
+        reads = recorder.series("cache", "read", "hit", "")
+        counter = recorder.counter(reads)
         for number in range(events):
             written[thread * 16 : thread * 16 + 16] = NUMBERS.pack(number + 1, number)
             recorder.record(series[number % 3], int(rng.lognormvariate(8, 1.5)))
+            counter = counted(counter, reads)
             written[thread * 16 : thread * 16 + 16] = NUMBERS.pack(number + 1, number + 1)
 
     running = [threading.Thread(target=record, args=(thread,)) for thread in range(threads)]
