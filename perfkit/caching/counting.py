@@ -33,6 +33,7 @@ from perfkit.caching.store import Batch, Store, StoreError, current_store
 from perfkit.caching.tokens import new_writer
 from perfkit.caching.windows import Window
 from perfkit.conf import options
+from perfkit.errors import SettingsError
 from perfkit.signals import cache_outage, cache_read
 
 logger: Final = logging.getLogger("perfkit.caching")
@@ -150,9 +151,10 @@ class Counting:
         try:
             next(self._hits[model])
         except (KeyError, ValueError):
+            hits = self._hits  # which `look_anew` may throw away meanwhile
             counter = self._count_anew(model, "hit", "")
-            if len(self._hits) < MOST_EVENTS:
-                self._hits[model] = counter
+            if model in hits or len(hits) < MOST_EVENTS:
+                hits[model] = counter
         if self._clock() >= self._due:
             self.tell()
 
@@ -167,10 +169,11 @@ class Counting:
         except TypeError:
             sender = _label(sender)
         event = sender, outcome, reason
-        if event not in self._counters and len(self._counters) >= MOST_EVENTS:
+        counters = self._counters  # which `look_anew` may throw away meanwhile
+        if event not in counters and len(counters) >= MOST_EVENTS:
             event = OTHER, outcome, OTHER if reason else ""
         while True:
-            counter = self._counters[event] = self._counter(event)
+            counter = counters[event] = self._counter(event)
             try:
                 next(counter)
             except ValueError:  # the taker has ended it meanwhile
@@ -183,8 +186,12 @@ class Counting:
 
     def _taking(self) -> Taker | None:
         """Return the taker, where it counts."""
-        is_on = self.taker is not None and self.taker.is_on
-        return self.taker if is_on and options.CACHE_STATISTICS and options.CACHE_ENABLED else None
+        if self.taker is None or not self.taker.is_on:
+            return None
+        try:
+            return self.taker if options.CACHE_STATISTICS and options.CACHE_ENABLED else None
+        except SettingsError:  # a check says so, and so does `tell`
+            return None
 
     def add_up(self) -> bool:
         """Turn what was noted here into numbers; say whether this was done, which another thread may be doing."""

@@ -31,6 +31,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count, repeat
+from operator import setitem
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -57,7 +58,7 @@ CELLS_BYTES: Final = (MOST_SERIES_NUMBER + 1) * CELL.size
 """At the end of a segment: a number for each series."""
 
 NAMES: Final = ".names"
-SEGMENT: Final = re.compile(r"^(?P<writer>[0-9a-f]+)-(?P<number>\d+)-(?P<moment>\d+)\.events$")
+SEGMENT: Final = re.compile(r"^(?P<writer>[0-9a-f]+)-(?P<number>\d+)-(?P<moment>\d+)\.segment$")
 SUMS: Final = re.compile(r"^(?P<writer>[0-9a-f]+)-(?P<number>\d+)-(?P<moment>\d+)\.sums$")
 
 
@@ -138,7 +139,7 @@ class Segment:
         """
         known = self._counters.get(series)
         if known is None:
-            made = map(self._cells.__setitem__, repeat(series), count(1))
+            made = map(setitem, repeat(self._cells), repeat(series), count(1))
             known = self._counters.setdefault(series, made)  # one alone may count in a cell
         return known
 
@@ -154,9 +155,9 @@ class Segment:
         self._cells.release()
 
     def counts(self) -> dict[int, int]:
-        """Return what was counted, by the numbers of series; it has been closed."""
+        """Return what was counted, by the numbers of series in order; it has been closed."""
         with memoryview(self.memory) as whole, whole[-CELLS_BYTES:] as last, last.cast("Q") as cells:
-            return {series: cells[series] for series in self._counters.copy() if cells[series]}
+            return {series: cells[series] for series in sorted(self._counters.copy()) if cells[series]}
 
     def is_written(self) -> bool:
         """Whether all places that were given are written; it has been closed."""
@@ -174,6 +175,7 @@ class Segment:
 
     def remove(self) -> None:
         """Remove the file, and free the memory unless somebody still reads it."""
+        self.leave()
         if self.file is not None:
             self.file.unlink(missing_ok=True)
         if isinstance(self.memory, mmap.mmap):
@@ -215,7 +217,7 @@ class Journal:
         file = (
             None
             if self._names is None or self.folder is None
-            else self.folder / self._file(number, moment, "events")
+            else self.folder / self._file(number, moment, "segment")
         )
         return Segment(number, moment, file)
 
@@ -302,7 +304,7 @@ def events_in(file: Path) -> Iterator[Fields]:
 
 
 def counts_in(file: Path) -> dict[int, int]:
-    """Return what was counted in a segment's file, by the numbers of series."""
+    """Return what was counted in a segment's file, by the numbers of series in order."""
     cells = enumerate(CELL.iter_unpack(_whole(file)[-CELLS_BYTES:]))
     return {series: number for series, (number,) in cells if number}
 

@@ -156,15 +156,15 @@ class Recorder:
 
     def _begin_anew(self) -> None:
         """Know nothing, as a process that has just started; what its parent has counted, that one tells."""
-        if self._journal is not None:
-            self._journal.leave()
-        if self._segment is not None:
-            self._segment.leave()
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # those of the parent may be held
         self._telling = threading.RLock()
         self._pid = os.getpid()
-        self._journal = None
-        self._segment = None
+        segment, journal = self._segment, self._journal
+        self._segment, self._journal = None, None
+        if segment is not None:  # before others may take over what is in it
+            segment.leave()
+        if journal is not None:
+            journal.leave()
         self._closed: deque[Segment] = deque()
         self._waiting: deque[Part] = deque()
         self._number = 0
@@ -289,14 +289,15 @@ class Recorder:
         The other one is there before anything is logged: a handler of the log may be measured, too.
         """
         self._number += 1
-        journal, closed, moment = self._opened(), self._segment, self._now()
+        journal, moment = self._opened(), self._now()
         problem: OSError | None = None
         try:
-            self._segment = journal.segment(self._number, int(moment))
+            opened = journal.segment(self._number, int(moment))
         except OSError as error:
             problem = error
-            self._segment = Segment(self._number, int(moment), None)
-        self._segment.begun_at = now = self._clock()
+            opened = Segment(self._number, int(moment), None)
+        opened.begun_at = now = self._clock()
+        closed, self._segment = self._segment, opened
         if closed is not None:
             closed.close(now)
             self._closed.append(closed)
@@ -509,13 +510,22 @@ class Recorder:
         if self._pid != os.getpid() or self._journal is None:
             return
         with self._telling, self._lock:
-            if self.tell(is_last=True):
+            if self.tell(is_last=True) and self._ended_segment():
                 self._leave()
-                if self._segment is not None:
-                    self._segment.remove()
-                self._segment = None
                 self._journal.end()
                 self._journal = None
+
+    def _ended_segment(self) -> bool:
+        """Close the segment for good; say whether what threads have written meanwhile is told."""
+        segment, self._segment = self._segment, None
+        if segment is None:
+            return True
+        segment.close(self._clock())
+        if segment.is_empty:
+            segment.remove()
+            return True
+        self._closed.append(segment)
+        return self.tell(is_last=True)
 
     def _leave(self) -> None:
         try:

@@ -170,7 +170,7 @@ class TestRecorder:
         ledger.fails = ""
         assert recorder.tell()
         assert total(ledger) == 40
-        assert files(folder) in ([], ["events", "names"])
+        assert files(folder) in ([], ["names", "segment"])
 
     def test_it_says_what_it_had_to_forget(
         self, recorder: Recorder, ledger: Unreachable, clock: Clock, caplog: pytest.LogCaptureFixture
@@ -524,6 +524,43 @@ class TestCounters:
         assert recorder.tell()
         assert read_total(ledger) == {"hit\tit": 1}
 
+    @pytest.mark.parametrize("kills", [1, 2])
+    def test_pieces_are_the_same_whoever_tells_them(self, tmp_path: Path, clock: Clock, kills: int) -> None:
+        """A writer that was killed between two pieces of a segment has told those that its heir leaves out."""
+        folder = tmp_path / "journals"
+        folder.mkdir(mode=0o700)
+        ledger = Breaking(pieces=kills)
+        writer, heir = (
+            Recorder(folder=lambda: folder, ledger=lambda: ledger, now=clock, clock=clock, has_thread=False)
+            for _ in range(2)
+        )
+        numbers = [writer.series("cache", f"label{number}", "hit", "") for number in range(120)]
+        for number in reversed(numbers):
+            next(writer.counter(number))
+        with pytest.raises(KilledError):
+            writer.tell()
+        writer.forked()  # its files are left, and its lock is free
+        ledger.pieces = 1_000
+        heir.record(heir.series("timed", "heir"), 1)
+        assert heir.tell()
+        assert sum(read_total(ledger).values()) == 120
+
+    def test_what_is_counted_while_it_ends_is_told(self, recorder: Recorder, ledger: Unreachable) -> None:
+        reads = recorder.series("cache", "it", "hit", "")
+        next(recorder.counter(reads))
+        counters: list[Iterator[None]] = []
+
+        def read_once(_: object) -> None:
+            if not counters:
+                counters.append(recorder.counter(reads))
+                next(counters[0])
+
+        recorder.after_telling.append(read_once)
+        recorder.end()
+        assert read_total(ledger) == {"hit\tit": 2}
+        with pytest.raises(ValueError, match="released"):
+            next(counters[0])
+
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="of systems that fork")
     def test_a_child_does_not_count_for_its_parent(self, recorder: Recorder, ledger: Unreachable) -> None:
         counter = recorder.counter(recorder.series("cache", "it", "hit", ""))
@@ -569,6 +606,22 @@ class TestCounters:
         teller.join()
         assert recorder.tell()
         assert read_total(ledger) == {"hit\tit": 80_000}
+
+
+class KilledError(BaseException):
+    """Stands for the end of a process, which nothing catches."""
+
+
+class Breaking(Unreachable):
+    def __init__(self, *, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def add(self, told: Told) -> bool:
+        if not self.pieces:
+            raise KilledError
+        self.pieces -= 1
+        return super().add(told)
 
 
 def read_total(ledger: Unreachable) -> dict[str, int]:

@@ -17,7 +17,7 @@ from perfkit.indexing.advisor.columns import TableFacts
 from perfkit.indexing.advisor.conjunctions import Conjunction
 from perfkit.indexing.advisor.existing import covers
 from perfkit.indexing.advisor.reading import read_statement
-from perfkit.indexing.advisor.scans import Condition, Scan
+from perfkit.indexing.advisor.scans import Condition, Match, Scan
 from perfkit.indexing.advisor.specs import BTREE, IndexSpec
 from perfkit.workload.shapes import QueryShape
 
@@ -160,12 +160,23 @@ def _of_shape(shape: QueryShape, facts: Mapping[str, TableFacts]) -> list[IndexS
 
 
 def _settled(samples: Sequence[Sequence[Scan]], *, takings: int) -> frozenset[str]:
-    """Return the texts of conditions that are in nearly all samples; none where too few were taken to tell."""
+    """Return the texts of conditions that are in nearly all samples; none where too few were taken to tell.
+
+    A key of documents may be a text that somebody typed, so it must be in samples that differ.
+    """
     if takings < LEAST_TAKINGS:
         return frozenset()
+    has_few = len(samples) < LEAST_TAKINGS
     counts: Counter[str] = Counter()
     for scans in samples:
-        counts.update({each.text for scan in scans for each in _all_conditions(scan) if each.text})
+        counts.update(
+            {
+                each.text
+                for scan in scans
+                for each in _all_conditions(scan)
+                if each.text and not (has_few and each.match is Match.JSON_KEY)
+            }
+        )
     return frozenset(text for text, count in counts.items() if count >= SETTLED * len(samples))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,6 +16,10 @@ Found = list[tuple[Any, Condition]]
 """Conditions, each with the source that it is on."""
 
 _MIRRORED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "@>": "<@", "<@": "@>", "&&": "&&"}
+
+
+KEY: Final = re.compile(r"[A-Za-z_][\w.-]{0,62}")
+"""A key that a program asks for; what a user has typed may be anything."""
 
 
 class ConditionReader:
@@ -170,11 +175,11 @@ class ConditionReader:
         return f"({as_type(written, wanted)} {operator} {as_type(other, wanted)})"
 
     def _key_text(self, written: Written, operator: str, right: Any) -> str:
-        """Return whether a document has a key as SQL; empty where that is not one literal, of one column."""
+        """Return whether a document has a key as SQL; empty where that is no name as programs have them."""
         other = write(right, self.resolve)
-        if operator != "?" or not written.is_column or other is None or other.value is None:
+        if operator != "?" or not written.is_column or other is None or not other.is_literal:
             return ""
-        return f"({written.text} ? {as_type(other, 'text')})" if other.is_literal else ""
+        return f"({written.text} ? {as_type(other, 'text')})" if KEY.fullmatch(other.value or "") else ""
 
     def _listed(self, node: Any, items: list[Any], *, negated: bool = False) -> Found:
         written = write(node.lexpr, self.resolve)

@@ -218,7 +218,7 @@ class Conjunction:
         if not condition.text or term.is_expression:
             return False
         if condition.match is Match.JSON_KEY:  # whose values are not those of the column
-            return self.settled is None or condition.text in self.settled
+            return self.settled is not None and condition.text in self.settled
         is_fixed = condition.is_null or (term.type == "boolean" and condition.value is not None)
         if not is_fixed and self.settled is not None and condition.text not in self.settled:
             return False

@@ -6,15 +6,18 @@ Where they are tried is a `Ground`: copies with real indexes, or hypothetical on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from perfkit.indexing.advisor.samples import Sample
+from perfkit.indexing.advisor.sessions import OutOfTimeError
 from perfkit.indexing.advisor.specs import IndexSpec
 
 MOST_ROUNDS: Final = 16
 MOST_ALONE: Final = 4
+MOST_EXPRESSIONS: Final = 8
+"""Of a statement's candidates, the likeliest first, that are tried alone in any case."""
 NO_BETTER: Final = 0.995
 
 
@@ -69,15 +72,17 @@ def configurations_of(
     So is each with an expression, for the planner knows of an expression what any index that has it says.
     """
     found: list[Configuration] = []
+    alone: list[Configuration] = []
     with ground.among(candidates) as present:
         base = _narrowed(ground, samples, list(present), found)
-        for spec in present:
-            if len(present) > 1 and any(key.is_expression for key in spec.keys):
-                found += _alone(ground, samples, spec, present)
-    helping = [each for each in found if each.cost < base.cost * NO_BETTER]
-    ordered = sorted(helping, key=lambda each: (each.cost, sorted(map(repr, each.specs))))
-    cheapest = {each.specs: each for each in reversed(ordered)}
-    return base, tuple(each for each in ordered if cheapest[each.specs] is each)
+        expressions = [spec for spec in present if any(key.is_expression for key in spec.keys)]
+        if len(present) > 1:
+            with suppress(OutOfTimeError):  # what was found until then holds
+                for spec in expressions[:MOST_EXPRESSIONS]:
+                    alone += _alone(ground, samples, spec, present)
+    known = {each.specs: each for each in (*reversed(found), *alone)}
+    helping = [each for each in known.values() if each.cost < base.cost * NO_BETTER]
+    return base, tuple(sorted(helping, key=lambda each: (each.cost, sorted(map(repr, each.specs)))))
 
 
 def _narrowed(

@@ -169,7 +169,8 @@ def _comparison(tree: Tree, model: type[Model]) -> Q | None:
             field = _field(model, column)
             return ~Q((field.name, _value(field, value)))
         case ("operator", "?", ("column", column), ("value", key)):
-            return Q((f"{_field(model, column).name}__has_key", key))
+            field = _field(model, column)
+            return Q((f"{field.name}__has_key", key)) if field.get_lookup("has_key") else None
         case ("operator", "~~", ("column", column), ("value", pattern)) if _is_prefix(pattern):
             return Q((f"{_field(model, column).name}__startswith", pattern[:-1]))
         case ("operator", sign, ("column", column), value) if sign in LOOKUPS:
