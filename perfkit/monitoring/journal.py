@@ -139,7 +139,8 @@ class Segment:
         """
         known = self._counters.get(series)
         if known is None:
-            made = map(setitem, repeat(self._cells), repeat(series), count(1))
+            cells: Any = self._cells  # of whose overloads mypy takes the wrong one
+            made = map(setitem, repeat(cells), repeat(series), count(1))
             known = self._counters.setdefault(series, made)  # one alone may count in a cell
         return known
 
