@@ -223,24 +223,15 @@ def timing_of(vector: Vector, *, width: int = 1) -> Timing:
 
 
 class Pages:
-    """The vectors of several pages, added up and found by kind.
+    """The vectors of several pages together, found by kind.
 
     Args:
-        pages: As a ledger returns them.
-        width: `COARSE` where these are minutes.
+        sums: As a ledger returns them.
+        width: `COARSE` where they are of minutes.
     """
 
-    def __init__(self, pages: Iterable[Mapping[str, Vector]], *, width: int = 1) -> None:
+    def __init__(self, sums: Mapping[str, Vector], *, width: int = 1) -> None:
         self._width = width
-        sums: dict[str, Vector] = {}
-        for page in pages:
-            for name, vector in page.items():
-                held = sums.get(name)
-                if held is None:
-                    sums[name] = dict(vector)
-                else:
-                    for index, number in vector.items():
-                        held[index] = held.get(index, 0) + number
         self._kinds: dict[str, dict[tuple[str, ...], Vector]] = {}
         for name, vector in sums.items():
             kind, *labels = name.split("\t")
@@ -397,9 +388,9 @@ class Pages:
         }
 
 
-def point_of(pages: Iterable[Mapping[str, Vector]], *, moment: float, seconds: float) -> Point:
+def point_of(sums: Mapping[str, Vector], *, moment: float, seconds: float) -> Point:
     """Return what minutes come to together."""
-    found = Pages(pages, width=COARSE)
+    found = Pages(sums, width=COARSE)
     reads = {labels[0]: vector.get(0, 0) for labels, vector in found.of("cache").items()}
     return Point(
         moment=moment,

@@ -27,7 +27,7 @@ class Stretch(NamedTuple):
     @property
     def pages(self) -> Pages:
         """The same to be asked by kind; quantiles are within 2 %."""
-        return Pages([self.vectors])
+        return Pages(self.vectors)
 
 
 def read_history(names: Sequence[str], since: str, *, now: float | None = None) -> list[Stretch]:

@@ -36,7 +36,7 @@ class LedgerReads:
             SettingsError: There is none.
         """
         recorder.tell()
-        return _numbers(current_ledger().read(_names(window, parts)))
+        return _numbers(current_ledger().sums([_names(window, parts)]))
 
     def waiting(self, window: Window, parts: Sequence[int]) -> dict[str, int]:
         """Return those numbers of this process that could not be told."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -39,15 +39,9 @@ from perfkit.monitoring.figures import (
     TaskFigures,
     point_of,
 )
-from perfkit.monitoring.ledgers import Ledger, Vector, current_ledger
+from perfkit.monitoring.ledgers import Ledger, Vector, added_up, current_ledger
 from perfkit.monitoring.recording import recorder
-from perfkit.monitoring.series import FIVES, HOURS, MINUTES, VERBS
-
-MINUTES_AT_ONCE: Final = 720
-"""Pages in one round trip: the server does nothing else meanwhile."""
-
-MOST_POINTS: Final = 72
-"""About so many a chart has."""
+from perfkit.monitoring.series import FIVES, HOURS, MINUTES, TWENTIES, VERBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +51,23 @@ class Range:
     Attributes:
         window: Whose parts it is made of.
         parts: How many, the one that has begun included: it is up to one part longer than its name says.
-        minutes: Of its charts.
+        chart: The window whose parts the points of its charts are made of.
+        points: How many there are.
+        step: Parts in a point.
     """
 
     window: Window
     parts: int
-    minutes: int
+    chart: Window
+    points: int
+    step: int = 1
 
 
 RANGES: Final = {
-    "15m": Range(FIVES, 4, 15),
-    "1h": Range(FIVES, 13, 60),
-    "6h": Range(HOURS, 7, 360),
-    "24h": Range(HOURS, 25, 1440),
+    "15m": Range(FIVES, 4, MINUTES, 15),
+    "1h": Range(FIVES, 13, MINUTES, 60),
+    "6h": Range(HOURS, 7, MINUTES, 72, step=5),
+    "24h": Range(HOURS, 25, TWENTIES, 72),
 }
 
 
@@ -167,7 +165,7 @@ def read_summary(
         ValueError: There is no such range.
 
     Queries:
-        None; two round trips to the cache server, with points up to two more, and those that tell.
+        None; two round trips to the cache server, with points a third, and those that tell.
     """
     if since not in RANGES:
         raise ValueError(f"since must be one of {', '.join(map(repr, RANGES))}, not {since!r}.")
@@ -175,7 +173,7 @@ def read_summary(
     moment = time.time() if now is None else now
     problem = "" if options.METRICS_ENABLED else "METRICS_ENABLED is off: nothing is measured."
     is_shared = is_away = False
-    pages = Pages(())
+    pages = Pages({})
     points: tuple[Point, ...] = ()
     processes: list[Process] = [boards.process(lost=recorder.lost)]
     loops: dict[str, Loop] = {}
@@ -188,8 +186,8 @@ def read_summary(
         is_shared = ledger.is_shared
         if tells_first or not is_shared:
             recorder.tell()
-        vectors, (found, *noted) = ledger.look(names, [PROCESSES, *boards_of(LOOPS, begun, moment)])
-        pages = Pages(vectors)
+        sums, (found, *noted) = ledger.look(names, [PROCESSES, *boards_of(LOOPS, begun, moment)])
+        pages = Pages(sums)
         if has_points:
             points = tuple(_points(ledger, chosen, moment))
         processes = living(ledger, found, now=boards.ledger_seconds()) or processes
@@ -219,10 +217,10 @@ def read_summary(
     )
 
 
-def _untold(names: Iterable[str]) -> list[Mapping[str, Vector]]:
+def _untold(names: Sequence[str]) -> dict[str, Vector]:
     """Return what this process has measured and could not tell, of these pages."""
     recorder.tell()
-    return [part[name].vectors for part in recorder.untold() for name in names if name in part]
+    return added_up(part[name].vectors for part in recorder.untold() for name in names if name in part)
 
 
 async def aread_summary(since: str = "1h", *, statements: int = 50, has_points: bool = False) -> Summary:
@@ -277,22 +275,16 @@ def _summary(
 
 
 def _points(ledger: Ledger, chosen: Range, now: float) -> Iterator[Point]:
-    """Yield figures of stretches of equal length, of whole minutes, oldest first."""
-    step = max(1, chosen.minutes // MOST_POINTS)
-    last = MINUTES.part(now)
-    first = last - last % step - (chosen.minutes // step - 1) * step
-    numbers = list(range(first, last + 1))
-    names = _chart_names()
-    minutes: list[dict[str, Vector]] = []
-    for begin in range(0, len(numbers), MINUTES_AT_ONCE):
-        wanted = [MINUTES.name(number) for number in numbers[begin : begin + MINUTES_AT_ONCE]]
-        minutes += ledger.read(wanted, names=names)
-    for at in range(0, len(numbers), step):
-        yield point_of(
-            minutes[at : at + step],
-            moment=numbers[at] * 60.0,
-            seconds=min(step * 60.0, now - numbers[at] * 60.0),
-        )
+    """Yield figures of stretches of equal length, oldest first; one round trip."""
+    window, step = chosen.chart, chosen.step
+    last = window.part(now)
+    first = last - last % step - (chosen.points - 1) * step
+    begun = range(first, last + 1, step)
+    stretches = [[window.name(part) for part in range(begin, min(begin + step, last + 1))] for begin in begun]
+    found = ledger.sums(stretches, names=_chart_names())
+    for begin, sums in zip(begun, found, strict=True):
+        moment = float(begin * window.part_seconds)
+        yield point_of(sums, moment=moment, seconds=min(float(step * window.part_seconds), now - moment))
 
 
 def _chart_names() -> list[str]:

@@ -173,11 +173,11 @@ Vectors = dict[str, dict[int, int]]
 def counted(since: float) -> Vectors:
     """Return what all processes have measured since then, and up to five minutes before."""
     from perfkit.monitoring.ledgers import current_ledger
-    from perfkit.monitoring.series import FIVES, summed
+    from perfkit.monitoring.series import FIVES
 
     parts = range(FIVES.part(since), FIVES.part(time.time()) + 1)
-    pages = current_ledger().read([FIVES.name(part) for part in parts])
-    return {name: summed(page[name] for page in pages if name in page) for page in pages for name in page}
+    [found] = current_ledger().sums([[FIVES.name(part) for part in parts]])
+    return found
 
 
 def asked_between(before: Vectors, after: Vectors) -> Asked:
@@ -187,7 +187,7 @@ def asked_between(before: Vectors, after: Vectors) -> Asked:
         name: {index: number - before.get(name, {}).get(index, 0) for index, number in vector.items()}
         for name, vector in after.items()
     }
-    pages = Pages([new])
+    pages = Pages(new)
     requests, reads = pages.all_requests(), pages.all_reads()
     count = max(1, requests.timing.count)
     return Asked(

@@ -16,7 +16,7 @@ from perfkit.monitoring.boards import LOOPS, PROCESSES, STATEMENTS, boards, boar
 from perfkit.monitoring.generations import Generations
 from perfkit.monitoring.ledgers import Ledger, current_ledger
 from perfkit.monitoring.recording import recorder
-from perfkit.monitoring.series import FIVES, HOURS, MINUTES, TOTALS, total_page
+from perfkit.monitoring.series import TOTALS, WINDOWS, total_page
 from perfkit.monitoring.summary import Summary, read_summary
 from tests.caching.conftest import forget_everything
 from tests.plugins.valkey import DisposableValkey
@@ -46,7 +46,7 @@ class Measured:
         ledger = self.ledger()
         now = self._now()
         pages = [total_page(kind) for kind in TOTALS]
-        for window in (MINUTES, FIVES, HOURS):
+        for window in WINDOWS:
             pages += [window.name(window.part(now) - back) for back in range(3)]
         held = ledger.read(pages)
         days = [name for board in (STATEMENTS, LOOPS) for name in boards_of(board, now - 3600, now)]

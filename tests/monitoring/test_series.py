@@ -5,9 +5,7 @@ from hypothesis import strategies as st
 
 from perfkit.monitoring.buckets import STANDARD, coarse, standard
 from perfkit.monitoring.series import (
-    FIVES,
-    HOURS,
-    MINUTES,
+    WINDOWS,
     Series,
     buckets_of,
     count_of,
@@ -68,17 +66,18 @@ def test_no_page_loses_an_event(told: list[tuple[int, int, int]]) -> None:
         assert set(counts.values()) == {len(told)}, page
 
 
-def test_pages_are_a_minute_five_an_hour_and_all() -> None:
+def test_pages_are_of_windows_and_of_all() -> None:
     moment = 1_800_000_123.0
     pages = pages_of({REQUEST: {0: 10, 20: 1}, QUERY: {0: 10, 20: 1}}, moment)
     assert list(pages) == [
-        *(window.name(window.part(moment)) for window in (MINUTES, FIVES, HOURS)),
+        *(window.name(window.part(moment)) for window in WINDOWS),
         total_page("view"),
         total_page("request"),
         total_page("query"),
     ]
-    minute, five, hour, view, request, query = pages.values()
+    minute, twenty, five, hour, view, request, query = pages.values()
     assert set(minute.vectors) == {"request\t2xx", "query\tdefault\tSELECT"}
+    assert minute.vectors == twenty.vectors
     assert set(five.vectors) == {
         "request\tGET\t/flights\t2xx",
         "query\tdefault\tSELECT",

@@ -143,7 +143,7 @@ def test_fingerprints_without_end_are_bounded(measured: Measured) -> None:
             cursor.execute(f"SELECT 1 AS column_{number}_{'x' * number}")
     part = FIVES.part(time.time())
     assert measured.summary().queries.timing.count == statements.MOST_FINGERPRINTS + 50
-    pages = Pages(measured.ledger().read([FIVES.name(part), FIVES.name(part + 1)]))
+    pages = Pages(*measured.ledger().sums([[FIVES.name(part), FIVES.name(part + 1)]]))
     found = pages.statements(most=1_000)
     (other,) = [each for each in found if each.fingerprint == "other"]
     assert other.timing.count == 50

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,9 +18,11 @@ from django.test import Client
 from perfkit.caching.counting import counting
 from perfkit.monitoring import timed
 from perfkit.monitoring.jobs import log_summary
+from perfkit.monitoring.ledgers import Told
 from perfkit.monitoring.middleware import metrics
 from perfkit.monitoring.plain import as_dict, as_line, line_text
 from perfkit.monitoring.recording import recorder
+from perfkit.monitoring.series import Series, pages_of, vector_of
 from perfkit.monitoring.summary import RANGES, Summary, alerts, aread_summary, read_summary
 from perfkit.signals import cache_read, task_ended
 from tests.caching.conftest import wait_until
@@ -74,6 +78,26 @@ class TestRead:
         record_requests(1)
         assert read_summary("1h", now=now).requests.timing.count == 1
         assert read_summary("6h", now=now).requests.timing.count == 4
+
+    @pytest.mark.parametrize("since", RANGES)
+    @pytest.mark.parametrize("now", [1_800_000_000.0, 1_800_000_059.0, 1_800_001_260.5])
+    def test_points_are_next_to_each_other_and_have_what_happened_in_them(
+        self, measured: Measured, since: str, now: float
+    ) -> None:
+        moments = [
+            now - random.Random(3).random() * 86_000 / 3**power for power in range(9) for _ in range(20)
+        ]
+        request = Series("request", ("GET", "/a", "2xx"))
+        for number, moment in enumerate(moments, 1):
+            pages = pages_of({request: vector_of("request", [(1000, 0, 1)])}, moment, now=now)
+            measured.ledger().add(Told("past", number, int(now // 86_400), pages))
+        points = read_summary(since, has_points=True, now=now).points
+        for one, following in pairwise(points):
+            assert one.moment + one.seconds == following.moment
+        assert points[-1].moment + points[-1].seconds == now
+        for point in points:
+            inside = [each for each in moments if point.moment <= each < point.moment + point.seconds]
+            assert point.requests.timing.count == len(inside)
 
     def test_a_range_that_is_none_is_refused(self) -> None:
         with pytest.raises(ValueError, match="'15m', '1h', '6h', '24h', not '2h'"):

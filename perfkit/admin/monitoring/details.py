@@ -11,6 +11,7 @@ from perfkit.admin.monitoring.addresses import Addresses
 from perfkit.admin.monitoring.cells import numbers
 from perfkit.admin.monitoring.reading import history_of, seen, to_explain
 from perfkit.monitoring.figures import CacheFigures, Pages, QueryFigures, RequestFigures, TaskFigures, Timing
+from perfkit.monitoring.ledgers import added_up
 from perfkit.monitoring.recorder import printable
 from perfkit.monitoring.series import MOST_IN_PART
 from perfkit.monitoring.summary import read_summary
@@ -55,7 +56,7 @@ def of_statement(alias: str, fingerprint: str, since: str, to: Addresses, *, may
     """
     note, trouble = seen(fingerprint)
     history, problem = history_of([f"statement\t{alias}\t{fingerprint}"], since)
-    found = Pages(stretch.vectors for stretch in history).statements(most=1)
+    found = Pages(added_up(stretch.vectors for stretch in history)).statements(most=1)
     statement, why = to_explain(note, alias, fingerprint)
     query = {"alias": alias, "fingerprint": fingerprint}
     places = []

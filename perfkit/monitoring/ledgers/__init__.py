@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import Final
 
 from perfkit.caching.store.beside import Beside
-from perfkit.monitoring.ledgers.contract import OTHER, Addition, Ledger, Told, Vector
+from perfkit.monitoring.ledgers.contract import OTHER, Addition, Ledger, Told, Vector, add_to, added_up
 from perfkit.monitoring.ledgers.local import LocalLedger
 from perfkit.monitoring.ledgers.server import ServerLedger
 
-__all__ = ["OTHER", "Addition", "Ledger", "LocalLedger", "ServerLedger", "Told", "Vector", "current_ledger"]
+__all__ = [
+    "OTHER",
+    "Addition",
+    "Ledger",
+    "LocalLedger",
+    "ServerLedger",
+    "Told",
+    "Vector",
+    "add_to",
+    "added_up",
+    "current_ledger",
+]
 
 _ledgers: Final[Beside[Ledger]] = Beside(on_server=ServerLedger, in_process=LocalLedger)
 

@@ -7,7 +7,7 @@ A page holds the vectors of one stretch of time, by name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final, NamedTuple
 
 Vector = dict[int, int]
@@ -85,11 +85,15 @@ class Ledger(ABC):
     def posted(self, boards: Sequence[str], *, names: Sequence[str] = ()) -> list[dict[str, bytes]]:
         """Return what is on each of the boards, or only the notes of these names; one round trip."""
 
+    def sums(self, groups: Sequence[Sequence[str]], *, names: Sequence[str] = ()) -> list[dict[str, Vector]]:
+        """Return what the pages of each group hold together, or only these names' part of it; one round trip."""
+        return [added_up(self.read(pages, names=names)) for pages in groups]
+
     def look(
         self, pages: Sequence[str], boards: Sequence[str]
-    ) -> tuple[list[dict[str, Vector]], list[dict[str, bytes]]]:
-        """Return all that these pages hold, and all that is on these boards; one round trip."""
-        return self.read(pages), self.posted(boards)
+    ) -> tuple[dict[str, Vector], list[dict[str, bytes]]]:
+        """Return what these pages hold together, and all that is on each of these boards; one round trip."""
+        return added_up(self.read(pages)), self.posted(boards)
 
     @abstractmethod
     def take_down(self, board: str, names: Sequence[str]) -> None:
@@ -98,6 +102,26 @@ class Ledger(ABC):
     @abstractmethod
     def clear(self, pages: Sequence[str]) -> None:
         """Drop these pages or boards."""
+
+
+def added_up(pages: Iterable[Mapping[str, Vector]]) -> dict[str, Vector]:
+    """Return what pages hold together.
+
+    Example:
+        >>> added_up([{"a": {0: 1}, "b": {0: 5}}, {"a": {0: 2, 1: 3}}])
+        {'a': {0: 3, 1: 3}, 'b': {0: 5}}
+    """
+    sums: dict[str, Vector] = {}
+    for page in pages:
+        for name, vector in page.items():
+            add_to(sums.setdefault(name, {}), vector.items())
+    return sums
+
+
+def add_to(sums: Vector, numbers: Iterable[tuple[int, int]]) -> None:
+    """Add numbers, each under its index, to a vector."""
+    for index, number in numbers:
+        sums[index] = sums.get(index, 0) + number
 
 
 ENDLESS: Final = "statement\t"

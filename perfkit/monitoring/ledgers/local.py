@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from perfkit.caching.locks import fork_safe_lock
-from perfkit.monitoring.ledgers.contract import Ledger, Told, Vector, is_other, other_name, room_for
+from perfkit.monitoring.ledgers.contract import Ledger, Told, Vector, add_to, is_other, other_name, room_for
 
 
 class LocalLedger(Ledger):
@@ -49,9 +49,7 @@ class LocalLedger(Ledger):
                         number = self._with_places(page, told.day, most=addition.most)
                     has_room = name in held or number < room_for(name, addition.most)
                     place = name if has_room else other_name(name)
-                    sums = held.setdefault(place, {})
-                    for index, number in vector.items():
-                        sums[index] = sums.get(index, 0) + number
+                    add_to(held.setdefault(place, {}), vector.items())
                     if addition.is_lasting:
                         self._added.setdefault(page, {})[place] = told.day
             return True

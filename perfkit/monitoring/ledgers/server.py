@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from typing import ClassVar, Final
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from perfkit.caching.store import ScriptedStore
 from perfkit.caching.store.packing import Words
 from perfkit.caching.store.scripts import ScriptForms
-from perfkit.monitoring.ledgers.contract import Ledger, Told, Vector
+from perfkit.monitoring.ledgers.contract import Ledger, Told, Vector, add_to
 
 ADD: Final = ScriptForms.loaded("add", package=__package__)
 READ: Final = ScriptForms.loaded("read", package=__package__)
@@ -19,6 +19,9 @@ POST: Final = ScriptForms.loaded("post", package=__package__)
 DROP: Final = ScriptForms.loaded("drop", package=__package__)
 
 NOTHING: Final = Words(0, b"")
+
+Fields = list[tuple[bytes, bytes]]
+"""Names and what is under them."""
 CLEARED_AT_ONCE: Final = 500
 
 
@@ -62,24 +65,28 @@ class ServerLedger(Ledger):
 
     def posted(self, boards: Sequence[str], *, names: Sequence[str] = ()) -> list[dict[str, bytes]]:
         """Read them by one script."""
-        return [dict(fields) for fields in self._read(boards, names)]
+        return [_notes(fields) for fields in self._read(boards, names)]
+
+    def sums(self, groups: Sequence[Sequence[str]], *, names: Sequence[str] = ()) -> list[dict[str, Vector]]:
+        """Read them by one script, and add up what it returns as it is unpacked."""
+        found = iter(self._read([page for pages in groups for page in pages], names))
+        return [_sums(islice(found, len(pages))) for pages in groups]
 
     def look(
         self, pages: Sequence[str], boards: Sequence[str]
-    ) -> tuple[list[dict[str, Vector]], list[dict[str, bytes]]]:
+    ) -> tuple[dict[str, Vector], list[dict[str, bytes]]]:
         """Read both by one script."""
         found = self._read([*pages, *boards], ())
-        return [_vectors(fields) for fields in found[: len(pages)]], [
-            dict(fields) for fields in found[len(pages) :]
-        ]
+        return _sums(found[: len(pages)]), [_notes(fields) for fields in found[len(pages) :]]
 
-    def _read(self, hashes: Sequence[str], names: Sequence[str]) -> list[list[tuple[str, bytes]]]:
+    def _read(self, hashes: Sequence[str], names: Sequence[str]) -> list[Fields]:
         """Return the fields of hashes that are there."""
         if not hashes:
             return []
-        words = Words.of(*names) if names else NOTHING
+        wanted = [name.encode() for name in names]
+        words = Words.of(*wanted) if wanted else NOTHING
         lengths, parts = self._store.run_script(READ, [*map(_key, hashes)], words)
-        return list(_fields(lengths, parts, names))
+        return list(_fields(lengths, parts, wanted))
 
     def take_down(self, board: str, names: Sequence[str]) -> None:
         """Take them off by one script."""
@@ -103,7 +110,7 @@ def _days_key(page: str) -> str:
     return _key(f"{page}:days")
 
 
-def _fields(lengths: bytes, parts: bytes, names: Sequence[str]) -> Iterator[list[tuple[str, bytes]]]:
+def _fields(lengths: bytes, parts: bytes, names: Sequence[bytes]) -> Iterator[Fields]:
     """Yield what `read.lua` has written down of each hash."""
     start = 0
     for sizes in _lengths.decode(lengths):
@@ -114,12 +121,32 @@ def _fields(lengths: bytes, parts: bytes, names: Sequence[str]) -> Iterator[list
             there = zip(names, words, sizes, strict=True)
             yield [(name, word) for name, word, size in there if size >= 0]
         else:
-            pairs = zip(words[::2], words[1::2], strict=True)
-            yield [(name.decode("utf-8", "replace"), word) for name, word in pairs]
+            yield list(zip(words[::2], words[1::2], strict=True))
 
 
-def _vectors(fields: Iterable[tuple[str, bytes]]) -> dict[str, Vector]:
-    return {name: _vector(packed) for name, packed in fields}
+def _notes(fields: Fields) -> dict[str, bytes]:
+    return {_text(name): note for name, note in fields}
+
+
+def _vectors(fields: Fields) -> dict[str, Vector]:
+    return {_text(name): dict(_numbers(packed)) for name, packed in fields}
+
+
+def _sums(pages: Iterable[Fields]) -> dict[str, Vector]:
+    """Return what pages hold together: in less time than one by one, for no page's own vectors are made."""
+    sums: dict[bytes, Vector] = {}
+    for fields in pages:
+        for name, packed in fields:
+            held = sums.get(name)
+            if held is None:
+                sums[name] = dict(_numbers(packed))
+            else:
+                add_to(held, _numbers(packed))
+    return {_text(name): vector for name, vector in sums.items()}
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
 
 
 def _flat(vector: Vector) -> list[int]:
@@ -130,6 +157,6 @@ _lengths: Final = msgspec.msgpack.Decoder(list[list[int]])
 _decoder: Final = msgspec.msgpack.Decoder(list[int])
 
 
-def _vector(packed: bytes) -> Vector:
-    flat = _decoder.decode(packed)
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+def _numbers(packed: bytes) -> Iterator[tuple[int, int]]:
+    flat = iter(_decoder.decode(packed))
+    return zip(flat, flat, strict=True)

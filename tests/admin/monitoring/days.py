@@ -22,7 +22,7 @@ from perfkit.monitoring.boards import (
 )
 from perfkit.monitoring.fingerprints import fingerprint_of
 from perfkit.monitoring.ledgers import Addition, Ledger, LocalLedger, Told, Vector
-from perfkit.monitoring.series import FIVES, HOURS, MINUTES, Series, pages_of
+from perfkit.monitoring.series import WINDOWS, Series, pages_of
 from tests.monitoring.events import add_event
 
 MINUTES_IN_DAY = 24 * 60
@@ -160,9 +160,7 @@ def all_pages(now: float | None = None) -> Sequence[str]:
     """Return the names of all pages that a day is written on, and of the boards."""
     moment = time.time() if now is None else now
     windows = [
-        window.name(window.part(moment) - ago)
-        for window in (MINUTES, FIVES, HOURS)
-        for ago in range(window.parts + 2)
+        window.name(window.part(moment) - ago) for window in WINDOWS for ago in range(window.parts + 2)
     ]
     days = [name for board in (STATEMENTS, LOOPS) for name in boards_of(board, moment - DAY_SECONDS, moment)]
     return [*windows, "T", PROCESSES, *days]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 import redis
 
 from perfkit.caching.store.redis import RedisStore
-from perfkit.monitoring.ledgers import Addition, Ledger, LocalLedger, ServerLedger, Told
+from perfkit.monitoring.ledgers import Addition, Ledger, LocalLedger, ServerLedger, Told, added_up
 from tests.caching.conftest import wait_until
 from tests.caching.store.conftest import opened_over
 from tests.plugins.cluster import DisposableCluster
@@ -52,15 +53,36 @@ class LedgerContract:
         ledger.add(told("a", 1, one={"x": {0: 1}, "y": {0: 2}}, two={"z": {0: 3}}))
         assert ledger.read(["one", "two"], names=["y", "w"]) == [{"y": {0: 2}}, {}]
 
+    def test_it_returns_what_groups_of_pages_hold_together(self, ledger: Ledger) -> None:
+        ledger.add(told("a", 1, one={"x\tå": {0: 1, 2: 5}, "y": {0: 2}}, two={"x\tå": {0: 3, 9: 10**15}}))
+        both = {"x\tå": {0: 4, 2: 5, 9: 10**15}, "y": {0: 2}}
+        assert ledger.sums([["one", "two"], [], ["three"], ["two"]]) == [
+            both,
+            {},
+            {},
+            {"x\tå": {0: 3, 9: 10**15}},
+        ]
+        assert ledger.sums([["one", "two"]], names=["y", "w"]) == [{"y": {0: 2}}]
+        assert ledger.sums([]) == []
+
+    def test_groups_hold_what_their_pages_hold(self, ledger: Ledger) -> None:
+        ledger.add(told("a", 1, one={"x": {0: 1, 2: 5}, "y": {0: 2}}, two={"x": {0: 3, 9: 1}, "z": {4: 4}}))
+        chance = random.Random(5)
+        for _ in range(100):
+            groups = [chance.choices(["one", "two", "three"], k=chance.randrange(4)) for _ in range(3)]
+            names = chance.sample(["x", "y", "z"], chance.randrange(4))
+            together = [added_up(ledger.read(pages, names=names)) for pages in groups]
+            assert ledger.sums(groups, names=names) == together
+
     def test_it_returns_pages_and_boards_together(self, ledger: Ledger) -> None:
         ledger.add(told("a", 1, one={"x": {0: 1}}, two={"y": {0: 2}}))
         ledger.post("board", {"a": b"\xff"}, kept_seconds=60, most=3)
         assert ledger.look(["one", "three", "two"], ["board", "nothing"]) == (
-            [{"x": {0: 1}}, {}, {"y": {0: 2}}],
+            {"x": {0: 1}, "y": {0: 2}},
             [{"a": b"\xff"}, {}],
         )
-        assert ledger.look([], ["board"]) == ([], [{"a": b"\xff"}])
-        assert ledger.look([], []) == ([], [])
+        assert ledger.look([], ["board"]) == ({}, [{"a": b"\xff"}])
+        assert ledger.look([], []) == ({}, [])
 
     def test_it_adds_once_however_often_it_is_told(self, ledger: Ledger) -> None:
         again = told("a", 7, one={"x": {0: 1}})
