@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import cached_property
+from typing import Final
 
 from django.core.handlers.base import BaseHandler
 from django.db import connections
@@ -22,17 +22,17 @@ from perfkit.monitoring import statements
 from perfkit.monitoring.recording import recorder
 
 PEER_ALIAS: Final = "prometheus"
-TURN_SECONDS: Final = 3.0
-"""Longer than `METRICS_INTERVAL`, so that a turn bears what its own events cost to tell."""
+TELLING_SECONDS: Final = 2.0
+"""So often a process tells what it has measured, by itself; here after so much time of what measures."""
 
 OWN: Final = ("perfkit.tracing.request_id_middleware", "perfkit.monitoring.metrics")
 PEERS: Final = (
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 )
-OFF: Final = {"METRICS_ENABLED": False}
 ON: Final = {
     "METRICS_ENABLED": True,
+    "METRICS_INTERVAL": 60,  # a thread of its own would tell in others' turns, too
     "CACHE_TIMEOUT": 5.0,
     "SERVER_TIMING": "all",
 }
@@ -40,85 +40,87 @@ ON: Final = {
 
 @dataclass
 class Way:
-    """The page of twenty queries under one set of settings.
+    """The page of twenty queries with something around it, or nothing.
 
     Attributes:
         milliseconds: Of each request.
-        spent_seconds: Of each turn, by request: with what is done between requests.
+        spent: Processor seconds of each request: with those of telling.
     """
 
     name: str
     middleware: tuple[str, ...]
-    options: dict[str, Any]
     alias: str = "default"
     measures: bool = False
     milliseconds: list[float] = field(default_factory=list)
     spent: list[float] = field(default_factory=list)
+    untold_seconds: float = 0.0
+
+    @cached_property
+    def handler(self) -> BaseHandler:
+        """What answers, warm."""
+        handler = BaseHandler()
+        with override_settings(MIDDLEWARE=list(self.middleware)):
+            handler.load_middleware()
+        handler.get_response(FACTORY.get("/lists/"))
+        return handler
 
     def take_turn(self) -> None:
-        """Answer requests for some time; what was recorded is told before the turn ends."""
-        with override_settings(MIDDLEWARE=list(self.middleware), PERFKIT={**configured(), **self.options}):
-            handler = BaseHandler()
-            handler.load_middleware()
-            Site.alias = self.alias
-            with _wrapped() if self.measures else _bare():
-                handler.get_response(FACTORY.get("/lists/"))
-                self._answer(handler)
+        """Answer one request; meanwhile a thread tells what was recorded, where it is time to."""
+        Site.alias = self.alias
+        # The same is done before each request: what is just awake answers a percent sooner.
+        statements.uninstall()
+        if self.measures:
+            statements.install()
+        self._answer(self.handler)
 
     def _answer(self, handler: BaseHandler) -> None:
-        begun = now = time.perf_counter()
-        cpu = time.process_time()
-        times: list[float] = []
-        while now - begun < TURN_SECONDS:
-            response = handler.get_response(FACTORY.get("/lists/"))
-            response.close()
-            after = time.perf_counter()
-            times.append((after - now) * 1000)
-            now = after
-        if self.measures:
-            recorder.tell()
-        self.milliseconds += times
-        self.spent.append((time.process_time() - cpu) / len(times))
+        request = FACTORY.get("/lists/")
+        teller = threading.Thread(target=recorder.tell)
+        is_due = self.measures and self.untold_seconds >= TELLING_SECONDS
+        cpu, begun = time.process_time(), time.perf_counter()
+        if is_due:
+            teller.start()
+        handler.get_response(request).close()
+        seconds = time.perf_counter() - begun
+        if is_due:
+            teller.join()
+        self.spent.append(time.process_time() - cpu)
+        self.milliseconds.append(seconds * 1000)
+        self.untold_seconds = seconds if is_due else self.untold_seconds + seconds
 
 
 FACTORY: Final = RequestFactory()
 
 
 def overhead(*, rounds: int, seconds: float) -> Section:
-    """Answer the page with everything on, with nothing, and with django-prometheus, in turns."""
-    off = Way("nothing measured", (), OFF)
-    on = Way("perfkit, everything on", OWN, ON, measures=True)
-    commented = Way("perfkit, and SQL comments", OWN, {**ON, "SQL_COMMENTS": True}, measures=True)
-    peer = Way("django-prometheus", PEERS, OFF, alias=PEER_ALIAS)
-    ways = [off, on, commented, peer]
-    play(ways, rounds=rounds, budget_seconds=seconds)
+    """Answer the page with everything on, with nothing, and with django-prometheus, a request each in turns."""
+    off = Way("nothing measured", ())
+    on = Way("perfkit, everything on", OWN, measures=True)
+    peer = Way("django-prometheus", PEERS, alias=PEER_ALIAS)
+    bare = Way("nothing measured", ())
+    commented = Way("perfkit, and SQL comments", OWN, measures=True)
+    with override_settings(PERFKIT={**configured(), **ON}):
+        play([off, on, peer], rounds=rounds, budget_seconds=seconds * 0.8)
+        recorder.tell()
+    with override_settings(PERFKIT={**configured(), **ON, "SQL_COMMENTS": True}):
+        play([bare, commented], rounds=rounds, budget_seconds=seconds * 0.2)
+        recorder.tell()
+    statements.install()
     connections[PEER_ALIAS].close()
-    plain = statistics.median(off.milliseconds)
     lines: list[tuple[str, ...]] = [
         (
             f"a request of {QUERIES} queries, {way.name}",
             f"{statistics.median(way.milliseconds):.2f}",
             f"{_p99(way.milliseconds):.2f}",
-            f"{statistics.median(way.spent) * 1000:.2f}",
+            f"{statistics.fmean(way.spent) * 1000:.2f}",
         )
-        for way in ways
+        for way in (off, on, commented, peer)
     ]
-    # Of turns next to each other, for the machine is not as quick at all times.
-    cost, peers = (
-        statistics.median(spent - bare for spent, bare in zip(way.spent, off.spent, strict=True)) * 1e6
-        for way in (on, peer)
-    )
-    ratio = statistics.median(theirs / ours for theirs, ours in zip(peer.spent, on.spent, strict=True))
+    cost, peers = ((statistics.fmean(way.spent) - statistics.fmean(off.spent)) * 1e6 for way in (on, peer))
     return Section(
         lines,
         [
-            Figure(
-                "everything on: median",
-                (statistics.median(on.milliseconds) / plain - 1) * 100,
-                "%",
-                1,
-                "lower",
-            ),
+            Figure("everything on: median", _slower(on, off), "%", 1, "lower"),
             Figure(
                 "everything on: p99",
                 (_p99(on.milliseconds) / _p99(off.milliseconds) - 1) * 100,
@@ -126,37 +128,29 @@ def overhead(*, rounds: int, seconds: float) -> Section:
                 3,
                 "lower",
             ),
-            Figure(
-                "and SQL comments: median",
-                (statistics.median(commented.milliseconds) / plain - 1) * 100,
-                "%",
-                None,
-                "lower",
-            ),
+            Figure("and SQL comments: median", _slower(commented, bare), "%", None, "lower"),
             Figure("processor time of a request, perfkit", cost, "us", None, "lower"),
             Figure("processor time of a request, django-prometheus", peers, "us", None, "lower"),
             Figure(
-                "a request with django-prometheus / with perfkit, processor time", ratio, "times", 1, "higher"
+                "a request with django-prometheus / with perfkit, processor time",
+                statistics.fmean(peer.spent) / statistics.fmean(on.spent),
+                "times",
+                1,
+                "higher",
             ),
         ],
     )
 
 
+def _slower(one: Way, other: Way) -> float:
+    """Return how much longer the median request takes, in percent, of requests one after the other."""
+    pairs = zip(one.milliseconds, other.milliseconds, strict=True)
+    return (
+        statistics.median(mine - theirs for mine, theirs in pairs)
+        / statistics.median(other.milliseconds)
+        * 100
+    )
+
+
 def _p99(times: list[float]) -> float:
     return statistics.quantiles(times, n=100)[98]
-
-
-@contextmanager
-def _wrapped() -> Iterator[None]:
-    statements.install()
-    yield
-
-
-@contextmanager
-def _bare() -> Iterator[None]:
-    """Have nothing around statements."""
-    statements.uninstall()
-    try:
-        yield
-    finally:
-        statements.install()
