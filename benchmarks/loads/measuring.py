@@ -67,7 +67,7 @@ class Way:
     def take_turn(self) -> None:
         """Answer one request; meanwhile a thread tells what was recorded, where it is time to."""
         Site.alias = self.alias
-        # The same is done before each request: what is just awake answers a percent sooner.
+        # Before each request, whoever had the turn before: all of them are to begin alike.
         statements.uninstall()
         if self.measures:
             statements.install()

@@ -84,9 +84,8 @@ class TestRead:
     def test_points_are_next_to_each_other_and_have_what_happened_in_them(
         self, measured: Measured, since: str, now: float
     ) -> None:
-        moments = [
-            now - random.Random(3).random() * 86_000 / 3**power for power in range(9) for _ in range(20)
-        ]
+        chance = random.Random(3)
+        moments = [now - chance.random() * 86_000 / 3**power for power in range(9) for _ in range(20)]
         request = Series("request", ("GET", "/a", "2xx"))
         for number, moment in enumerate(moments, 1):
             pages = pages_of({request: vector_of("request", [(1000, 0, 1)])}, moment, now=now)
