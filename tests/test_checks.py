@@ -667,25 +667,29 @@ class TestStart:
         )
         assert "no issues" in out
 
-    def test_it_costs_under_50_milliseconds_and_no_query(self) -> None:
-        # Without DATABASES any query raises. CPU time, the least of three: a busy machine does not count.
+    def test_it_costs_under_a_tenth_of_djangos_own_start_and_no_query(self) -> None:
+        # Without DATABASES any query raises. CPU time, the least of three: a busy machine does not count,
+        # nor does one that keeps no bytecode, for it compiles Django, too.
         code = """
             from django.conf import settings
             settings.configure(
                 INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "perfkit", "project.flights"]
             )
             import time
+            began = time.process_time()
+            import django
             from perfkit.apps import PerfkitConfig
             ready = PerfkitConfig.ready
             def timed(self):
+                global taken
                 start = time.process_time()
                 ready(self)
-                print((time.process_time() - start) * 1000)
+                taken = time.process_time() - start
             PerfkitConfig.ready = timed
-            import django
             django.setup()
+            print(taken / (time.process_time() - began - taken))
             """
-        assert min(float(python(code)) for _ in range(3)) < 50
+        assert min(float(python(code)) for _ in range(3)) < 0.1
 
 
 def found_in_admin(model: type[models.Model] = Ware, **options: Any) -> list[checks.CheckMessage]:
