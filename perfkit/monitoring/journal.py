@@ -9,9 +9,10 @@ A writer holds a lock on its file of names for as long as it lives.
 Where another process gets that lock, the writer is dead: it tells what was left, under the dead writer's name.
 
 # Note [Writing without a lock]
-Each event takes the next place in the segment from an `itertools.count`, which no other thread can interrupt, and
-is then written by one call that none can interrupt either.
-Between the two a thread may be held up: so a closed segment waits until each place that was taken is written.
+Each event takes the next place in the segment from an `itertools.count`, which no other thread can interrupt.
+Its numbers are written first and its series last, each by one store that none can interrupt either: a place that
+has no series yet is no event.
+Meanwhile a thread may be held up: so a closed segment waits until each place that was taken is written.
 
 # Note [Counting in the segment]
 What only counts, a cached read, is no event but one more in a number of the segment's own, a cell for each series.
@@ -38,11 +39,14 @@ from typing import Any, Final, Self
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 """Not on Windows, where a process's events are in its memory only."""
 
-EVENT: Final = struct.Struct("<IIII")
+EVENT: Final = struct.Struct("=IIII")
 """The series (from 1), and three numbers that mean what the series says.
 
 The first two may be larger than 32 bits: what is above these stands in the upper bits of the series.
 """
+
+WORDS: Final = 4
+"""Of an event."""
 
 MOST_SERIES_NUMBER: Final = 2**13 - 1
 MOST_FIRST: Final = 2**42 - 1
@@ -103,10 +107,13 @@ class Segment:
 
     Attributes:
         begun_at: The same on a clock that only grows, as whoever has begun it says.
+        places: Gives at each `next` where in `words` an event begins; beyond them once it is full or closed.
+        words: The events, of `WORDS` numbers each; they cannot be written any more once it was removed.
+            See Note [Writing without a lock].
     """
 
     __slots__ = (
-        *("begun_at", "closed_at", "file", "memory", "moment", "number", "places", "room", "taken"),
+        *("begun_at", "closed_at", "file", "memory", "moment", "number", "places", "room", "taken", "words"),
         *("_cells", "_counters"),
     )
 
@@ -116,16 +123,18 @@ class Segment:
         self.file = file
         size = events * EVENT.size + CELLS_BYTES
         self.memory: mmap.mmap | bytearray = bytearray(size) if file is None else _mapped(file, size)
-        self._cells = memoryview(self.memory)[-CELLS_BYTES:].cast("Q")
+        whole = memoryview(self.memory)
+        self.words = whole[:-CELLS_BYTES].cast("I")
+        self._cells = whole[-CELLS_BYTES:].cast("Q")
         self._counters: dict[int, Iterator[None]] = {}
-        self.places = count()
+        self.places = count(0, WORDS)
         self.room = events
         self.taken: int | None = None
         self.begun_at = self.closed_at = 0.0
 
     def is_begun(self) -> bool:
         """Whether anything is in it."""
-        return bool(EVENT.unpack_from(self.memory)[0] or self._counters)
+        return bool(self.words[0] or self._counters)
 
     @property
     def is_empty(self) -> bool:
@@ -148,8 +157,8 @@ class Segment:
         """Give no place any more, from this moment on, by the clock that only grows, and count nothing."""
         self.leave()
         self.closed_at = closed_at
-        places, self.places = self.places, count(self.room)
-        self.taken = min(next(places), self.room)
+        places, self.places = self.places, count(self.room * WORDS, WORDS)
+        self.taken = min(next(places) // WORDS, self.room)
 
     def leave(self) -> None:
         """Count nothing any more: from here on, or in a process that was forked."""
@@ -163,7 +172,7 @@ class Segment:
     def is_written(self) -> bool:
         """Whether all places that were given are written; it has been closed."""
         taken = self.room if self.taken is None else self.taken
-        with memoryview(self.memory) as whole, whole.cast("I") as numbers, numbers[: taken * 4 : 4] as series:
+        with self.words[: taken * WORDS : WORDS] as series:
             return all(series)
 
     def events(self) -> Iterator[Fields]:
@@ -177,6 +186,7 @@ class Segment:
     def remove(self) -> None:
         """Remove the file, and free the memory unless somebody still reads it."""
         self.leave()
+        self.words.release()
         if self.file is not None:
             self.file.unlink(missing_ok=True)
         if isinstance(self.memory, mmap.mmap):

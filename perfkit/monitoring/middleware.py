@@ -18,7 +18,7 @@ from perfkit.monitoring.installing import begin
 from perfkit.monitoring.recording import recorder, switch
 from perfkit.monitoring.series import Series
 from perfkit.monitoring.server_timing import tell_timing
-from perfkit.monitoring.work import Work, method_name, view_name, work
+from perfkit.monitoring.work import Work, work
 
 logger: Final = logging.getLogger("perfkit.monitoring")
 
@@ -123,17 +123,19 @@ class _Begun:
         self._done.end()
         next(active.ended)
         try:
-            known = _series_of(self._request, self.status)
             done = self._done
             recorder.record(
-                known, int(seconds * MICROSECONDS), int(done.database_seconds * MICROSECONDS), done.queries
+                _series_of(done, self.status),
+                int(seconds * MICROSECONDS),
+                done.database_nanoseconds // 1000,
+                done.queries,
             )
         except Exception:  # what is measured never fails what it measures
             logger.exception("A request could not be measured.")
 
 
-def _series_of(request: HttpRequest, status: int) -> int:
-    key = (method_name(request), view_name(request), status // 100)
+def _series_of(done: Work, status: int) -> int:
+    key = (done.method, done.name, status // 100)
     known = _series.get(key)
     if known is None:
         known = _series[key] = recorder.series("request", key[0], key[1], f"{status // 100}xx")

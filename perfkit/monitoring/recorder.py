@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
 import threading
 import time
 from collections import deque
@@ -32,7 +31,6 @@ from perfkit.caching.tokens import new_writer
 from perfkit.conf import Options, options
 from perfkit.errors import SettingsError
 from perfkit.monitoring.journal import (
-    EVENT,
     Fields,
     Journal,
     Legacy,
@@ -77,6 +75,8 @@ LOOK_EVERY_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 15.0
 INHERIT_EVERY_SECONDS: Final = 10.0
 LONGEST_LABEL: Final = 160
+BITS: Final = 32
+"""Of a number of an event, unless it is packed."""
 
 Sums = dict[Series, Vector]
 
@@ -123,6 +123,8 @@ class Recorder:
         after_telling: Are called with the ledger, once it was told.
         at_retirement: Are called with a series and its number, which must not be used any more.
         at_end: Are called with the ledger where the process ends.
+        segment: What events are written into at the moment, by `record` and by whoever cannot wait for a call;
+            None before the first one.
     """
 
     def __init__(
@@ -140,7 +142,7 @@ class Recorder:
         self._now = now
         self._clock = clock
         self._journal: Journal | None = None
-        self._segment: Segment | None = None
+        self.segment: Segment | None = None
         # These stay: others know the series by their numbers.
         self._ids: dict[Series, int] = {}
         self._series: list[Series] = []
@@ -159,8 +161,8 @@ class Recorder:
         self._lock = threading.RLock()  # those of the parent may be held
         self._telling = threading.RLock()
         self._pid = os.getpid()
-        segment, journal = self._segment, self._journal
-        self._segment, self._journal = None, None
+        segment, journal = self.segment, self._journal
+        self.segment, self._journal = None, None
         if segment is not None:  # before others may take over what is in it
             segment.leave()
         if journal is not None:
@@ -228,16 +230,20 @@ class Recorder:
             second: From 0, and exact up to 2**41 - 1.
             third: From 0, and exact up to 2**32 - 1. What is larger is cut.
         """
-        segment = self._segment
+        if (first | second | third) >> BITS:  # more than 71 minutes, or what is no number of an event
+            series, first, second, third = packed(series, first, second, third)
+        segment = self.segment
         if segment is not None:
             place = next(segment.places)
-            if place < segment.room:
-                try:
-                    EVENT.pack_into(segment.memory, place * EVENT.size, series, first, second, third)
-                except struct.error:  # more than 71 minutes, or what must not stay an empty place
-                    EVENT.pack_into(segment.memory, place * EVENT.size, *packed(series, first, second, third))
-                except ValueError:  # this thread was held up for so long that the segment is gone
-                    logger.info("An event came too late to be counted.")
+            words = segment.words
+            try:
+                words[place + 1] = first
+                words[place + 2] = second
+                words[place + 3] = third
+                words[place] = series  # last: now it is an event
+            except (IndexError, ValueError):  # it is full, or gone, so long was this thread held up
+                pass
+            else:
                 return
         self._next_segment(segment)
         self.record(series, first, second, third)
@@ -250,15 +256,15 @@ class Recorder:
         Args:
             series: As `series` returned it in this process, of a kind whose events have one number.
         """
-        segment = self._segment
+        segment = self.segment
         while segment is None:
             self._next_segment(None)
-            segment = self._segment
+            segment = self.segment
         return segment.counter(series)
 
     def _next_segment(self, full: Segment | None) -> None:
         with self._lock:
-            if self._segment is full:
+            if self.segment is full:
                 self._rotate()
                 self._start_thread()
         if full is not None:
@@ -297,7 +303,7 @@ class Recorder:
             problem = error
             opened = Segment(self._number, int(moment), None)
         opened.begun_at = now = self._clock()
-        closed, self._segment = self._segment, opened
+        closed, self.segment = self.segment, opened
         if closed is not None:
             closed.close(now)
             self._closed.append(closed)
@@ -360,7 +366,7 @@ class Recorder:
         if self._journal is None:
             return True
         with self._lock:
-            segment = self._segment
+            segment = self.segment
             if segment is not None and (segment.is_begun() or self._is_stale(segment)):
                 self._rotate()
         self._add_up(self._journal, is_last=is_last)
@@ -517,7 +523,7 @@ class Recorder:
 
     def _ended_segment(self) -> bool:
         """Close the segment for good; say whether what threads have written meanwhile is told."""
-        segment, self._segment = self._segment, None
+        segment, self.segment = self.segment, None
         if segment is None:
             return True
         segment.close(self._clock())

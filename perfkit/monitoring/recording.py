@@ -23,6 +23,9 @@ logger: Final = logging.getLogger("perfkit.monitoring")
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a folder of our own in it, that is nobody else's
 
+MOST_PLAIN_SECONDS: Final = 3600.0
+"""Whose microseconds are one number of an event, of 32 bits."""
+
 
 def folder() -> Path | None:
     """Return where what this project measures outlives its processes; None where the ledger does not either.
@@ -49,13 +52,15 @@ class Switch:
     Attributes:
         is_on: Whether anything is measured.
         slow_seconds: `QUERY_SLOW_THRESHOLD`, its default where it is wrong.
+        plain_nanoseconds: What takes less is to be counted, and no more than that; 0 where nothing is measured.
     """
 
-    __slots__ = ("is_on", "slow_seconds")
+    __slots__ = ("is_on", "plain_nanoseconds", "slow_seconds")
 
     def __init__(self) -> None:
         self.is_on = False
         self.slow_seconds: float = Options.QUERY_SLOW_THRESHOLD.default
+        self.plain_nanoseconds = 0
 
     def look(self) -> None:
         """Look into the settings; where they cannot be read, nothing is measured, and a check says why.
@@ -71,6 +76,8 @@ class Switch:
         except SettingsError as error:
             self.slow_seconds = Options.QUERY_SLOW_THRESHOLD.default
             logger.error("Queries are slow from %g seconds on: %s", self.slow_seconds, error)  # noqa: TRY400
+        plain_seconds = min(self.slow_seconds, MOST_PLAIN_SECONDS) if self.is_on else 0.0
+        self.plain_nanoseconds = int(plain_seconds * 1_000_000_000)
 
 
 switch: Final = Switch()

@@ -51,25 +51,20 @@ def timing_text(done: Work, *, seconds: float) -> str:
 
     Example:
         >>> done = Work()
-        >>> done.queries, done.database_seconds, done.timings["price quote"] = 1, 0.0021, 0.0107
+        >>> done.queries, done.database_nanoseconds, done.timings["price quote"] = 1, 2_100_000, 0.0107
         >>> timing_text(done, seconds=0.0312)
         'total;dur=31.2, db;dur=2.1;desc="1 query", price_quote;dur=10.7'
 
     Source: W3C, "Server Timing"; its names are tokens of RFC 9110, section 5.6.2.
     """
     queries = "1 query" if done.queries == 1 else f"{done.queries} queries"
-    parts = [
-        f"total;dur={_milliseconds(seconds)}",
-        f'db;dur={_milliseconds(done.database_seconds)};desc="{queries}"',
-    ]
-    length = sum(map(len, parts))
-    for name, each in done.timings.copy().items():
-        part = f"{token(name)};dur={_milliseconds(each)}"
-        length += len(part) + 2
-        if length > LONGEST_FIELD:
+    text = f'total;dur={seconds * 1000:.1f}, db;dur={done.database_seconds * 1000:.1f};desc="{queries}"'
+    for name, each in done.timings.copy().items() if done.timings else ():
+        part = f", {token(name)};dur={each * 1000:.1f}"
+        if len(text) + len(part) > LONGEST_FIELD:
             break
-        parts.append(part)
-    return ", ".join(parts)
+        text += part
+    return text
 
 
 def token(name: str) -> str:
@@ -99,7 +94,3 @@ def _is_staff(user: Any) -> bool:
 def _is_shared(response: HttpResponseBase) -> bool:
     said = response.headers.get("Cache-Control", "").lower()
     return "public" in said or "s-maxage" in said
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.1f}"

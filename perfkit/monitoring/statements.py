@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
+from time import perf_counter_ns
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -42,6 +42,7 @@ MOST_TEXTS: Final = 2_000
 LONGEST_TEXT: Final = 4_000
 """Longer texts, as those that insert many rows, are kept by a digest."""
 
+NANOSECONDS: Final = 1_000_000_000
 MOST_FINGERPRINTS: Final = 500
 """Of one process, that it has used within a day; what comes beside these is counted as `other`."""
 
@@ -106,36 +107,36 @@ def measure(
     if NAME in context:  # it is one dict for all that stands around a statement
         return execute(sql, params, many, context)
     context[NAME] = True
-    threshold_seconds = switch.slow_seconds
-    begun = perf_counter()
+    # Looked up before: now the processor has the statement at hand, and after the wait it does not.
+    known = _known.young.get((context["connection"].alias, sql)) if type(sql) is str else None
+    part_of = work.get()
+    begun = perf_counter_ns()
     try:
         result = execute(sql, params, many, context)
     except BaseException:
-        seconds = perf_counter() - begun
-        is_slow = seconds >= threshold_seconds
-        _note(sql, params, many, context["connection"], seconds, is_slow=is_slow, has_failed=True)
+        _note(sql, params, many, context["connection"], perf_counter_ns() - begun, has_failed=True)
         raise
-    seconds = perf_counter() - begun
-    is_slow = seconds >= threshold_seconds
-    if is_slow or type(sql) is not str or not _counted_quickly(sql, context["connection"].alias, seconds):
-        _note(sql, params, many, context["connection"], seconds, is_slow=is_slow, has_failed=False)
-    return result
-
-
-def _counted_quickly(sql: str, alias: str, seconds: float) -> bool:
-    """Count a statement that was seen before; say whether it was."""
-    series = _known.young.get((alias, sql))
-    if series is None or not switch.is_on:
-        return False
-    part_of = work.get()
+    nanoseconds = perf_counter_ns() - begun
+    if known is None or nanoseconds >= switch.plain_nanoseconds:
+        _note(sql, params, many, context["connection"], nanoseconds, has_failed=False)
+        return result
     if part_of is not None:
         part_of.queries += 1
-        part_of.database_seconds += seconds
+        part_of.database_nanoseconds += nanoseconds
+    segment = recorder.segment
+    try:  # what `record` does, without a call; the second and the third number are 0 already
+        if segment is not None:
+            place = next(segment.places)
+            segment.words[place + 1] = nanoseconds // 1000
+            segment.words[place] = known
+            return result
+    except (IndexError, ValueError):
+        pass  # it is full or gone, and `record` begins another
     try:
-        recorder.record(series, int(seconds * 1_000_000))
+        recorder.record(known, nanoseconds // 1000)
     except Exception:  # what is measured never fails what it measures
         logger.exception("A statement could not be measured.")
-    return True
+    return result
 
 
 def _measured_elsewhere(
@@ -143,29 +144,29 @@ def _measured_elsewhere(
 ) -> None:
     """Count a statement that went past Django's connections; receiver of `query_timed`."""
     is_slow = seconds >= switch.slow_seconds
-    _count(sql, using, seconds, is_slow=is_slow, has_failed=has_failed)
+    _count(sql, using, int(seconds * NANOSECONDS), is_slow=is_slow, has_failed=has_failed)
     if is_slow:
         _log(sql, using, seconds)
 
 
-def _note(
-    sql: Any, params: Any, many: bool, connection: Any, seconds: float, *, is_slow: bool, has_failed: bool
-) -> None:
+def _note(sql: Any, params: Any, many: bool, connection: Any, nanoseconds: int, *, has_failed: bool) -> None:
+    seconds = nanoseconds / NANOSECONDS
+    is_slow = seconds >= switch.slow_seconds
     try:
         text = sql if type(sql) is str else as_text(sql, connection)
     except ValueError as error:  # only why: there is no text
         text, params = str(error), None
-    _count(text, connection.alias, seconds, is_slow=is_slow, has_failed=has_failed)
+    _count(text, connection.alias, nanoseconds, is_slow=is_slow, has_failed=has_failed)
     if is_slow:
         plan = None if has_failed or many else partial(plan_text, connection, text, params)
         _log(text, connection.alias, seconds, parameters=Parameters(params, is_many=many), plan=plan)
 
 
-def _count(sql: str, alias: str, seconds: float, *, is_slow: bool, has_failed: bool) -> None:
+def _count(sql: str, alias: str, nanoseconds: int, *, is_slow: bool, has_failed: bool) -> None:
     part_of = work.get()
     if part_of is not None:
         part_of.queries += 1
-        part_of.database_seconds += seconds
+        part_of.database_nanoseconds += nanoseconds
         if is_slow:
             part_of.slow += 1
     if switch.is_on:
@@ -174,7 +175,7 @@ def _count(sql: str, alias: str, seconds: float, *, is_slow: bool, has_failed: b
                 sql if len(sql) <= LONGEST_TEXT else hashlib.blake2b(sql.encode(), digest_size=16).hexdigest()
             )
             series = _known.get((alias, name)) or _learned(name, sql, alias)
-            recorder.record(series, int(seconds * 1_000_000), is_slow, has_failed)
+            recorder.record(series, nanoseconds // 1000, is_slow, has_failed)
         except Exception:  # what is measured never fails what it measures
             logger.exception("A statement could not be measured.")
 

@@ -36,11 +36,11 @@ class Work:
     Attributes:
         queries: Statements that were sent.
         slow: Those among them that took as long as `QUERY_SLOW_THRESHOLD`.
-        database_seconds: How long all of them took.
+        database_nanoseconds: How long all of them took.
         timings: Seconds by the names given to `timed`.
     """
 
-    __slots__ = ("_method", "_name", "_request", "database_seconds", "queries", "slow", "timings")
+    __slots__ = ("_method", "_name", "_request", "database_nanoseconds", "queries", "slow", "timings")
 
     def __init__(self, name: str = "", request: HttpRequest | None = None) -> None:
         self._name = name
@@ -49,8 +49,13 @@ class Work:
         self._request = None if request is None else weakref.ref(request)
         self.queries = 0
         self.slow = 0
-        self.database_seconds = 0.0
+        self.database_nanoseconds = 0
         self.timings: dict[str, float] = {}
+
+    @property
+    def database_seconds(self) -> float:
+        """How long all statements took."""
+        return self.database_nanoseconds / 1_000_000_000
 
     @property
     def name(self) -> str:

@@ -155,6 +155,28 @@ class TestRecorder:
         assert recorder.tell()
         assert total(ledger) == 1234
 
+    def test_an_event_that_was_held_up_until_its_segment_was_gone_is_counted(
+        self, recorder: Recorder, ledger: Unreachable
+    ) -> None:
+        series = recorder.series("timed", "one")
+        recorder.record(series, 10)
+        segment = recorder.segment
+        assert segment is not None
+        places = segment.places
+
+        def late() -> Iterator[int]:
+            place = next(places)
+            segment.places = places
+            recorder.tell(is_last=True)  # which waits for no place
+            yield place
+
+        segment.places = late()
+        recorder.record(series, 10)
+        assert recorder.segment is not segment
+        recorder.record(series, 10)
+        assert recorder.tell()
+        assert total(ledger) == 3
+
     @pytest.mark.parametrize("fails", ["before", "after"])
     def test_what_could_not_be_told_is_told_later(
         self, recorder: Recorder, ledger: Unreachable, clock: Clock, folder: Path | None, fails: str

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from perfkit.api import acompiled_json
 from perfkit.monitoring import statements
 from perfkit.monitoring.boards import STATEMENTS, Seen, boards, boards_of, read_all
 from perfkit.monitoring.figures import Pages, QueryFigures
-from perfkit.monitoring.recording import recorder
+from perfkit.monitoring.recording import recorder, switch
 from perfkit.monitoring.series import FIVES, Series
 from perfkit.monitoring.statements import install, measure, verb_of
 from perfkit.monitoring.work import measured as measured_work
@@ -44,6 +46,84 @@ def texts(measured: Measured) -> dict[str, QueryFigures]:
 
 def around(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
     return execute(sql, params, many, context)
+
+
+def test_a_statement_that_was_seen_before_is_only_counted(
+    measured: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(Group.objects.filter(name="a"))
+    monkeypatch.setattr(statements, "_note", None)  # what looks at it more closely, and raises from now on
+    with measured_work() as work:
+        for name in "bcd":
+            list(Group.objects.filter(name=name))
+    assert work.queries == 3
+    assert 0 < work.database_seconds < 60
+    assert verbs(measured) == {"SELECT": (4, 0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("is_on", "slow_seconds", "nanoseconds"),
+    [(True, 0.25, 250_000_000), (True, 0, 0), (True, 86_400.0, 3_600 * 10**9), (False, 0.25, 0)],
+)
+def test_what_may_be_slow_is_looked_at_more_closely(
+    measured: Measured, settings: LazySettings, is_on: bool, slow_seconds: float, nanoseconds: int
+) -> None:
+    settings.PERFKIT = {
+        **settings.PERFKIT,
+        "METRICS_ENABLED": is_on,
+        "QUERY_SLOW_THRESHOLD": slow_seconds,
+    }
+    assert switch.plain_nanoseconds == nanoseconds
+
+
+def count(times: int) -> None:
+    for _ in range(times):
+        measure(lambda *_: None, "SELECT 1", None, False, {"connection": connection})
+
+
+def test_threads_lose_no_statement_while_it_is_told(
+    measured: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perfkit.monitoring.journal.Segment.__init__.__kwdefaults__", {"events": 100})
+    own = connection
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.is_set():
+            recorder.tell()
+
+    def work() -> None:
+        for _ in range(5_000):
+            measure(lambda *_: None, "SELECT 1", None, False, {"connection": own})
+
+    teller = threading.Thread(target=tell)
+    working = [threading.Thread(target=work) for _ in range(4)]
+    for thread in (teller, *working):
+        thread.start()
+    for thread in working:
+        thread.join()
+    ended.set()
+    teller.join()
+    assert verbs(measured) == {"SELECT": (20_000, 0, 0)}
+
+
+def test_a_statement_that_was_held_up_until_its_segment_was_gone_is_counted(measured: Measured) -> None:
+    count(2)
+    segment = recorder.segment
+    assert segment is not None
+    places = segment.places
+
+    def late() -> Iterator[int]:
+        place = next(places)
+        segment.places = places
+        recorder.tell(is_last=True)  # which waits for no place
+        yield place
+
+    segment.places = late()
+    count(1)
+    assert recorder.segment is not segment
+    count(1)
+    assert verbs(measured) == {"SELECT": (4, 0, 0)}
 
 
 def test_it_counts_by_verb_and_by_text(measured: Measured) -> None:
