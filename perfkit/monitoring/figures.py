@@ -227,7 +227,7 @@ class Pages:
 
     Args:
         sums: As a ledger returns them.
-        width: `COARSE` where they are of minutes.
+        width: `COARSE` where they are of points.
     """
 
     def __init__(self, sums: Mapping[str, Vector], *, width: int = 1) -> None:
@@ -389,7 +389,7 @@ class Pages:
 
 
 def point_of(sums: Mapping[str, Vector], *, moment: float, seconds: float) -> Point:
-    """Return what minutes come to together."""
+    """Return what was measured in a stretch of time."""
     found = Pages(sums, width=COARSE)
     reads = {labels[0]: vector.get(0, 0) for labels, vector in found.of("cache").items()}
     return Point(

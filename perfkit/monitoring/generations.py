@@ -40,9 +40,12 @@ class Generations(Generic[K, V]):
         """Return a value, which is young from now on; None where there is none."""
         found = self.young.get(key)
         if found is None:
-            found = self._old.get(key)
+            old = self._old
+            found = old.get(key)
             if found is not None:
                 self.put(key, found)
+                if self._old is not old and key not in self._old:  # another thread may just have dropped it
+                    self.young.pop(key, None)
         return found
 
     def put(self, key: K, value: V) -> None:

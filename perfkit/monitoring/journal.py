@@ -12,7 +12,10 @@ Where another process gets that lock, the writer is dead: it tells what was left
 Each event takes the next place in the segment from an `itertools.count`, which no other thread can interrupt.
 Its numbers are written first and its series last, each by one store that none can interrupt either: a place that
 has no series yet is no event.
-Meanwhile a thread may be held up: so a closed segment waits until each place that was taken is written.
+Meanwhile a thread may be held up: so a closed segment waits until each place that was taken is written, but not
+for long, for a thread may have been ended there. Before it is added up nothing can be written into it any more:
+whoever comes too late finds that out, and writes into another.
+All of this holds while one thread runs at a time. Two write so: `Recorder.record` and `statements.measure`.
 
 # Note [Counting in the segment]
 What only counts, a cached read, is no event but one more in a number of the segment's own, a cell for each series.
@@ -108,8 +111,8 @@ class Segment:
     Attributes:
         begun_at: The same on a clock that only grows, as whoever has begun it says.
         places: Gives at each `next` where in `words` an event begins; beyond them once it is full or closed.
-        words: The events, of `WORDS` numbers each; they cannot be written any more once it was removed.
-            See Note [Writing without a lock].
+        words: The events, of `WORDS` numbers each; to write one raises IndexError once it is full or closed, and
+            ValueError once it is sealed. See Note [Writing without a lock].
     """
 
     __slots__ = (
@@ -134,7 +137,7 @@ class Segment:
 
     def is_begun(self) -> bool:
         """Whether anything is in it."""
-        return bool(self.words[0] or self._counters)
+        return bool(EVENT.unpack_from(self.memory)[0] or self._counters)
 
     @property
     def is_empty(self) -> bool:
@@ -172,8 +175,16 @@ class Segment:
     def is_written(self) -> bool:
         """Whether all places that were given are written; it has been closed."""
         taken = self.room if self.taken is None else self.taken
-        with self.words[: taken * WORDS : WORDS] as series:
+        with (
+            memoryview(self.memory) as whole,
+            whole.cast("I") as numbers,
+            numbers[: taken * WORDS : WORDS] as series,
+        ):
             return all(series)
+
+    def seal(self) -> None:
+        """Let nobody write any more, also those who have taken a place; it has been closed."""
+        self.words.release()
 
     def events(self) -> Iterator[Fields]:
         """Yield what was written, without the places that never were."""
@@ -186,7 +197,7 @@ class Segment:
     def remove(self) -> None:
         """Remove the file, and free the memory unless somebody still reads it."""
         self.leave()
-        self.words.release()
+        self.seal()
         if self.file is not None:
             self.file.unlink(missing_ok=True)
         if isinstance(self.memory, mmap.mmap):

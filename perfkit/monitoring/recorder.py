@@ -31,6 +31,7 @@ from perfkit.caching.tokens import new_writer
 from perfkit.conf import Options, options
 from perfkit.errors import SettingsError
 from perfkit.monitoring.journal import (
+    MOST_NUMBER,
     Fields,
     Journal,
     Legacy,
@@ -40,7 +41,7 @@ from perfkit.monitoring.journal import (
     legacies,
     packed,
 )
-from perfkit.monitoring.ledgers import Addition, Ledger, Told, Vector, current_ledger
+from perfkit.monitoring.ledgers import Addition, Ledger, Told, Vector, add_to, current_ledger
 from perfkit.monitoring.series import Event, Series, pages_of, summed, vector_of
 
 logger: Final = logging.getLogger("perfkit.monitoring")
@@ -61,8 +62,9 @@ MOST_WAIT_SECONDS: Final = 0.5
 """For another thread that is telling: whoever wants to look goes on without what it tells."""
 
 OLDEST_SECONDS: Final = 86_400
-PATIENCE_SECONDS: Final = 60.0
-"""After which a place in a segment that nobody has written is believed to stay empty."""
+PATIENCE_SECONDS: Final = 5.0
+"""After which a place in a segment that nobody has written is believed to stay empty: an exception that a signal
+has raised, as a time limit does, ends a thread between two steps. Who comes later writes elsewhere."""
 
 STALE_SECONDS: Final = 30.0
 """After which a segment without events makes room for another: its events are those of its beginning."""
@@ -75,8 +77,6 @@ LOOK_EVERY_SECONDS: Final = 600.0
 RETRY_SECONDS: Final = 15.0
 INHERIT_EVERY_SECONDS: Final = 10.0
 LONGEST_LABEL: Final = 160
-BITS: Final = 32
-"""Of a number of an event, unless it is packed."""
 
 Sums = dict[Series, Vector]
 
@@ -222,7 +222,7 @@ class Recorder:
             logger.warning("What is measured would be lost if this process were killed: %s", error)
 
     def record(self, series: int, first: int, second: int = 0, third: int = 0) -> None:
-        """Write an event down.
+        """Write an event down; its numbers are whole ones.
 
         Args:
             series: As `series` returned it in this process.
@@ -230,7 +230,7 @@ class Recorder:
             second: From 0, and exact up to 2**41 - 1.
             third: From 0, and exact up to 2**32 - 1. What is larger is cut.
         """
-        if (first | second | third) >> BITS:  # more than 71 minutes, or what is no number of an event
+        if not 0 <= first | second | third <= MOST_NUMBER:  # more than 71 minutes, for example
             series, first, second, third = packed(series, first, second, third)
         segment = self.segment
         if segment is not None:
@@ -241,8 +241,12 @@ class Recorder:
                 words[place + 2] = second
                 words[place + 3] = third
                 words[place] = series  # last: now it is an event
-            except (IndexError, ValueError):  # it is full, or gone, so long was this thread held up
+            except IndexError:  # it is full
                 pass
+            except ValueError:
+                if segment is self.segment:
+                    raise  # no number of a series
+                # This thread was held up for so long that the segment is sealed, or gone.
             else:
                 return
         self._next_segment(segment)
@@ -294,8 +298,11 @@ class Recorder:
 
         The other one is there before anything is logged: a handler of the log may be measured, too.
         """
-        self._number += 1
+        before = self.segment
         journal, moment = self._opened(), self._now()
+        if self.segment is not before:  # by a handler of what was logged on the way
+            return
+        self._number += 1
         problem: OSError | None = None
         try:
             opened = journal.segment(self._number, int(moment))
@@ -403,6 +410,7 @@ class Recorder:
             age = self._clock() - segment.closed_at
             if not segment.is_written() and age < PATIENCE_SECONDS and not is_last:
                 return
+            segment.seal()
             part = Part(segment.number, segment.number, segment.moment, self._sums(segment), [segment])
             last = self._waiting[-1] if self._waiting else None
             if last is not None and not last.is_sent and last.moment // 60 == part.moment // 60:
@@ -599,11 +607,7 @@ def _added_up(events: Iterator[Fields], series: Sequence[Series]) -> dict[int, V
             those.append(event[1:])
         for number, those in found.items():
             if number <= len(series):
-                vector = vector_of(series[number - 1].kind, those)
-                held = sums.setdefault(number, vector)
-                if held is not vector:
-                    for index, value in vector.items():
-                        held[index] = held.get(index, 0) + value
+                add_to(sums.setdefault(number, {}), vector_of(series[number - 1].kind, those).items())
         time.sleep(0)
     return sums
 

@@ -273,6 +273,4 @@ def _with_buckets(vector: Vector, rougher: Callable[[int], int]) -> Vector:
 
 def _add(names: dict[str, Vector], those: Iterable[str], vector: Vector) -> None:
     for name in those:
-        held = names.setdefault(name, {})
-        for index, number in vector.items():
-            held[index] = held.get(index, 0) + number
+        add_to(names.setdefault(name, {}), vector.items())

@@ -123,17 +123,17 @@ def measure(
     if part_of is not None:
         part_of.queries += 1
         part_of.database_nanoseconds += nanoseconds
-    segment = recorder.segment
-    try:  # what `record` does, without a call; the second and the third number are 0 already
-        if segment is not None:
+    try:
+        segment = recorder.segment
+        if segment is None:
+            recorder.record(known, nanoseconds // 1000)
+            return result
+        try:  # what `record` does, without a call; the second and the third number are 0 already
             place = next(segment.places)
             segment.words[place + 1] = nanoseconds // 1000
             segment.words[place] = known
-            return result
-    except (IndexError, ValueError):
-        pass  # it is full or gone, and `record` begins another
-    try:
-        recorder.record(known, nanoseconds // 1000)
+        except (IndexError, ValueError):  # it is full or sealed, and another one is begun
+            recorder.record(known, nanoseconds // 1000)
     except Exception:  # what is measured never fails what it measures
         logger.exception("A statement could not be measured.")
     return result

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,3 +37,20 @@ def test_values_are_dropped_from_both_generations() -> None:
         found.put(number, "odd" if number % 2 else "even")
     found.drop({"odd"})
     assert [found.get(number) for number in range(4)] == ["even", None, "even", None]
+
+
+def test_what_another_thread_drops_meanwhile_does_not_come_back() -> None:
+    class Interrupted(dict[int, str]):
+        def get(self, key: int, default: Any = None) -> Any:
+            value = super().get(key, default)
+            found.drop({value})
+            return value
+
+    found: Generations[int, str] = Generations(4)
+    for number in range(3):
+        found.put(number, "odd" if number % 2 else "even")
+    assert 0 not in found.young
+    found._old = Interrupted(found._old)
+    assert found.get(0) == "even", "what was known when it was asked"
+    assert found.get(0) is None
+    assert list(found) == [1]

@@ -66,14 +66,29 @@ def test_a_statement_that_was_seen_before_is_only_counted(
     [(True, 0.25, 250_000_000), (True, 0, 0), (True, 86_400.0, 3_600 * 10**9), (False, 0.25, 0)],
 )
 def test_what_may_be_slow_is_looked_at_more_closely(
-    measured: Measured, settings: LazySettings, is_on: bool, slow_seconds: float, nanoseconds: int
+    measured: Measured,
+    settings: LazySettings,
+    monkeypatch: pytest.MonkeyPatch,
+    is_on: bool,
+    slow_seconds: float,
+    nanoseconds: int,
 ) -> None:
+    count(1)
     settings.PERFKIT = {
         **settings.PERFKIT,
         "METRICS_ENABLED": is_on,
         "QUERY_SLOW_THRESHOLD": slow_seconds,
     }
     assert switch.plain_nanoseconds == nanoseconds
+    recorder.tell()
+    noted: list[object] = []
+    monkeypatch.setattr(statements, "_note", lambda *told, **_: noted.append(told))
+    count(1)
+    if nanoseconds:
+        count(1)  # the first may be the first of another ledger
+        assert len(noted) < 2
+    else:
+        assert len(noted) == 1
 
 
 def count(times: int) -> None:

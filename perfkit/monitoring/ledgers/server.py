@@ -20,8 +20,9 @@ DROP: Final = ScriptForms.loaded("drop", package=__package__)
 
 NOTHING: Final = Words(0, b"")
 
-Fields = list[tuple[bytes, bytes]]
+Stored = list[tuple[bytes, bytes]]
 """Names and what is under them."""
+
 CLEARED_AT_ONCE: Final = 500
 
 
@@ -79,7 +80,7 @@ class ServerLedger(Ledger):
         found = self._read([*pages, *boards], ())
         return _sums(found[: len(pages)]), [_notes(fields) for fields in found[len(pages) :]]
 
-    def _read(self, hashes: Sequence[str], names: Sequence[str]) -> list[Fields]:
+    def _read(self, hashes: Sequence[str], names: Sequence[str]) -> list[Stored]:
         """Return the fields of hashes that are there."""
         if not hashes:
             return []
@@ -110,7 +111,7 @@ def _days_key(page: str) -> str:
     return _key(f"{page}:days")
 
 
-def _fields(lengths: bytes, parts: bytes, names: Sequence[bytes]) -> Iterator[Fields]:
+def _fields(lengths: bytes, parts: bytes, names: Sequence[bytes]) -> Iterator[Stored]:
     """Yield what `read.lua` has written down of each hash."""
     start = 0
     for sizes in _lengths.decode(lengths):
@@ -124,16 +125,16 @@ def _fields(lengths: bytes, parts: bytes, names: Sequence[bytes]) -> Iterator[Fi
             yield list(zip(words[::2], words[1::2], strict=True))
 
 
-def _notes(fields: Fields) -> dict[str, bytes]:
+def _notes(fields: Stored) -> dict[str, bytes]:
     return {_text(name): note for name, note in fields}
 
 
-def _vectors(fields: Fields) -> dict[str, Vector]:
+def _vectors(fields: Stored) -> dict[str, Vector]:
     return {_text(name): dict(_numbers(packed)) for name, packed in fields}
 
 
-def _sums(pages: Iterable[Fields]) -> dict[str, Vector]:
-    """Return what pages hold together: in less time than one by one, for no page's own vectors are made."""
+def _sums(pages: Iterable[Stored]) -> dict[str, Vector]:
+    """Return what pages hold together: in less time than one by one, for few pages' own vectors are made."""
     sums: dict[bytes, Vector] = {}
     for fields in pages:
         for name, packed in fields:

@@ -1,4 +1,4 @@
-"""Records events and counts reads until it is killed, and writes down before and after each how many there were.
+"""Records events, statements and reads until it is killed, and writes down before and after how many there were.
 
 Arguments: the URL of the cache server, the folder of journals, the file of figures, events, threads, a seed.
 """
@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import django
 import redis
@@ -22,14 +23,19 @@ NUMBERS = struct.Struct("<QQ")
 
 
 def main(url: str, folder: str, figures: str, events: int, threads: int, seed: int) -> None:
-    settings.configure(PERFKIT={"METRICS_INTERVAL": 0.1}, INSTALLED_APPS=[])
+    settings.configure(PERFKIT={"METRICS_INTERVAL": 0.1, "QUERY_SLOW_THRESHOLD": 60.0}, INSTALLED_APPS=[])
     django.setup()
     from perfkit.caching.store.redis import RedisStore
+    from perfkit.monitoring import statements
     from perfkit.monitoring.ledgers import ServerLedger
     from perfkit.monitoring.recorder import Recorder
+    from perfkit.monitoring.recording import switch
 
     ledger = ServerLedger(RedisStore(redis.Redis.from_url(url), prefix="recording", timeout_seconds=0.5))
     recorder = Recorder(folder=lambda: Path(folder), ledger=lambda: ledger)
+    switch.look()
+    statements.recorder = recorder  # type: ignore[misc]  # the process has this one alone
+    connection = SimpleNamespace(alias="default")
     with Path(figures).open("r+b") as file:
         written = mmap.mmap(file.fileno(), 0)
 
@@ -52,6 +58,7 @@ def main(url: str, folder: str, figures: str, events: int, threads: int, seed: i
             written[thread * 16 : thread * 16 + 16] = NUMBERS.pack(number + 1, number)
             recorder.record(series[number % 3], int(rng.lognormvariate(8, 1.5)))
             counter = counted(counter, reads)
+            statements.measure(lambda *_: None, f"SELECT {thread}", None, False, {"connection": connection})
             written[thread * 16 : thread * 16 + 16] = NUMBERS.pack(number + 1, number + 1)
 
     running = [threading.Thread(target=record, args=(thread,)) for thread in range(threads)]
