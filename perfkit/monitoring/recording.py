@@ -23,6 +23,7 @@ logger: Final = logging.getLogger("perfkit.monitoring")
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a folder of our own in it, that is nobody else's
 
+NANOSECONDS: Final = 1_000_000_000
 MOST_PLAIN_SECONDS: Final = 3600.0
 """Whose microseconds are one number of an event, of 32 bits."""
 
@@ -77,7 +78,7 @@ class Switch:
             self.slow_seconds = Options.QUERY_SLOW_THRESHOLD.default
             logger.error("Queries are slow from %g seconds on: %s", self.slow_seconds, error)  # noqa: TRY400
         plain_seconds = min(self.slow_seconds, MOST_PLAIN_SECONDS) if self.is_on else 0.0
-        self.plain_nanoseconds = int(plain_seconds * 1_000_000_000)
+        self.plain_nanoseconds = int(plain_seconds * NANOSECONDS)
 
 
 switch: Final = Switch()

@@ -59,7 +59,7 @@ def timing_text(done: Work, *, seconds: float) -> str:
     """
     queries = "1 query" if done.queries == 1 else f"{done.queries} queries"
     text = f'total;dur={seconds * 1000:.1f}, db;dur={done.database_seconds * 1000:.1f};desc="{queries}"'
-    for name, each in done.timings.copy().items() if done.timings else ():
+    for name, each in done.timings.copy().items():
         part = f", {token(name)};dur={each * 1000:.1f}"
         if len(text) + len(part) > LONGEST_FIELD:
             break

@@ -17,7 +17,7 @@ from perfkit.monitoring.boards import STATEMENTS, Seen, boards
 from perfkit.monitoring.fingerprints import fingerprint_of
 from perfkit.monitoring.generations import Generations
 from perfkit.monitoring.ledgers.contract import OTHER
-from perfkit.monitoring.recording import recorder, switch
+from perfkit.monitoring.recording import NANOSECONDS, recorder, switch
 from perfkit.monitoring.series import VERBS, Series
 from perfkit.monitoring.slow_plans import plan_text
 from perfkit.monitoring.slow_queries import Parameters, log_slow
@@ -42,7 +42,6 @@ MOST_TEXTS: Final = 2_000
 LONGEST_TEXT: Final = 4_000
 """Longer texts, as those that insert many rows, are kept by a digest."""
 
-NANOSECONDS: Final = 1_000_000_000
 MOST_FINGERPRINTS: Final = 500
 """Of one process, that it has used within a day; what comes beside these is counted as `other`."""
 

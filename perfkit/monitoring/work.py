@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from perfkit import signals
 from perfkit.making import own_of_a_run
 from perfkit.monitoring.installing import begin
-from perfkit.monitoring.recording import recorder, switch
+from perfkit.monitoring.recording import NANOSECONDS, recorder, switch
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,7 +55,7 @@ class Work:
     @property
     def database_seconds(self) -> float:
         """How long all statements took."""
-        return self.database_nanoseconds / 1_000_000_000
+        return self.database_nanoseconds / NANOSECONDS
 
     @property
     def name(self) -> str:

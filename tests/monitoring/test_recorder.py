@@ -21,6 +21,7 @@ from perfkit.monitoring.buckets import STANDARD, quantiles
 from perfkit.monitoring.ledgers import LocalLedger, ServerLedger, Told
 from perfkit.monitoring.recorder import MOST_SERIES, RESTING_SECONDS, UNUSED_SECONDS, Recorder
 from perfkit.monitoring.series import FIVES, HOURS, TOTALS, buckets_of, count_of, summed, total_page
+from tests.monitoring.held_up import hold_up
 from tests.monitoring.processes.recording import NUMBERS
 from tests.plugins.valkey import DisposableValkey
 
@@ -160,17 +161,7 @@ class TestRecorder:
     ) -> None:
         series = recorder.series("timed", "one")
         recorder.record(series, 10)
-        segment = recorder.segment
-        assert segment is not None
-        places = segment.places
-
-        def late() -> Iterator[int]:
-            place = next(places)
-            segment.places = places
-            recorder.tell(is_last=True)  # which waits for no place
-            yield place
-
-        segment.places = late()
+        segment = hold_up(recorder)
         recorder.record(series, 10)
         assert recorder.segment is not segment
         recorder.record(series, 10)
