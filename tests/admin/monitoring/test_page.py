@@ -237,6 +237,7 @@ class TestOverview:
             "is_empty"
         ]:  # not where this process is the whole project: it has just asked for a user
             assert "put this first in MIDDLEWARE" in text_of(page)
+        recorder.forget()  # what the page itself took is not to be told under the next settings
         settings.PERFKIT = options("pages-off", METRICS_ENABLED=False)
         text = text_of(viewer.get(PAGE))
         assert "METRICS_ENABLED is off" in text

@@ -60,7 +60,13 @@ class Process:
         )
         self._process.start()
         theirs.close()
+        self._unanswered = 1
         assert self.answer() == "ready"
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it has answered all that it was asked, and waits for more."""
+        return not self._unanswered
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Have the process run one of its functions, and return what that returned."""
@@ -69,6 +75,7 @@ class Process:
 
     def start(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Have the process run one of its functions, and do not wait for it."""
+        self._unanswered += 1
         self._pipe.send((name, args, kwargs))
 
     def wait_at(self, point: str) -> None:
@@ -83,6 +90,7 @@ class Process:
         """Return what the function that was started has returned."""
         told = self._pipe.recv()
         assert "answer" in told, told
+        self._unanswered -= 1
         return told["answer"]
 
     def is_silent(self, seconds: float) -> bool:

@@ -139,6 +139,13 @@ def note(outcome: str, reason: str, **_: Any) -> None:
     _outcomes.append(f"{outcome} {reason}".strip())
 
 
+def begin_anew() -> None:
+    """Keep nothing of what earlier tests have left here: no transaction, no notice that was found."""
+    _stops.clear()
+    execute("ROLLBACK")
+    coherence.outbox.look_again(connection.alias)
+
+
 def stop(point: str) -> None:
     _stops.add(point)
 
