@@ -294,7 +294,7 @@ class Options:
         "could tell; where empty, one in memory (/dev/shm) or in the system's folder for temporary files.",
     )
     METRICS_INTERVAL = Option(
-        2.0,
+        5.0,
         "How often a process tells what it measured.",
         unit="seconds",
         least=0.1,

@@ -18,12 +18,12 @@ from benchmarks.figures import Figure
 from benchmarks.loads.measured_site import QUERIES, Site
 from benchmarks.loads.scene import Section
 from benchmarks.rounds import play
-from perfkit.conf import configured
+from perfkit.conf import Options, configured
 from perfkit.monitoring import statements
 from perfkit.monitoring.recording import recorder
 
 PEER_ALIAS: Final = "prometheus"
-TELLING_SECONDS: Final = 2.0
+TELLING_SECONDS: Final = Options.METRICS_INTERVAL.default
 """So often a process tells what it has measured, by itself; here after so much time of what measures."""
 
 QUARTILES_APART: Final = 1.349
