@@ -266,12 +266,13 @@ def test_5_a_writer_cut_off_that_waits(
     is_trusted_again(reader, pk, kind, "write 2")
 
 
+@pytest.mark.parametrize("kind", ["get", "declared list"], indirect=True)  # one of each table
 @pytest.mark.parametrize("atomic", [False, True])
 def test_5_a_writer_cut_off_waits_once(
-    pk: int, reader: Process, start: Callable[..., Process], atomic: bool
+    pk: int, kind: str, reader: Process, start: Callable[..., Process], atomic: bool
 ) -> None:
     writer = start(redis_url=nowhere(), lease_ms=LONG_NOTICE_MS, CACHE_OUTAGE_WRITES="wait")
-    cached(reader, pk)
+    cached(reader, pk, kind)
     assert writer.call("timed_update", pk, "write 0", atomic=atomic) >= 1.0
     notices = PendingInvalidation.objects.filter(holds_until__isnull=False).order_by("pk")
     left = list(notices.values())
@@ -279,10 +280,10 @@ def test_5_a_writer_cut_off_waits_once(
     for number in range(1, 4):
         writer.call("timed_update", pk, f"write {number}", atomic=atomic)
         assert list(notices.values()) == left, "who leaves none need not wait"
-        assert reader.call("get", pk)[0] == f"write {number}"
+        assert reader.call("get", pk, kind)[0] == f"write {number}"
     writer.kill()
     notices.update(holds_until=Now())
-    wait_until(lambda: reader.call("get", pk) == ["write 3", "hit"])
+    wait_until(lambda: reader.call("get", pk, kind) == ["write 3", "hit"])
     assert not PendingInvalidation.objects.exists()
 
 
