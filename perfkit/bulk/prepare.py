@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import NoneType
 from typing import Any
 
 from django.db import models
@@ -53,7 +54,7 @@ def prepared(
 ) -> Values:
     """Return `values` as they are sent.
 
-    Where all have the column's exact type and range they are returned as they came;
+    Where all have the column's type and range they are returned as they came;
     else Django's `get_db_prep_save` sees each of them.
 
     Args:
@@ -63,20 +64,21 @@ def prepared(
         RowDataError: A value does not fit; nothing of this batch was sent.
         NeedsStatementError: A value is an expression, or a field of your own prepares what only SQL can take.
     """
-    types = set(map(type, values))
-    if column.is_plain and types - {type(None)} <= kind.exact:
-        present = values if type(None) not in types else [value for value in values if value is not None]
-        if kind.fits(present):
-            return values
-        note(column.field.name, "values that may not fit: Django's field sees each of them")
-    elif not column.is_plain:
+    if column.is_plain:
+        fitting = kind.checked(values)
+        if fitting is not None:
+            return fitting
+        if kind.exact:
+            others = ", ".join(
+                sorted(each.__name__ for each in {*map(type, values)} - kind.exact - {NoneType})
+            )
+            which = f"values of {others}" if others else "values that may not fit"
+            note(column.field.name, f"{which}: Django's field sees each of them")
+    else:
         note(
             column.field.name,
             f"{type(column.field).__name__} prepares its values itself: it sees each of them",
         )
-    elif kind.exact:
-        others = ", ".join(sorted(each.__name__ for each in types - kind.exact - {type(None)}))
-        note(column.field.name, f"values of {others}: Django's field sees each of them")
     return [
         _prepare(column, kind, value, number, connection)
         for number, value in zip(numbers, values, strict=True)
