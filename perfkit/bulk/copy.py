@@ -219,9 +219,9 @@ class CopyWriter:
     def _know_ids(self, rows: Sequence[Row], batches: Sequence[Batch], first_row: int) -> list[Any]:
         """Mark instances whose key is known as saved, and return the ids in the order of `rows`."""
         pk = self.plan.pk
-        ids: list[Any] = [None] * len(rows)
-        if pk is None or not (self.return_ids or self.plan.has_instances(rows)):
+        if pk is None or not (self.return_ids or any(pk in batch.columns for batch in batches)):
             return []
+        ids: list[Any] = [None] * len(rows)
         for batch in batches:
             if pk in batch.columns:
                 values = batch.values[batch.columns.index(pk)]
