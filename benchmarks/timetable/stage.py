@@ -68,7 +68,7 @@ class Stage:
         """Time a job with entrants, from empty caches on; return them by name.
 
         Args:
-            calls: In one turn; a turn's time is the median of them.
+            calls: In one turn at least, which lasts for `TURN_SECONDS`; its time is the median of them.
             amount: Given to the job's `prepare`.
             is_hit: Whether every cache must answer without the database.
             beside: Other jobs, with their amounts, that plain Django does in the same rounds, by what they are

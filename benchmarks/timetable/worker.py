@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
+from benchmarks.rounds import TURN_SECONDS
 from benchmarks.workers import Once, serve
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def main() -> None:
             case "once":
                 return once(job)._asdict()
             case "turn":
-                return {"seconds": median(timed(job, next(numbers[name])) for _ in range(message["calls"]))}
+                return {"seconds": turn(job, numbers[name], calls=message["calls"])}
             case "together":
                 return {"queries": together(job, message["processes"])}
             case other:
@@ -68,6 +69,15 @@ def timed(job: Job, number: int) -> float:
     started = time.perf_counter()
     job.run(number)
     return time.perf_counter() - started
+
+
+def turn(job: Job, numbers: Iterator[int], *, calls: int) -> float:
+    """Return the median seconds of a call, of so many at least, and of as many as `TURN_SECONDS` have room for."""
+    end = time.perf_counter() + TURN_SECONDS
+    seconds: list[float] = []
+    while len(seconds) < calls or time.perf_counter() < end:
+        seconds.append(timed(job, next(numbers)))
+    return median(seconds)
 
 
 def once(job: Job) -> Once:

@@ -68,6 +68,11 @@ class Memory:
             while self._size_bytes > most_bytes:
                 self._drop(next(iter(self._held)))
 
+    def drop(self, key: str) -> None:
+        """Let go of what is held under `key`."""
+        with self._lock:
+            self._drop(key)
+
     @property
     def size_bytes(self) -> int:
         """What all of it takes, about."""

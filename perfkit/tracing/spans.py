@@ -32,6 +32,9 @@ TRACEPARENT: Final = "traceparent"
 _API: Final = "opentelemetry.trace"
 _PROVIDER: Final = "OTEL_PYTHON_TRACER_PROVIDER"
 
+_is_named: Final = _PROVIDER in os.environ
+"""Whether the environment names a provider, which the API makes when it is asked for one."""
+
 IS_INSTALLED: Final = find_spec("opentelemetry") is not None and find_spec(_API) is not None
 """Whether there is an API; it is not imported until there is something to tell."""
 
@@ -39,8 +42,8 @@ IS_INSTALLED: Final = find_spec("opentelemetry") is not None and find_spec(_API)
 def install() -> None:
     """Listen to work, where the API is installed; until somebody sets a provider, that makes no span."""
     if IS_INSTALLED:
-        if _PROVIDER in os.environ:
-            import_module(_API)  # which makes the provider that is named there
+        if _is_named:
+            import_module(_API)
         work.listener = _begin
         cache_read.tracer = _read
 
@@ -152,11 +155,8 @@ class _Traced(Doing):
 
 def _begin(kind: str, sender: Any, facts: dict[str, str | float | bool]) -> Doing:
     """Begin a span; receiver of `work`."""
-    trace: Any = sys.modules.get(_API)
-    if trace is None or not options.TRACING:  # where nobody has imported the API nobody has set a provider
-        return NOBODYS
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):  # nobody records spans
+    provider = _provider()
+    if provider is None:
         return NOBODYS
     name = _name_of(sender)
     told = {f"perfkit.{fact}": value for fact, value in facts.items()}
@@ -170,6 +170,19 @@ def _begin(kind: str, sender: Any, facts: dict[str, str | float | bool]) -> Doin
     return _Traced(span, kind, sender)
 
 
+def _provider() -> TracerProvider | None:
+    """Return who records spans, None where nobody does."""
+    trace: Any = sys.modules.get(_API)
+    if trace is None or not options.TRACING:  # where nobody has imported the API nobody has set a provider
+        return None
+    # To ask it takes longer than all else here, so that the place where it keeps the one is looked at first.
+    if getattr(trace, "_TRACER_PROVIDER", trace) is None and not _is_named:
+        return None
+    provider: TracerProvider = trace.get_tracer_provider()
+    is_nobody = isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+    return None if is_nobody else provider
+
+
 @lru_cache(maxsize=1)
 def _tracer(provider: TracerProvider) -> Tracer:
     return provider.get_tracer(TRACER)
@@ -177,7 +190,7 @@ def _tracer(provider: TracerProvider) -> Tracer:
 
 def _read(sender: Any, outcome: str, reason: str) -> None:
     """Note what the cached read came to that this code is in; `cache_read` calls it."""
-    if _API not in sys.modules or not options.TRACING:
+    if _provider() is None:
         return
     from opentelemetry import context
 

@@ -14,6 +14,7 @@ from perfkit.caching.named.invalidation import void_with_transaction
 from perfkit.caching.named.reads import NamedRead
 from perfkit.caching.named.recipes import Named, Recipe
 from perfkit.caching.named.standing import current_standing
+from perfkit.caching.named.straight import straight
 from perfkit.signals import work
 
 Make = Callable[[], Any]
@@ -36,7 +37,10 @@ def answer(recipe: Recipe, named: Named, make: Make, renew: Renew | None = None)
         See `NamedRead.looks`; those of `make` where it is called.
     """
     with work.begin("cache.read", recipe.sender):
-        read = NamedRead(recipe, named)
+        known, looked = straight(recipe, named)
+        if known is not MISSING:
+            return known
+        read = NamedRead(recipe, named, looked=looked)
         for seconds in read.looks():
             time.sleep(seconds)
         if read.value is MISSING:
@@ -116,9 +120,12 @@ async def _aanswer(
     def begin() -> tuple[Any, Named, Iterator[float], float | None]:
         named = name()
         known = known_value(recipe, named, current_standing())
+        looked = None
+        if known is MISSING:
+            known, looked = straight(recipe, named)
         if known is not MISSING:
             return known, named, iter(()), None
-        read = NamedRead(recipe, named)
+        read = NamedRead(recipe, named, looked=looked)
         begun.append(read)
         looks = read.looks()
         wait = next(looks, None)

@@ -33,6 +33,7 @@ from perfkit.caching.named.packing import packed_value
 from perfkit.caching.named.reads import NamedRead
 from perfkit.caching.named.recipes import Named, Recipe, named_key
 from perfkit.caching.named.standing import current_standing
+from perfkit.caching.named.straight import straight
 from perfkit.caching.queryset import checked_ttl
 from perfkit.caching.recorder import current_recorder
 from perfkit.caching.scope import forget_everywhere
@@ -68,10 +69,12 @@ class Cache:
         recipe = _recipe(options.CACHE_DEFAULT_TTL)
         known = known_value(recipe, named, current_standing())
         if known is MISSING:
-            read = NamedRead(recipe, named)
             with work.begin("cache.read", self):
-                read.glance()
-            known = read.value
+                known, looked = straight(recipe, named)
+                if known is MISSING:
+                    read = NamedRead(recipe, named, looked=looked)
+                    read.glance()
+                    known = read.value
         return default if known is MISSING else known
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from perfkit.caching.entries import (
     LARGEST_PAYLOAD_BYTES,
     inflated,
 )
+from perfkit.caching.named.heads import tags_line
 from perfkit.caching.values import UnstorableError
 
 FORMAT: Final = 1
@@ -80,7 +81,7 @@ def body_of(key: str, entry: NamedEntry) -> bytes:
         if len(smaller) <= len(payload) * 0.9:
             payload, is_compressed = smaller, True
     times = (entry.ends, entry.refresh_at, entry.made_seconds)
-    checksum = _checksum(_seed(key, " ".join(entry.tags).encode(), entry.kind), times, payload, is_compressed)
+    checksum = _checksum(_seed(key, tags_line(entry.tags), entry.kind), times, payload, is_compressed)
     body = _encode(_Body(FORMAT, *times, checksum, entry.kind, is_compressed, memoryview(payload)))
     if len(body) > LARGEST_ENTRY_BYTES:
         raise UnstorableError("size")
@@ -102,7 +103,7 @@ def decoded_body(key: str, tags: tuple[str, ...], body: bytes) -> NamedEntry | N
     try:
         held = _decoder.decode(body)
         times = (held.ends, held.refresh_at, held.made_seconds)
-        seed = _seed(key, " ".join(tags).encode(), held.kind)
+        seed = _seed(key, tags_line(tags), held.kind)
         checksum = _checksum(seed, times, held.payload, held.is_compressed)
         if held.format != FORMAT or held.checksum != checksum:
             return None
@@ -112,8 +113,8 @@ def decoded_body(key: str, tags: tuple[str, ...], body: bytes) -> NamedEntry | N
         return None
 
 
-def _seed(key: str, tags_line: bytes, kind: str) -> int:
-    return zlib.crc32(b"%b\n%b\n%b\n" % (key.encode(), tags_line, kind.encode()))
+def _seed(key: str, tags: bytes, kind: str) -> int:
+    return zlib.crc32(b"%b\n%b\n%b\n" % (key.encode(), tags, kind.encode()))
 
 
 def _checksum(

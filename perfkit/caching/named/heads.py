@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 
-def head_of(tags: Sequence[str], tokens: Sequence[bytes]) -> bytes:
+@lru_cache(maxsize=1024)
+def tags_line(tags: tuple[str, ...]) -> bytes:
+    """Return the first line, without its end; the same tags come again and again."""
+    return " ".join(tags).encode()
+
+
+def head_of(tags: tuple[str, ...], tokens: Sequence[bytes]) -> bytes:
     """Return the two lines of text."""
-    return b"%b\n%b\n" % (" ".join(tags).encode(), b" ".join(tokens))
+    return b"%b\n%b\n" % (tags_line(tags), b" ".join(tokens))
 
 
 def tags_in(stored: bytes) -> tuple[str, ...]:
@@ -25,7 +32,7 @@ def tokens_in(stored: bytes) -> tuple[bytes, ...]:
     return tuple(lines[1].split(b" ")) if len(lines) == 3 else ()  # noqa: PLR2004  # two lines and the rest
 
 
-def body_in(stored: bytes, tags: Sequence[str], tokens: Sequence[bytes | None]) -> bytes | None:
+def body_in(stored: bytes, tags: tuple[str, ...], tokens: Sequence[bytes | None]) -> bytes | None:
     """Return what follows the head, where that is of these tags and tokens; None where it is not."""
     if None in tokens:
         return None

@@ -22,11 +22,12 @@ from perfkit.caching.named.heads import body_in, tags_in, tokens_in
 from perfkit.caching.named.held import MISSING, Content
 from perfkit.caching.named.making import IN_VAIN, Lease, Making
 from perfkit.caching.named.recipes import Named, Recipe
+from perfkit.caching.named.straight import Looked
 from perfkit.caching.named.trust import Trust, is_in_transaction, require_committed_views
 from perfkit.caching.reads import refuse_in_event_loop
 from perfkit.caching.recorder import Recorder, current_recorder, recorded_by
 from perfkit.caching.scope import Question, begin_question, note_recent, recent_tags
-from perfkit.caching.store import Store, StoreError
+from perfkit.caching.store import Store, StoredRead, StoreError
 from perfkit.caching.tags import databases_of, lease_name
 from perfkit.caching.telling import read_begins, tell_read
 from perfkit.caching.values import UnstorableError
@@ -49,9 +50,12 @@ class NamedRead:
     Attributes:
         value: What was found, MISSING where it is to be made.
         is_due: Whether what was found is to be made anew soon.
+
+    Args:
+        looked: What was asked for already, just now.
     """
 
-    def __init__(self, recipe: Recipe, named: Named) -> None:
+    def __init__(self, recipe: Recipe, named: Named, *, looked: Looked | None = None) -> None:
         self.value: Any = MISSING
         self.is_due = False
         self._recipe = recipe
@@ -62,6 +66,7 @@ class NamedRead:
         self._refusal = ""
         self._taken: dict[str, bytes] = {}
         self._trust = Trust()
+        self._looked = looked
         self._stale: NamedEntry | None = None
         self._lease: Lease | None = None
         self._is_glance = False
@@ -219,8 +224,7 @@ class NamedRead:
             return False
         self._trust.looks_into(store, databases_of(tags))
         self._trust.require(tags)
-        stored, found = store.look(self._named.key, tags)
-        _answered()
+        stored, found = self._look(store, tags)
         entry = None
         if stored is not None:
             body = body_in(stored, tags, found)
@@ -237,6 +241,14 @@ class NamedRead:
             self._stale = entry if self._recipe.may_show_stale(self._named.key) else None
             self._taken = cast("dict[str, bytes]", dict(zip(tags, found, strict=True)))
         return False
+
+    def _look(self, store: Store, tags: tuple[str, ...]) -> StoredRead:
+        looked, self._looked = self._looked, None
+        if looked is not None and looked.tags == tags and not self._trust.has_drained:
+            return looked.stored
+        stored = store.look(self._named.key, tags)
+        _answered()
+        return stored
 
     def _recalled(self, store: Store, mode: str) -> bool:
         """Look for an entry whatever it depends on; take tokens to make the value with where there is none."""

@@ -25,9 +25,14 @@ _NONE: frozenset[str] = frozenset()
 
 
 class Trust:
-    """What one read has made sure of: whose outboxes were looked into, before it asked for tokens."""
+    """What one read has made sure of: whose outboxes were looked into, before it asked for tokens.
+
+    Attributes:
+        has_drained: Whether one of them was due, so that what was asked for before it proves nothing.
+    """
 
     def __init__(self) -> None:
+        self.has_drained = False
         self._looked: set[str] = set()
         self._is_answered = False
         self._databases = current_databases()
@@ -97,6 +102,7 @@ class Trust:
             raise Bypass("unknown database")
         if not is_outbox_due(alias):
             return
+        self.has_drained = True
         connection = connections[alias]
         if is_watchable(connection):
             tracker = tracker_of(connection)

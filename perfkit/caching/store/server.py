@@ -19,6 +19,7 @@ from perfkit.signals import cache_server_asked
 # Note [Speaking without redis-py's client]
 # The connection is redis-py's, with its TLS, its credentials and its parser.
 # Its client and its pool are left out: for one command they take longer than the way to the server and back.
+# So is what the connection puts around its parser, which returns refusals instead of raising them.
 
 # Note [No generation is sent twice]
 # A command whose answer is lost with its connection is sent once more, though the server may have run it.
@@ -311,9 +312,9 @@ def _is_refusal(answer: Any) -> bool:
 
 def _answer_or_refusal(connection: Any) -> Any:
     try:
-        return connection.read_response()
-    except redis.ResponseError as refusal:
-        return refusal
+        return connection._parser.read_response()  # noqa: SLF001  # see Note [Speaking without redis-py's client]
+    except OSError as error:
+        raise redis.ConnectionError(f"the connection was lost: {type(error).__name__}") from error
 
 
 def _run_id_of(answer: Any) -> str:
