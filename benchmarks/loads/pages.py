@@ -33,8 +33,6 @@ LEAST_TIMES: Final = 10
 TTL: Final = 3_600
 GZIP: Final = "django.middleware.gzip.GZipMiddleware"
 GOAL: Final = 3.0
-GOAL_FROM_FLIGHTS: Final = 200
-"""Django's cache asks the server twice for a page, perfkit once: of a small page that is nearly all the time."""
 
 MODES: Final = {"perfkit": "request", "perfkit, strict": "strict", "perfkit, shared only": "off"}
 
@@ -143,7 +141,7 @@ def _asked(
             goal,
             "higher",
         )
-        for each, goal in zip(own, [GOAL if size >= GOAL_FROM_FLIGHTS else None, None, None], strict=True)
+        for each, goal in zip(own, [GOAL, None, None], strict=True)
     ]
     return Section(lines, figures)
 

@@ -81,7 +81,7 @@ class CachedFunction(Generic[P, R]):
         if known is MISSING:
             make = partial(self._make, *args, **kwargs)
             due = self._renewal(named, make) if self._recipe.refreshes_ahead else None
-            known = answer(self._recipe, named, make, due)
+            known = answer(self._recipe, named, make, standing, due)
         return self._shown(known)
 
     def __reduce__(self) -> str:

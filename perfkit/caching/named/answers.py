@@ -13,21 +13,24 @@ from perfkit.caching.named.held import MISSING, known_value
 from perfkit.caching.named.invalidation import void_with_transaction
 from perfkit.caching.named.reads import NamedRead
 from perfkit.caching.named.recipes import Named, Recipe
-from perfkit.caching.named.standing import current_standing
+from perfkit.caching.named.standing import Standing, current_standing
 from perfkit.caching.named.straight import straight
-from perfkit.signals import work
+from perfkit.signals import NOBODYS, work
 
 Make = Callable[[], Any]
 AsyncMake = Callable[[], Awaitable[Any]]
 Renew = Callable[[], None]
 
 
-def answer(recipe: Recipe, named: Named, make: Make, renew: Renew | None = None) -> Any:
+def answer(
+    recipe: Recipe, named: Named, make: Make, standing: Standing | None, renew: Renew | None = None
+) -> Any:
     """Return the value of a name; where the cache has none that holds, make it, and keep it.
 
     For what a scope may know see `held.known_value`, which asks nobody.
 
     Args:
+        standing: How the thread stands.
         renew: Has the value made anew in the background; called where it is due.
 
     Raises:
@@ -36,10 +39,12 @@ def answer(recipe: Recipe, named: Named, make: Make, renew: Renew | None = None)
     Queries:
         See `NamedRead.looks`; those of `make` where it is called.
     """
-    with work.begin("cache.read", recipe.sender):
-        known, looked = straight(recipe, named)
+    doing, looked = work.begin("cache.read", recipe.sender), None
+    if doing is NOBODYS:
+        known, looked = straight(recipe, named, standing)
         if known is not MISSING:
             return known
+    with doing:
         read = NamedRead(recipe, named, looked=looked)
         for seconds in read.looks():
             time.sleep(seconds)
@@ -105,8 +110,8 @@ async def aanswer(
         name: Finds the name, in that thread.
         renewal: Returns what `answer` takes as `renew`.
     """
-    with work.begin("cache.read", recipe.sender):
-        return await _aanswer(recipe, name, make, renewal)
+    with work.begin("cache.read", recipe.sender) as doing:
+        return await _aanswer(recipe, name, make, renewal, is_traced=doing is not NOBODYS)
 
 
 async def _aanswer(
@@ -114,15 +119,17 @@ async def _aanswer(
     name: Callable[[], Named],
     make: AsyncMake,
     renewal: Callable[[Named], Renew] | None,
+    *,
+    is_traced: bool,
 ) -> Any:
     begun: list[NamedRead] = []
 
     def begin() -> tuple[Any, Named, Iterator[float], float | None]:
         named = name()
-        known = known_value(recipe, named, current_standing())
-        looked = None
-        if known is MISSING:
-            known, looked = straight(recipe, named)
+        standing = current_standing()
+        known, looked = known_value(recipe, named, standing), None
+        if known is MISSING and not is_traced:
+            known, looked = straight(recipe, named, standing)
         if known is not MISSING:
             return known, named, iter(()), None
         read = NamedRead(recipe, named, looked=looked)

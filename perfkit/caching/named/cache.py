@@ -32,7 +32,7 @@ from perfkit.caching.named.names import (
 from perfkit.caching.named.packing import packed_value
 from perfkit.caching.named.reads import NamedRead
 from perfkit.caching.named.recipes import Named, Recipe, named_key
-from perfkit.caching.named.standing import current_standing
+from perfkit.caching.named.standing import Standing, current_standing
 from perfkit.caching.named.straight import straight
 from perfkit.caching.queryset import checked_ttl
 from perfkit.caching.recorder import current_recorder
@@ -43,7 +43,7 @@ from perfkit.caching.trust import warn_once
 from perfkit.caching.values import UnstorableError
 from perfkit.conf import options
 from perfkit.errors import UncacheableResultError
-from perfkit.signals import work
+from perfkit.signals import NOBODYS, work
 
 CONTEXT: Final = "hand"
 """Stands in the keys where functions have their languages and databases: these values are the same in all."""
@@ -67,14 +67,10 @@ class Cache:
         """
         named = named_by_hand(key)
         recipe = _recipe(options.CACHE_DEFAULT_TTL)
-        known = known_value(recipe, named, current_standing())
+        standing = current_standing()
+        known = known_value(recipe, named, standing)
         if known is MISSING:
-            with work.begin("cache.read", self):
-                known, looked = straight(recipe, named)
-                if known is MISSING:
-                    read = NamedRead(recipe, named, looked=looked)
-                    read.glance()
-                    known = read.value
+            known = _glanced(recipe, named, standing)
         return default if known is MISSING else known
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
@@ -167,8 +163,9 @@ class Cache:
         """
         seconds = options.CACHE_DEFAULT_TTL if ttl is None else checked_ttl(ttl)
         recipe, named = _recipe(seconds), named_by_hand(key, tags)
-        known = known_value(recipe, named, current_standing())
-        return answer(recipe, named, make) if known is MISSING else known
+        standing = current_standing()
+        known = known_value(recipe, named, standing)
+        return answer(recipe, named, make, standing) if known is MISSING else known
 
     def delete(self, key: str) -> None:
         """Forget what is kept under a key, of functions with that key too.
@@ -269,6 +266,19 @@ cache: Final = Cache()
 
 def _recipe(ttl_seconds: int) -> Recipe:
     return Recipe(NAME, sender=cache, ttl_seconds=lambda _: ttl_seconds, wants=lambda _: True)
+
+
+def _glanced(recipe: Recipe, named: Named, standing: Standing | None) -> Any:
+    """Return what the store has, MISSING where that is nothing that holds."""
+    doing, looked = work.begin("cache.read", recipe.sender), None
+    if doing is NOBODYS:
+        known, looked = straight(recipe, named, standing)
+        if known is not MISSING:
+            return known
+    read = NamedRead(recipe, named, looked=looked)
+    with doing:
+        read.glance()
+    return read.value
 
 
 def named_by_hand(key: str, tags: Iterable[str] = ()) -> Named:

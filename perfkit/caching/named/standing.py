@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit.caching.databases import connection_of_thread, settings_of
 from perfkit.caching.named.contexts import Context, active_objects, current_context
-from perfkit.caching.named.databases import FoundConnection, found_connections
+from perfkit.caching.named.databases import Databases, FoundConnection, current_databases, found_connections
 from perfkit.caching.named.trust import is_at_rest
 from perfkit.caching.visibility import Visibility
 from perfkit.caching.writes import tracker_of
@@ -24,10 +24,11 @@ from perfkit.caching.writes import tracker_of
 class Standing:
     """One way to stand; it is told from others by being this object."""
 
-    __slots__ = ("context",)
+    __slots__ = ("context", "databases")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, databases: Databases) -> None:
         self.context = context
+        self.databases = databases
 
 
 class _Connection(NamedTuple):
@@ -79,7 +80,7 @@ def _stood_anew() -> Standing | None:
     context, active, found = current_context(), active_objects(), found_connections()
     if active is None or found is None or not is_at_rest():
         return None
-    standing = Standing(context)
+    standing = Standing(context, current_databases())
     _seen.state = standing, active, tuple([_watched(each) for each in found])
     return standing
 

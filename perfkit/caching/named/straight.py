@@ -12,25 +12,26 @@ and `reads` begins anew, with what was fetched.
 from __future__ import annotations
 
 import time
+from asyncio import _get_running_loop
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from perfkit.caching.coherence import breaker
 from perfkit.caching.entries import FAULTS
-from perfkit.caching.memory import Held, memory
-from perfkit.caching.named.databases import current_databases
+from perfkit.caching.memory import Held, Tokens, memory
+from perfkit.caching.named.databases import Databases
 from perfkit.caching.named.entries import decoded_body
 from perfkit.caching.named.heads import body_in
-from perfkit.caching.named.held import MISSING, Content
+from perfkit.caching.named.held import MISSING, Content, note_hit
 from perfkit.caching.named.recipes import Named, Recipe
-from perfkit.caching.named.standing import current_standing
+from perfkit.caching.named.standing import Standing
 from perfkit.caching.reads import refuse_in_event_loop
 from perfkit.caching.recorder import current_recorder
 from perfkit.caching.scope import Question, begin_question, note_recent
 from perfkit.caching.store import Store, StoredRead, StoreError, current_store
 from perfkit.caching.tags import databases_of
-from perfkit.caching.telling import read_begins, tell_read
+from perfkit.caching.telling import read_begins
 from perfkit.caching.tokens import is_in_flight
 from perfkit.caching.trust import has_distrusted, is_outbox_due
 from perfkit.conf import options
@@ -43,34 +44,37 @@ class Looked(NamedTuple):
     stored: StoredRead
 
 
-class Straight(NamedTuple):
-    """What has come of it: a value, else MISSING, and what was looked for in vain."""
+Straight = tuple[Any, Looked | None]
+"""What has come of it: a value, else MISSING, and what was looked for in vain."""
 
-    value: Any
-    looked: Looked | None
-
-
-_NOTHING: Final = Straight(MISSING, None)
+_NOTHING: Final[Straight] = (MISSING, None)
 
 
-def straight(recipe: Recipe, named: Named) -> Straight:
+def straight(recipe: Recipe, named: Named, standing: Standing | None) -> Straight:
     """Return the value of a name where it is the usual hit; see Note [The straight way].
+
+    To be called where nobody traces the read: only who counts hits is told of it.
+
+    Args:
+        standing: How the thread stands.
 
     Queries:
         None. At most one round trip.
     """
+    if standing is None:
+        return _NOTHING
     mode = options.CACHE_MEMORY
     held = None if mode == "off" else memory.get(named.key)
     question = None if recipe.is_all or mode != "request" else begin_question()
     tags: tuple[str, ...] | None = recipe.tags_of.get(named.key) if held is None else held.content.tags
     if tags is None or tags[: len(named.tags)] != named.tags or (held is None and mode != "off"):
         return _NOTHING
-    if question is not None and question.scope.is_new:  # its first read asks for others' tags too
-        return _NOTHING
-    store = _store_to_ask(tags)
+    is_first = question is not None and question.scope.is_new  # which asks for others' tags too
+    store = None if is_first else _store_to_ask(tags, standing.databases)
     if store is None:
         return _NOTHING
-    refuse_in_event_loop()
+    if _get_running_loop() is not None:
+        refuse_in_event_loop()
     try:
         if held is None:
             return _fetched(store, recipe, named, tags)
@@ -87,14 +91,14 @@ def _fetched(store: Store, recipe: Recipe, named: Named, tags: tuple[str, ...]) 
     body = None if stored.entry is None else body_in(stored.entry, tags, stored.tokens)
     entry = None if body is None else decoded_body(named.key, tags, body)
     if entry is None or entry.refresh_at <= time.time() or _is_any_in_flight(stored.tokens):
-        return Straight(MISSING, Looked(tags, stored))
+        return MISSING, Looked(tags, stored)
     try:
         value = recipe.codec.unpacked(entry.kind, entry.payload)
     except FAULTS:
-        return Straight(MISSING, Looked(tags, stored))
+        return MISSING, Looked(tags, stored)
     recipe.note_tags(named.key, tags)
-    _tell(recipe, named, stored, tags, tier="store", begun=begun, made_seconds=entry.made_seconds)
-    return Straight(value, None)
+    _tell(recipe, named, tags, stored.tokens, tier="store", begun=begun, made_seconds=entry.made_seconds)
+    return value, None
 
 
 def _proved(store: Store, recipe: Recipe, named: Named, held: Held, question: Question | None) -> Straight:
@@ -109,15 +113,15 @@ def _proved(store: Store, recipe: Recipe, named: Named, held: Held, question: Qu
         memory.drop(named.key)
         return _NOTHING
     value = content.shown(recipe)
-    _tell(recipe, named, StoredRead(None, found), content.tags, tier="process", begun=begun)
-    return Straight(value, None)
+    _tell(recipe, named, content.tags, found, tier="process", begun=begun)
+    return value, None
 
 
 def _tell(
     recipe: Recipe,
     named: Named,
-    stored: StoredRead,
     tags: tuple[str, ...],
+    tokens: Tokens,
     *,
     tier: str,
     begun: float,
@@ -125,25 +129,15 @@ def _tell(
 ) -> None:
     recorder = current_recorder()
     if recorder is not None:
-        recorder.read(tags, stored.tokens)
-    tell_read(
-        recipe.sender,
-        "hit",
-        key=named.key,
-        tags=tags,
-        tier=tier,
-        begun=begun,
-        family=recipe.name,
-        made_seconds=made_seconds,
-    )
+        recorder.read(tags, tokens)
+    note_hit(recipe, named, tags, tier=tier, begun=begun, made_seconds=made_seconds)
 
 
-def _store_to_ask(tags: tuple[str, ...]) -> Store | None:
-    """Return the store where it answers, and this thread may ask it without looking into an outbox before."""
-    if breaker.is_open or not options.CACHE_ENABLED or current_standing() is None:
+def _store_to_ask(tags: tuple[str, ...], databases: Databases) -> Store | None:
+    """Return the store where it answers, and may be asked without looking into an outbox before."""
+    if breaker.is_open or not options.CACHE_ENABLED:
         return None
-    databases = current_databases()
-    for database in (databases.default, *(_databases_of(tags) - {databases.default})):
+    for database in _databases_of(tags) | {databases.default}:
         alias = databases.aliases.get(database)
         if alias is None or is_outbox_due(alias) or has_distrusted(alias, tags):
             return None

@@ -98,9 +98,10 @@ class FragmentNode(Node):
             refusal = "" if watch is None else _refusal(watch.looked)
             return Shown(text, refusal) if refusal else text
 
-        found = known_value(recipe, named, current_standing())
+        standing = current_standing()
+        found = known_value(recipe, named, standing)
         if found is MISSING:
-            found = answer(recipe, named, make)
+            found = answer(recipe, named, make, standing)
         if isinstance(found, Shown):
             tell_read(recipe.sender, "bypass", found.refusal, key=named.key, tags=named.tags)
             found = found.text

@@ -16,6 +16,7 @@ from perfkit.caching.named.held import MISSING
 from perfkit.caching.named.invalidation import void_with_transaction
 from perfkit.caching.named.names import namespace_tag
 from perfkit.caching.named.reads import NamedRead
+from perfkit.caching.named.standing import current_standing
 from perfkit.caching.responses.keeping import Keeping, PageOptions, Request
 from perfkit.caching.responses.learnt import learn, learnt_of
 from perfkit.caching.responses.pages import Made, Signpost, shown, shown_first
@@ -58,7 +59,8 @@ class PageCache:
             if request.method == "HEAD":
                 found = _glanced(self._keeping, asked, known)
             else:
-                found = answer(self._keeping.recipe, named, self._maker(asked, known, ask))
+                make = self._maker(asked, known, ask)
+                found = answer(self._keeping.recipe, named, make, current_standing())
             if not isinstance(found, Signpost):
                 return ask() if found is MISSING else self._response(asked, found)
             known |= set(found.variations)

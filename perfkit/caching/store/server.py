@@ -163,7 +163,18 @@ class Server:
             is_repeatable: Whether it does the same if it is sent twice.
         """
         text = packed(*command)
-        [answer] = _accepted(heard(self._exchange(lambda: [text], is_repeatable=is_repeatable)))
+        if not self._idle or self._reign.questions or self._pid != os.getpid():
+            [answer] = _accepted(heard(self._exchange(lambda: [text], is_repeatable=is_repeatable)))
+            return answer
+        try:
+            return self._asked(text)
+        except ServerChangedError:
+            raise
+        except redis.ConnectionError:
+            if not is_repeatable:
+                raise
+        self._close_idle()  # what has cut one of them off has cut off the others too
+        [answer] = _accepted(heard(self._exchange(lambda: [text], is_repeatable=False)))
         return answer
 
     def ask_all(self, commands: Collection[Sequence[Any]]) -> list[Any]:
@@ -243,6 +254,23 @@ class Server:
             return answers
         self._close_idle()  # what has cut one of them off has cut off the others too
         return (yield from self._exchange(commands, is_repeatable=False, is_silent=is_silent))
+
+    def _asked(self, text: bytes) -> Any:
+        """Do what `_exchange` does with one command, on a connection that is open, in fewer steps."""
+        connection = self._taken()
+        begun = perf_counter() if cache_server_asked.receivers else 0.0
+        try:
+            connection.send_packed_command([text])
+            answer = _answer_or_refusal(connection)
+        except BaseException:
+            self._tell_asked(begun, is_awaited=True, has_failed=True)
+            connection.disconnect()
+            raise
+        self._tell_asked(begun, is_awaited=True)
+        self._idle.append(connection)
+        if _is_refusal(answer):
+            raise answer
+        return answer
 
     def _tell_asked(self, begun: float, *, is_awaited: bool, has_failed: bool = False) -> None:
         if begun:

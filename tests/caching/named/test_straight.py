@@ -19,6 +19,7 @@ from perfkit.caching.coherence import breaker, outbox
 from perfkit.caching.flights import durations
 from perfkit.caching.named import straight as module
 from perfkit.caching.named.held import MISSING
+from perfkit.caching.named.standing import current_standing
 from perfkit.caching.named.straight import straight
 from perfkit.caching.store import StoreError, current_store
 from tests.caching.conftest import Outcome, write_unseen
@@ -83,7 +84,8 @@ def _kept() -> None:
 
 def asked() -> Any:
     """Return what the straight way has for the value that is kept."""
-    return straight(names.recipe, names.named("a")).value
+    found, _ = straight(names.recipe, names.named("a"), current_standing())
+    return found
 
 
 @pytest.mark.usefixtures("_kept")
