@@ -181,8 +181,15 @@ def counted(since: float) -> Vectors:
 
 
 def asked_between(before: Vectors, after: Vectors) -> Asked:
+    """Say what was asked between two counts; what a killed server has lost of the first is not taken off."""
     from perfkit.monitoring.figures import Pages
 
+    if any(
+        after.get(name, {}).get(index, 0) < number
+        for name, of in before.items()
+        for index, number in of.items()
+    ):
+        before = {}
     new = {
         name: {index: number - before.get(name, {}).get(index, 0) for index, number in vector.items()}
         for name, vector in after.items()
