@@ -86,7 +86,7 @@ def known_rows(model: type[Model], place: Place, connection: BaseDatabaseWrapper
     held = memory.get(place.key)
     if held is None or not scope.knows(place.tags, held.tokens):
         return None
-    if not options.CACHE_ENABLED or options.CACHE_MEMORY != "request" or not is_at_rest(connection):
+    if not options.show_what_is_known() or not is_at_rest(connection):
         return None
     recorder = current_recorder()
     if recorder is not None:

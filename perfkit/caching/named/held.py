@@ -55,7 +55,7 @@ def known_value(recipe: Recipe, named: Named, standing: Standing | None) -> Any:
     content: Content = held.content
     if not scope.knows_of(named.key, content.tags, held.tokens):
         return MISSING
-    if options.CACHE_MEMORY != "request" or not options.CACHE_ENABLED:
+    if not options.show_what_is_known():
         return MISSING
     recorder = current_recorder()
     if recorder is not None:

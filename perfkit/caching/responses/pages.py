@@ -190,7 +190,7 @@ def shown(kept: KeptPage, request: HttpRequest) -> HttpResponseBase:
     page = kept.page
     coding = smallest_coding(request.META.get("HTTP_ACCEPT_ENCODING", ""), page.bodies)
     ready = kept.ready(coding)
-    response = HttpResponse(ready.body)
+    response = HttpResponse(ready.body, content_type=ready.headers["content-type"][1])  # or it looks for one
     _put_headers(response, ready.headers)
     response.headers["Age"] = str(max(0, int(time.time() - page.made_at)))
     return _answered(response, request, page.etag_in(coding), size_bytes=len(ready.body))
