@@ -219,7 +219,8 @@ class CopyWriter:
     def _know_ids(self, rows: Sequence[Row], batches: Sequence[Batch], first_row: int) -> list[Any]:
         """Mark instances whose key is known as saved, and return the ids in the order of `rows`."""
         pk = self.plan.pk
-        if pk is None or not (self.return_ids or any(pk in batch.columns for batch in batches)):
+        is_known = any(pk in batch.columns for batch in batches)
+        if pk is None or not (self.return_ids or (is_known and self.plan.has_instances(rows))):
             return []
         ids: list[Any] = [None] * len(rows)
         for batch in batches:

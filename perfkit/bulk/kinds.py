@@ -8,6 +8,7 @@ import ipaddress
 import uuid
 from collections.abc import Sequence
 from functools import cache
+from types import NoneType
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
@@ -32,10 +33,12 @@ class Kind:
     Attributes:
         exact: Types whose values go out as they are, if they fit.
         family: Which of Django's fields mean the same by these types.
+        is_strict: Whether msgspec would return a value of a subclass as it is, which may compare in its own way.
     """
 
     exact: ClassVar[frozenset[type]] = frozenset()
     family: ClassVar[str] = "any"
+    is_strict: ClassVar[bool] = False
 
     def __init__(self, fitting: Any = None) -> None:
         """Take values that `fitting`, a type as msgspec reads it, describes, and None."""
@@ -44,11 +47,14 @@ class Kind:
     def checked(self, values: Sequence[Any]) -> Sequence[Any] | None:
         """Return `values` as they are sent, or None where one of them may not fit.
 
-        Of a subclass of int comes the int that it is, and of an int that stands for a float the float.
+        Of a subclass of int comes the int that it is, of a number that stands for a float the float,
+        and of what is like bytes the bytes.
         """
+        if self.is_strict and not {*map(type, values)} <= self.exact | {NoneType}:
+            return None
         try:
             return msgspec.convert(values, self._fitting, builtin_types=UNPARSED)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, ValueError):  # the latter of what it cannot even look at
             return None
 
     def mold(self, value: Any) -> Any:
@@ -84,6 +90,7 @@ class TextKind(Kind):
 
     exact = frozenset({str})
     family = "text"
+    is_strict = True
 
     def __init__(self, length: int | None = None, *, cuts_spaces: bool = True) -> None:
         super().__init__(_texts(length))
@@ -207,6 +214,7 @@ class UUIDKind(Kind):
 
     exact = frozenset({uuid.UUID})
     family = "uuid"
+    is_strict = True
 
     def __init__(self) -> None:
         super().__init__(uuid.UUID)

@@ -54,8 +54,7 @@ def prepared(
 ) -> Values:
     """Return `values` as they are sent.
 
-    Where all have the column's type and range they are returned as they came;
-    else Django's `get_db_prep_save` sees each of them.
+    Where all have the column's type and range they go out as they are; else Django's `get_db_prep_save` sees each.
 
     Args:
         numbers: For the message: each value's row.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from math import isnan
 from uuid import UUID
 
 import pytest
+from django.utils.safestring import SafeString
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,28 @@ class Terminal(IntEnum):
     A = 1
 
 
+class Colour(StrEnum):
+    """A str of a class of its own."""
+
+    RED = "red"
+
+
+class Folded(str):
+    """Text that is equal to the same in capitals."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and str(self).lower() == str(other).lower()
+
+    def __hash__(self) -> int:
+        return hash(str(self).lower())
+
+
+class OwnUUID(UUID):
+    """A UUID of a class of its own."""
+
+
 NOW = dt.datetime(2013, 1, 1, 12, 30, tzinfo=dt.UTC)
 KINDS = [
     kinds.Kind(), kinds.IntegerKind(16), kinds.TextKind(), kinds.TextKind(40), kinds.BooleanKind(),
@@ -71,6 +94,7 @@ LOOKALIKES = [
     1, True, 1.5, "1", b"1", bytearray(b"1"), Decimal(1), Decimal("NaN"), NOW, NOW.replace(tzinfo=None),
     NOW.date(), NOW.time(), NOW.time().replace(tzinfo=dt.UTC), dt.timedelta(1), UUID(int=1), "2013-01-01",
     "2013-01-01T00:00:00Z", "10:00:00Z", "P1D", str(UUID(int=1)), "YWI=", [1], {"a": 1}, "1.5", "true", Terminal.A,
+    Colour.RED, Folded("a"), SafeString("a"), OwnUUID(int=1), "\ud800", Decimal("sNaN"), b"",
 ]  # fmt: skip
 
 
@@ -82,6 +106,14 @@ def test_what_it_takes_as_it_is_is_of_the_columns_own_type(kind, value):
         assert sent[0] is None
         assert sent[1] == value or (isnan(sent[1]) and isnan(value))
         assert type(sent[1]) in kind.exact
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: type(kind).__name__)
+def test_what_cannot_even_be_looked_at_fits_nowhere(kind):
+    released = memoryview(b"1")
+    released.release()
+    for value in (released, object()):
+        assert kind.checked([value]) is None
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: type(kind).__name__)

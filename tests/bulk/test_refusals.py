@@ -40,6 +40,13 @@ SECRET = 918273645
         pytest.param("document", {"a": "\0"}, marks=only_postgresql),
         pytest.param("text", "nul\0", marks=only_postgresql),
         ("text", "\ud800"),
+        ("whole", "\ud800"),
+        ("day", "\ud800"),
+        ("key", "\ud800"),
+        ("flag", "\ud800"),
+        pytest.param("document", "\ud800", marks=only_postgresql),
+        ("money", Decimal("sNaN")),
+        ("real", Decimal("sNaN")),
         ("address", "300.1.1.1") if IS_POSTGRESQL else ("real", "a word"),
     ],
 )
@@ -185,3 +192,11 @@ def test_it_keeps_its_facts_when_pickled(kind):
     copy = pickle.loads(pickle.dumps(kind(3, "name", "is wrong.")))  # noqa: S301  # our own bytes
     assert (copy.row_number, copy.field, copy.problem) == (3, "name", "is wrong.")
     assert str(copy) == "Row 3 (from 0), field 'name': is wrong."
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(IS_POSTGRESQL, reason="PostgreSQL refuses it, as with Django")
+def test_half_a_character_in_a_document_is_written_as_by_django():
+    bulk_insert(Everything, [{"document": "\ud800"}])
+    Everything.objects.bulk_create([Everything(document="\ud800")])
+    assert list(Everything.objects.values_list("document", flat=True)) == ["\ud800", "\ud800"]

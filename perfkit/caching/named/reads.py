@@ -218,13 +218,15 @@ class NamedRead:
         Where all the tokens are there, they are taken to make the value with.
         """
         self._taken = {}
+        looked, self._looked = self._looked, None
         tags = self._recipe.tags_of.get(self._named.key)
         if tags is None or tags[: len(self._named.tags)] != self._named.tags:
             self._trust.require(self._named.tags)
             return False
         self._trust.looks_into(store, databases_of(tags))
         self._trust.require(tags)
-        stored, found = self._look(store, tags)
+        stored, found = self._look(store, tags, looked)
+        _answered()
         entry = None
         if stored is not None:
             body = body_in(stored, tags, found)
@@ -242,13 +244,10 @@ class NamedRead:
             self._taken = cast("dict[str, bytes]", dict(zip(tags, found, strict=True)))
         return False
 
-    def _look(self, store: Store, tags: tuple[str, ...]) -> StoredRead:
-        looked, self._looked = self._looked, None
+    def _look(self, store: Store, tags: tuple[str, ...], looked: Looked | None) -> StoredRead:
         if looked is not None and looked.tags == tags and not self._trust.has_drained:
             return looked.stored
-        stored = store.look(self._named.key, tags)
-        _answered()
-        return stored
+        return store.look(self._named.key, tags)
 
     def _recalled(self, store: Store, mode: str) -> bool:
         """Look for an entry whatever it depends on; take tokens to make the value with where there is none."""

@@ -4,9 +4,9 @@
 `reads` minds all that may be: open transactions, several databases, outboxes that are due, outages, writers in
 flight, entries that depend on something new, others who make the value. After the way to the server and back the
 processor has to fetch again what code it runs, so that its amount counts.
-Here a read is asked straight, where the thread sees what all others see, and every outbox was looked into lately.
-What is found is shown where it is what was expected. In any other case nothing is told and nothing kept,
-and `reads` begins anew, with what was fetched.
+Here a read is asked straight, where the thread sees what all others see, and the outboxes of the databases that it
+depends on, and of the default one, were looked into lately. What is found is shown where it is what was expected.
+In any other case it is as if nobody had read: `reads` begins anew, with what was fetched.
 """
 
 from __future__ import annotations

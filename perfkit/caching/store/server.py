@@ -19,7 +19,7 @@ from perfkit.signals import cache_server_asked
 # Note [Speaking without redis-py's client]
 # The connection is redis-py's, with its TLS, its credentials and its parser.
 # Its client and its pool are left out: for one command they take longer than the way to the server and back.
-# So is what the connection puts around its parser, which returns refusals instead of raising them.
+# So is, for one command, what the connection puts around its parser, which returns refusals and raises none.
 
 # Note [No generation is sent twice]
 # A command whose answer is lost with its connection is sent once more, though the server may have run it.
@@ -256,12 +256,12 @@ class Server:
         return (yield from self._exchange(commands, is_repeatable=False, is_silent=is_silent))
 
     def _asked(self, text: bytes) -> Any:
-        """Do what `_exchange` does with one command, on a connection that is open, in fewer steps."""
+        """Do what `_exchange` does with one command, where no reign is asked for, in fewer steps."""
         connection = self._taken()
         begun = perf_counter() if cache_server_asked.receivers else 0.0
         try:
             connection.send_packed_command([text])
-            answer = _answer_or_refusal(connection)
+            answer = _parsed_answer(connection)
         except BaseException:
             self._tell_asked(begun, is_awaited=True, has_failed=True)
             connection.disconnect()
@@ -339,6 +339,17 @@ def _is_refusal(answer: Any) -> bool:
 
 
 def _answer_or_refusal(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as refusal:
+        return refusal
+
+
+def _parsed_answer(connection: Any) -> Any:
+    """Return what `_answer_or_refusal` does, of a connection that Sentinel does not manage, in fewer steps.
+
+    One that it manages reads in its own way: what a former primary refuses ends the connection.
+    """
     try:
         return connection._parser.read_response()  # noqa: SLF001  # see Note [Speaking without redis-py's client]
     except OSError as error:

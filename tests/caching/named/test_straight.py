@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import LazySettings
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, transaction
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from perfkit.caching import cached, token_scope
+from perfkit.caching import cache, cached, token_scope
 from perfkit.caching.coherence import breaker, outbox
 from perfkit.caching.flights import durations
 from perfkit.caching.named import straight as module
@@ -38,6 +39,11 @@ def names(prefix: str) -> list[str]:
 @cached("item:all-names")
 def all_names() -> list[str]:
     return [name for prefix in "ab" for name in names(prefix)]
+
+
+@cached("item:names-async:{prefix}")
+async def names_async(prefix: str) -> list[str]:
+    return await sync_to_async(names.uncached)(prefix)
 
 
 @pytest.fixture(params=["request", "strict", "off"])
@@ -97,6 +103,23 @@ class TestTaken:
         assert asked() == ["a"]
         assert [outcome for _, outcome, _ in reads[-2:]] == ["hit", "hit"]
         assert trips(lambda: names("a")) == ["look" if memory_mode == "off" else "tokens"]
+
+    def test_coroutines_take_it_too(self, memory_mode: str, trips: Trips) -> None:
+        for _ in range(3):
+            assert async_to_sync(names_async)("a") == ["a"]
+        asked_for = trips(lambda: async_to_sync(names_async)("a"))
+        assert asked_for == ["look" if memory_mode == "off" else "tokens"]
+        Item.objects.create(name="aa")
+        assert async_to_sync(names_async)("a") == ["a", "aa"]
+
+    def test_values_kept_by_hand_take_it_where_the_process_has_them(
+        self, memory_mode: str, trips: Trips
+    ) -> None:
+        cache.set("by-hand", [1])
+        assert cache.get("by-hand") == [1]
+        assert trips(lambda: cache.get("by-hand")) == ["recall" if memory_mode == "off" else "tokens"]
+        cache.set("by-hand", [2])
+        assert cache.get("by-hand") == [2]
 
     @pytest.mark.usefixtures("memory_mode")
     def test_what_was_written_is_not_shown(self) -> None:
