@@ -33,12 +33,6 @@ LEAST_TIMES: Final = 10
 TTL: Final = 3_600
 GZIP: Final = "django.middleware.gzip.GZipMiddleware"
 GOAL: Final = 3.0
-GOAL_FROM_FLIGHTS: Final = 200
-"""The goal is set for pages that are compressed, as most are sent, and not small.
-
-Django's cache asks the server twice for a page, perfkit once: of one that is small, or sent as it is, the one way
-and Django's handler take more than a third of the time already.
-"""
 
 MODES: Final = {"perfkit": "request", "perfkit, strict": "strict", "perfkit, shared only": "off"}
 
@@ -139,7 +133,6 @@ def _asked(
         )
         for each in contenders
     ]
-    is_aim = bool(headers) and size >= GOAL_FROM_FLIGHTS
     figures = [
         Figure(
             f"page of {size:,} flights, {title}: Django's cache / {each.name}",
@@ -148,7 +141,7 @@ def _asked(
             goal,
             "higher",
         )
-        for each, goal in zip(own, [GOAL if is_aim else None, None, None], strict=True)
+        for each, goal in zip(own, [GOAL, None, None], strict=True)
     ]
     return Section(lines, figures)
 
