@@ -68,15 +68,16 @@ def _contenders(rows: list[Row], text: Path, binary: Path) -> list[Contender]:
         with override_settings(PERFKIT={"BULK_FOREIGN_KEYS_BY_SET": False}):
             return bulk_insert(Flight, rows).rows
 
-    def pgbulk_copy() -> int:
-        pgbulk.copy(Flight, made, columns, binary=True)
+    def pgbulk_copy(*, binary: bool) -> int:
+        pgbulk.copy(Flight, made, columns, binary=binary)
         return len(made)
 
     return [
         Contender("save() in a loop", save, lambda: make(SAVED_ROWS)),
         Contender("bulk_create", bulk_create, make),
         Contender("bulk_create, from dicts", bulk_create_from_dicts, empty),
-        Contender("django-pgbulk copy", pgbulk_copy, make),
+        Contender("django-pgbulk copy", lambda: pgbulk_copy(binary=False), make),
+        Contender("django-pgbulk copy, binary=True", lambda: pgbulk_copy(binary=True), make),
         Contender("bulk_insert, instances", lambda: bulk_insert(Flight, made).rows, make),
         Contender("bulk_insert, dicts", lambda: bulk_insert(Flight, rows).rows, empty),
         Contender(
@@ -89,11 +90,12 @@ def _contenders(rows: list[Row], text: Path, binary: Path) -> list[Contender]:
 
 
 def _figures(table: str, rates: dict[str, float]) -> list[Figure]:
-    r"""Take perfkit's slower way; `\copy` is of a CSV, psql's own default being text too."""
+    r"""Take perfkit's slower way; `\copy` and django-pgbulk are as they come, which is text for both."""
     own = min(rates["bulk_insert, instances"], rates["bulk_insert, dicts"])
     with_ids, by_set = rates["bulk_insert, dicts, with ids"], rates["bulk_insert, dicts"]
     limit, binary = rates[r"\copy of a ready CSV"], rates[r"\copy of a ready binary file"]
     pgbulk_rate, created = rates["django-pgbulk copy"], rates["bulk_create"]
+    pgbulk_binary = rates["django-pgbulk copy, binary=True"]
     of_limit, of_pgbulk, of_created = GOALS[table]
     ids_of_limit, ids_of_created = ID_GOALS.get(table, (None, None))
 
@@ -105,6 +107,7 @@ def _figures(table: str, rates: dict[str, float]) -> list[Figure]:
         times(r"bulk_insert / \copy", own / limit, of_limit),
         times(r"bulk_insert / \copy, binary", own / binary, None),
         times("bulk_insert / django-pgbulk", own / pgbulk_rate, of_pgbulk),
+        times("bulk_insert / django-pgbulk, binary=True", own / pgbulk_binary, None),
         times("bulk_insert / bulk_create", own / created, of_created),
         times(r"bulk_insert with ids / \copy", with_ids / limit, ids_of_limit),
         times("bulk_insert with ids / bulk_create", with_ids / created, ids_of_created),

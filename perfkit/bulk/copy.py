@@ -1,4 +1,4 @@
-"""PostgreSQL's binary COPY, the fastest way in. See Note [One COPY for many chunks]."""
+"""PostgreSQL's binary COPY, the fastest way in. See Note [One COPY for many chunks] in `sending`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import DataError, IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from perfkit import signals
-from perfkit.bulk.copy_buffer import FIRST_BYTES, MOST_BYTES, CopyBuffer, Sending
+from perfkit.bulk.copy_buffer import CopyBuffer
 from perfkit.bulk.explain import ROWS
 from perfkit.bulk.fields import family_of, has_placeholder
 from perfkit.bulk.foreign_keys import ForeignKeys
@@ -19,11 +19,16 @@ from perfkit.bulk.kinds import Kind
 from perfkit.bulk.plan import Batch, RowPlan
 from perfkit.bulk.prepare import NeedsStatementError, prepared_batch
 from perfkit.bulk.refusals import RowDataError
+from perfkit.bulk.sending import Sending
 from perfkit.bulk.shapes import Column, Row
 from perfkit.bulk.statements import InstanceWriter
 from perfkit.bulk.table import CopyTarget, Ids, copy_targets, own_sequence
 from perfkit.bulk.translate import copy_refusal
 
+FIRST_BYTES: Final = 2**17
+"""So much must be there for a first COPY, so that the server begins soon; twice as much for each after it."""
+ENOUGH_BYTES: Final = 2**20
+"""As much as is ever waited for."""
 ID_FAMILIES: Final = frozenset({"integer", "text", "uuid"})
 """A primary key of these reads back as it was sent."""
 
@@ -32,7 +37,7 @@ class CopyWriter:
     """Writes chunks by COPY, and by INSERT what COPY cannot serve.
 
     Queries: One about the table at the first chunk, one more about its sequence where ids are wanted.
-    Then one COPY per chunk and set of filled columns, and one draw of ids per chunk.
+    Then a COPY for a megabyte or more of rows that fill the same columns, and one draw of ids per chunk or less.
 
     Args:
         total_rows: How many are going to be written, 0 where that is not known.
@@ -164,6 +169,11 @@ class CopyWriter:
         return replace(batch, columns=[self.plan.pk, *batch.columns], values=[ids, *batch.values])
 
     def _add(self, batch: Batch, targets: Mapping[str, CopyTarget]) -> None:
+        if self._sending is not None and self._buffer is None:
+            if self._sending.take(batch):
+                return
+            if self._sending.is_done:
+                self.settle()
         if self._buffer is not None and self._buffer.columns != tuple(batch.columns):
             self._flush()
         if self._buffer is None:
@@ -171,7 +181,7 @@ class CopyWriter:
             self._buffer = CopyBuffer(self.connection.cursor().cursor, batch.columns, oids)
         self._buffer.add_batch(batch)
         if self._buffer.size_bytes >= self._enough_bytes:
-            self._enough_bytes = min(2 * self._enough_bytes, MOST_BYTES)
+            self._enough_bytes = min(2 * self._enough_bytes, ENOUGH_BYTES)
             self._flush()
 
     def _flush(self, *, is_last: bool = False) -> None:
@@ -188,7 +198,8 @@ class CopyWriter:
             if is_silent or is_last:
                 buffer.send(cursor, statement)
             else:
-                self._sending = Sending(buffer, cursor.cursor, statement)  # known before it begins
+                stays_open = self.foreign_keys is None or self.foreign_keys.are_all_for_triggers
+                self._sending = Sending(buffer, cursor.cursor, statement, stays_open=stays_open)
                 self._sending.start()
         if self._sending is None:
             self._tell()

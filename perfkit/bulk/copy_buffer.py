@@ -1,14 +1,4 @@
-"""Rows in PostgreSQL's binary COPY format, from many chunks, until there are enough of them for one COPY.
-
-# Note [One COPY for many chunks]
-
-A connection can do nothing else while a COPY is open, and a chunk may need it: the caller's generator,
-a callable default or a `pre_save` may query. So rows are encoded first, and sent when up to a megabyte is there:
-a COPY costs the server as much to begin and end as several hundred rows.
-A thread sends them, while the next rows are read and prepared. psycopg holds the connection's lock from the
-beginning of a COPY to its end, so whatever else uses the connection meanwhile waits for that lock.
-The caller's code does not run again before the COPY has begun: a savepoint of its own would else take the rows in.
-"""
+"""Rows in PostgreSQL's binary COPY format, from many chunks. See Note [One COPY for many chunks]."""
 
 from __future__ import annotations
 
@@ -16,7 +6,6 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from perfkit.bulk.plan import Batch
@@ -26,9 +15,6 @@ from perfkit.bulk.shapes import Column
 if TYPE_CHECKING:
     from psycopg import Cursor
 
-FIRST_BYTES: Final = 2**17
-"""A first COPY is small, so that the server begins early; each is twice as large as the one before."""
-MOST_BYTES: Final = 2**20
 HEADER_BYTES: Final = 19
 """A signature of 11 bytes, flags, and the length of an extension that there is not."""
 END: Final = -1
@@ -66,20 +52,24 @@ class Encoded:
         """
         deque(map(self._copy.write_row, rows), maxlen=0)
 
-    def send(self, cursor: Any, statement: str, *, has_begun: Event | None = None) -> None:
-        """Do the COPY.
+    @property
+    def parts(self) -> Sequence[bytes | bytearray]:
+        """What it consists of; it grows until it is finished."""
+        return self._parts.data
 
-        Args:
-            has_begun: Set when the connection is this COPY's own.
+    def finish(self) -> None:
+        """Let no more rows follow."""
+        self._copy.finish(None)
+
+    def send(self, cursor: Any, statement: str) -> None:
+        """Finish it, and do the COPY.
 
         Raises:
             psycopg.Error: The server refuses the rows.
         """
-        self._copy.finish(None)
+        self.finish()
         with cursor.copy(statement) as copy:
-            if has_begun is not None:
-                has_begun.set()
-            for part in self._parts.data:
+            for part in self.parts:
                 copy.write(part)
 
 
@@ -122,13 +112,13 @@ class CopyBuffer(Encoded):
         self.rows += len(batch.numbers)
 
     def decoded(self) -> Batch:
-        """Return the rows as psycopg reads them: of a COPY that failed."""
+        """Return the rows as psycopg reads them: of a COPY that failed, once it is finished."""
         from psycopg.adapt import Transformer
         from psycopg.pq import Format
 
         transformer = Transformer(self._cursor)
         transformer.set_loader_types(self._oids, Format.BINARY)
-        rows = [transformer.load_sequence(fields) for fields in _fields(b"".join(self._parts.data))]
+        rows = [transformer.load_sequence(fields) for fields in _fields(b"".join(self.parts))]
         return Batch(list(chain(*self._numbers)), self.columns, list(zip(*rows, strict=True)))
 
     def _unsendable(self, batch: Batch, error: Exception) -> RowDataError:
@@ -161,55 +151,6 @@ class Parts:
 
     def finish(self, exc: BaseException | None = None) -> None:
         """Nothing is open."""
-
-
-class Sending:
-    """A COPY that a thread does meanwhile. See Note [One COPY for many chunks].
-
-    It begins with `start`; whoever holds it calls `wait`, or `abandon` before anything is rolled back.
-    """
-
-    def __init__(self, buffer: CopyBuffer, cursor: Any, statement: str) -> None:
-        self.buffer = buffer
-        self._error: BaseException | None = None
-        self._may_begin, self._has_begun, self._is_done = Event(), Event(), Event()
-        self._is_abandoned = False
-        self._thread = Thread(target=self._send, args=(cursor, statement), name="perfkit-copy", daemon=True)
-
-    def start(self) -> None:
-        """Let the thread begin, and return once the connection is its own, or nothing can be sent."""
-        self._thread.start()
-        self._may_begin.set()
-        self._has_begun.wait()
-
-    def wait(self) -> None:
-        """Return once it is done.
-
-        Raises:
-            psycopg.Error: The server refused the rows.
-        """
-        self._is_done.wait()
-        if self._error is not None:
-            raise self._error
-
-    def abandon(self) -> None:
-        """Return once it is done, or will never begin; its outcome is of no account, for all is rolled back."""
-        self._is_abandoned = True
-        may_have_begun = self._may_begin.is_set()
-        self._may_begin.set()
-        if may_have_begun:
-            self._is_done.wait()
-
-    def _send(self, cursor: Any, statement: str) -> None:
-        self._may_begin.wait()
-        try:
-            if not self._is_abandoned:
-                self.buffer.send(cursor, statement, has_begun=self._has_begun)
-        except BaseException as error:  # noqa: BLE001  # raised by `wait`
-            self._error = error
-        finally:
-            self._has_begun.set()
-            self._is_done.set()
 
 
 def key_values(batch: Batch) -> Mapping[str, set[Any]]:

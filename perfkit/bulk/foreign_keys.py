@@ -53,6 +53,11 @@ class ForeignKeys:
         self._targets: Mapping[str, Target] | None = None
         self._referenced: frozenset[str] = frozenset()
 
+    @property
+    def are_all_for_triggers(self) -> bool:
+        """Whether it is known that no key of this table can be checked by set, or that there is none."""
+        return self._targets is not None and not self._targets
+
     def begin(self) -> None:
         """Forget what was looked up: another transaction begins, and the lock on the table is gone."""
         self._targets = None
@@ -126,7 +131,8 @@ def own_check(plan: RowPlan, connection: BaseDatabaseWrapper, *, is_own: bool) -
     Args:
         is_own: Whether the transaction is the call's own.
     """
-    may = is_own and not plan.refers_to_itself and options.BULK_FOREIGN_KEYS_BY_SET
+    has_keys = any(column.field.is_relation for column in plan.columns)
+    may = is_own and has_keys and not plan.refers_to_itself and options.BULK_FOREIGN_KEYS_BY_SET
     return ForeignKeys(connection, plan.model) if may else None
 
 

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from perfkit.bulk import RowDataError, RowIntegrityError, bulk_insert, copy, copy_buffer
+from perfkit.bulk import RowDataError, RowIntegrityError, bulk_insert, copy, foreign_keys, sending
+from perfkit.bulk.sending import Sending
 from perfkit.signals import rows_written
 from tests.testapp.bulk import City, Country, Everything, Keyed, Subscriber
 
@@ -175,17 +178,22 @@ def test_an_error_of_the_generator_undoes_what_is_under_way():
     assert not [thread for thread in threading.enumerate() if thread.name == "perfkit-copy"]
 
 
+def delay(monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
+    """Have each COPY under way begin late."""
+    begin = Sending._copy
+
+    def late(self, cursor, statement):
+        time.sleep(seconds)
+        begin(self, cursor, statement)
+
+    monkeypatch.setattr(Sending, "_copy", late)
+
+
 @pytest.mark.usefixtures("a_copy_for_each_chunk")
 @pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
 @pytest.mark.parametrize("is_outer", [True, False])
 def test_a_thread_that_is_late_sends_nothing_after_the_rollback(monkeypatch, error, is_outer):
-    send = copy_buffer.CopyBuffer.send
-
-    def late(self, cursor, statement, **events):
-        time.sleep(0.3)
-        send(self, cursor, statement, **events)
-
-    monkeypatch.setattr(copy_buffer.CopyBuffer, "send", late)
+    delay(monkeypatch, seconds=0.3)
 
     def rows():
         yield from ({"code": str(number)} for number in range(20))
@@ -198,26 +206,19 @@ def test_a_thread_that_is_late_sends_nothing_after_the_rollback(monkeypatch, err
     assert Subscriber.objects.get().code == "own"
 
 
-def test_a_copy_that_is_abandoned_before_it_begins_never_begins():
+def test_a_copy_that_is_abandoned_before_it_begins_never_begins(monkeypatch):
     started = []
-    sending = copy_buffer.Sending(
-        type("Buffer", (), {"send": lambda *_, **__: started.append(True)}), cursor=None, statement=""
-    )
-    sending.abandon()
-    sending.start()
-    sending.wait()
+    monkeypatch.setattr(Sending, "_copy", lambda *_: started.append(True))
+    under_way = Sending(buffer=None, cursor=None, statement="", stays_open=True)
+    under_way.abandon()
+    under_way.start()
+    under_way._is_done.wait()
     assert not started
 
 
 @pytest.mark.usefixtures("a_copy_for_each_chunk")
 def test_savepoints_that_the_generator_rolls_back_take_no_rows_with_them(monkeypatch):
-    send = copy_buffer.CopyBuffer.send
-
-    def late(self, cursor, statement, **events):
-        time.sleep(0.05)
-        send(self, cursor, statement, **events)
-
-    monkeypatch.setattr(copy_buffer.CopyBuffer, "send", late)
+    delay(monkeypatch, seconds=0.05)
 
     def rows():
         for number in range(40):
@@ -229,3 +230,147 @@ def test_savepoints_that_the_generator_rolls_back_take_no_rows_with_them(monkeyp
     assert bulk_insert(Subscriber, rows(), chunk_rows=10).rows == 40
     assert Subscriber.objects.count() == 40
     assert not Country.objects.exists()
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The COPYs that began while rows were still read."""
+    statements = []
+    begin = Sending._copy
+
+    def noted(self, cursor, statement):
+        statements.append(statement)
+        begin(self, cursor, statement)
+
+    monkeypatch.setattr(Sending, "_copy", noted)
+    return statements
+
+
+def codes(count: int) -> Iterator[dict[str, object]]:
+    return ({"code": str(number)} for number in range(count))
+
+
+@pytest.mark.usefixtures("a_copy_for_each_chunk")
+class TestOpen:
+    """A COPY that takes the chunks that follow."""
+
+    def test_it_is_one_for_all_chunks(self, begun):
+        assert bulk_insert(Subscriber, codes(5_000), chunk_rows=50).rows == 5_000
+        assert len(begun) == 1
+        assert [*Subscriber.objects.order_by("pk").values_list("code", flat=True)] == [
+            *map(str, range(5_000))
+        ]
+
+    def test_it_is_one_in_the_callers_transaction_and_with_foreign_keys(self, begun):
+        Country.objects.create(code="PE")
+        with transaction.atomic():
+            bulk_insert(City, cities(3_000), chunk_rows=50)
+        assert len(begun) == 1
+        assert City.objects.count() == 3_000
+
+    def test_it_is_one_for_each_chunk_where_keys_are_checked_by_set(self, begun, monkeypatch):
+        Country.objects.create(code="PE")
+        bulk_insert(City, cities(3_000), chunk_rows=1_000)
+        assert begun == []  # no other code may run while the triggers are silent
+        City.objects.all().delete()
+        monkeypatch.setattr(foreign_keys, "LEAST_ROWS", 2_000)
+        bulk_insert(City, cities(3_000), chunk_rows=1_000)
+        assert len(begun) == 3
+
+    @given(data=st.data())
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+    def test_all_rows_are_there_in_their_order_whatever_ends_it(self, data, monkeypatch):
+        monkeypatch.setattr(copy, "FIRST_BYTES", data.draw(st.sampled_from([0, 400, 2**17]), "enough"))
+        monkeypatch.setattr(sending, "MOST_BYTES", data.draw(st.sampled_from([1, 40_000, 2**22]), "most"))
+        monkeypatch.setattr(sending, "OPEN_SECONDS", data.draw(st.sampled_from([0, 0.001, 1]), "open"))
+        asked_at = data.draw(st.sets(st.integers(0, 2_999), max_size=5), "asked at")
+        other_columns_at = data.draw(st.sets(st.integers(0, 2_999), max_size=5), "other columns at")
+        return_ids = data.draw(st.booleans(), "ids")
+        Everything.objects.all().delete()
+
+        def rows():
+            for number in range(3_000):
+                if number in asked_at:
+                    Country.objects.exists()
+                yield {"whole": number} | ({"small": 1} if number in other_columns_at else {})
+
+        ids = bulk_insert(
+            Everything, rows(), chunk_rows=data.draw(st.sampled_from([7, 500])), return_ids=return_ids
+        ).ids
+        there = Everything.objects.order_by("pk").values_list("pk", "whole", "small")
+        assert [whole for _, whole, _ in there] == [*range(3_000)]
+        assert {whole for _, whole, small in there if small == 1} == other_columns_at
+        assert ids == ([pk for pk, *_ in there] if return_ids else None)
+
+    def test_a_value_that_cannot_be_sent_is_named_and_undoes_all(self, begun):
+        rows = [*codes(1_000)]
+        rows[640]["note"] = "\0"
+        with pytest.raises(RowDataError) as caught:
+            bulk_insert(Subscriber, rows, fields=["code", "note"], chunk_rows=50)
+        assert (caught.value.row_number, caught.value.field) == (640, "note")
+        assert len(begun) == 1
+        assert not Subscriber.objects.exists()
+
+    def test_a_row_that_the_server_refuses_is_named_while_others_follow(self):
+        def rows():
+            for number in range(40_000):
+                yield {"code": "twice" if number in {30, 31} else str(number)}
+
+        with pytest.raises(RowIntegrityError) as caught:
+            bulk_insert(Subscriber, rows(), chunk_rows=10)
+        assert caught.value.row_number in {None, 31}
+        assert not Subscriber.objects.exists()
+
+    def test_another_thread_that_wants_the_connection_has_it_end(self):
+        asked = []
+        shared = connections["default"]
+
+        def ask():
+            with shared.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM testapp_subscriber")
+                asked.append(cursor.fetchone())
+
+        def rows():
+            yield from codes(100)
+            thread = threading.Thread(target=ask)
+            thread.start()
+            thread.join()
+            yield {"code": "last"}
+
+        shared.inc_thread_sharing()
+        try:
+            assert bulk_insert(Subscriber, rows(), chunk_rows=50).rows == 101
+        finally:
+            shared.dec_thread_sharing()
+        assert asked == [(100,)]
+
+    def test_it_does_not_stay_open_while_no_rows_come(self, monkeypatch):
+        """The server counts the time in which a COPY waits as the statement's."""
+        monkeypatch.setattr(sending, "OPEN_SECONDS", 0.1)
+
+        def rows():
+            yield from codes(100)
+            time.sleep(1.5)
+            yield {"code": "last"}
+
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = '700ms'")
+            assert bulk_insert(Subscriber, rows(), chunk_rows=50).rows == 101
+        assert Subscriber.objects.count() == 101
+
+    def test_the_connections_own_lock_is_back_after_it(self):
+        connection.ensure_connection()
+        own = connection.connection.lock
+        for error in (None, KeyError):
+
+            def rows(error=error):
+                yield from codes(100)
+                assert connection.connection.lock is not own
+                if error is not None:
+                    raise error
+
+            with nullcontext() if error is None else pytest.raises(error):
+                bulk_insert(Subscriber, rows(), chunk_rows=50)
+            assert connection.connection.lock is own
+            Subscriber.objects.all().delete()
