@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from perfkit.bulk.plan import Batch
@@ -15,8 +15,8 @@ from perfkit.bulk.shapes import Column
 if TYPE_CHECKING:
     from psycopg import Cursor
 
-HEADER_BYTES: Final = 19
-"""A signature of 11 bytes, flags, and the length of an extension that there is not."""
+HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+"""A signature, flags, and the length of an extension that there is not."""
 END: Final = -1
 """Stands where the number of a row's columns would."""
 
@@ -25,41 +25,42 @@ class Encoded:
     """Rows of columns of the same types, in the binary format.
 
     Args:
-        cursor: psycopg's own, by which nothing was executed yet.
+        cursor: psycopg's own.
         oids: Of the columns' types in the table.
+
+    Attributes:
+        parts: What it consists of; it grows until it is finished.
+        size_bytes: How long it is.
     """
 
     def __init__(self, cursor: Cursor[Any], oids: Sequence[int]) -> None:
-        from psycopg import Copy
+        from psycopg._copy_base import format_row_binary  # what its `write_row` calls for each row
+        from psycopg.adapt import Transformer
+        from psycopg.pq import Format
 
-        self._parts = Parts()
+        self.parts: list[bytes | bytearray] = [HEADER]
+        self.size_bytes = len(HEADER)
         self._oids = oids
         self._cursor = cursor
-        self._copy = Copy(cursor, binary=True, writer=self._parts)  # type: ignore[arg-type]  # acts as one
-        self._copy.set_types(oids)
-
-    @property
-    def size_bytes(self) -> int:
-        """How long it is; psycopg may still hold the last 32 KiB."""
-        return self._parts.size
+        self._transformer = Transformer(cursor)
+        self._transformer.set_dumper_types(oids, Format.BINARY)
+        self._encode = format_row_binary
 
     def add(self, rows: Iterable[Sequence[Any]]) -> None:
         """Encode rows.
 
         Raises:
             ValueError, TypeError, OverflowError, psycopg.DataError: psycopg cannot make a value binary;
-                what is encoded is of no use then.
+                none of these rows is added.
         """
-        deque(map(self._copy.write_row, rows), maxlen=0)
-
-    @property
-    def parts(self) -> Sequence[bytes | bytearray]:
-        """What it consists of; it grows until it is finished."""
-        return self._parts.data
+        part = bytearray()
+        deque(map(self._encode, rows, repeat(self._transformer), repeat(part)), maxlen=0)
+        self.parts.append(part)
+        self.size_bytes += len(part)
 
     def finish(self) -> None:
         """Let no more rows follow."""
-        self._copy.finish(None)
+        self.parts.append(END.to_bytes(2, signed=True))
 
     def send(self, cursor: Any, statement: str) -> None:
         """Finish it, and do the COPY.
@@ -77,7 +78,7 @@ class CopyBuffer(Encoded):
     """Rows that fill the same columns, encoded.
 
     Args:
-        cursor: psycopg's own, by which nothing was executed yet.
+        cursor: psycopg's own.
         oids: Of the columns' types in the table.
 
     Attributes:
@@ -99,15 +100,15 @@ class CopyBuffer(Encoded):
         """Encode the rows of a batch of these columns.
 
         Raises:
-            RowDataError: psycopg cannot make a value binary; the buffer is of no use then.
+            RowDataError: psycopg cannot make a value binary; none of the rows is added.
         """
-        for column, values in zip(batch.columns, batch.values, strict=True):
-            if column.field.is_relation:
-                self.keys[column.name].update(values)
         try:
             self.add(zip(*batch.values, strict=True))
         except (ValueError, TypeError, OverflowError, self._driver_error) as error:
             raise self._unsendable(batch, error) from None
+        for column, values in zip(batch.columns, batch.values, strict=True):
+            if column.field.is_relation:
+                self.keys[column.name].update(values)
         self._numbers.append(batch.numbers)
         self.rows += len(batch.numbers)
 
@@ -137,22 +138,6 @@ class CopyBuffer(Encoded):
         return RowDataError(None, None, f"a value cannot be sent ({type(error).__name__}).")
 
 
-class Parts:
-    """Where psycopg writes what it has encoded; a `psycopg.copy.Writer`."""
-
-    def __init__(self) -> None:
-        self.data: list[bytes | bytearray] = []
-        self.size = 0
-
-    def write(self, data: bytes | bytearray) -> None:
-        """Keep a part."""
-        self.data.append(data)
-        self.size += len(data)
-
-    def finish(self, exc: BaseException | None = None) -> None:
-        """Nothing is open."""
-
-
 def key_values(batch: Batch) -> Mapping[str, set[Any]]:
     """Return the distinct values of each relation's column, by its name."""
     return {
@@ -164,7 +149,7 @@ def key_values(batch: Batch) -> Mapping[str, set[Any]]:
 
 def _fields(data: bytes) -> Iterator[list[bytes | None]]:
     """Yield the fields of each row."""
-    at = HEADER_BYTES
+    at = len(HEADER)
     while True:
         (count,) = struct.unpack_from("!h", data, at)
         at += 2
