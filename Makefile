@@ -60,7 +60,7 @@ test-sqlite: $(STAMP)  ## Run the tests on SQLite, without any server
 soak: $(STAMP)  ## Read and write while processes and servers are killed, and check every read (SOAK_SECONDS=60)
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)
 
-load: $(STAMP) .venv-load/bin/locust  ## Load the demo with 100 users under two servers (ARGS="--outages" kills its servers, "--compare" turns the cache off)
+load: $(STAMP) .venv-load/bin/locust  ## Load the demo with 100 users under three servers (ARGS="--outages" kills its servers, "--compare" turns the cache off)
 	$(BIN)/python -m tests.load --locust '$(abspath .venv-load/bin/locust)' --seconds $(LOAD_SECONDS) $(ARGS)
 
 walks: $(STAMP)  ## Walk all flights by cursor in each order, while rows are written (after load; ARGS="--order number")

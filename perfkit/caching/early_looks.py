@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from asyncio import _get_running_loop
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from django.db import connections
 
 from perfkit.conf import options
+from perfkit.modules import loaded
 
 
 def look_early(**_: Any) -> None:
@@ -20,9 +20,7 @@ def look_early(**_: Any) -> None:
     Queries:
         One in half a second at most, past Django's cursor.
     """
-    coherence = sys.modules.get(
-        "perfkit.caching.coherence"
-    )  # it loads a client, so only who reads imports it
+    coherence = loaded("perfkit.caching.coherence")  # it loads a client, so only who reads imports it
     soon = None if coherence is None else coherence.outbox.due_soon()
     if soon and options.CACHE_ENABLED and _get_running_loop() is None:
         _look_into(soon)

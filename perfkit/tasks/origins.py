@@ -7,7 +7,6 @@ A task that nobody with an id has sent, such as one of a beat, has its own.
 from __future__ import annotations
 
 import logging
-import sys
 from contextlib import ExitStack
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -21,6 +20,7 @@ from celery.signals import (
     task_prerun,
 )
 
+from perfkit.modules import loaded
 from perfkit.tracing.ids import new_request_id, valid_request_id, valid_traceparent
 from perfkit.tracing.logs import RequestIdFilter
 from perfkit.tracing.origins import Origin, current, entered, request_id
@@ -83,5 +83,5 @@ def _log(*, logger: logging.Logger, **_: Any) -> None:
 
 def _is_instrumented() -> bool:
     """Say whether OpenTelemetry's own instrumentation of Celery carries spans along."""
-    module = sys.modules.get(_INSTRUMENTATION)
+    module = loaded(_INSTRUMENTATION)
     return module is not None and bool(module.CeleryInstrumentor().is_instrumented_by_opentelemetry)

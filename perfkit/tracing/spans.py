@@ -10,7 +10,6 @@ What the process's own memory knew makes no span: that takes a microsecond, a sp
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,6 +18,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from perfkit.conf import options
+from perfkit.modules import loaded
 from perfkit.signals import NOBODYS, Doing, cache_read, work
 from perfkit.tracing.ids import valid_traceparent
 from perfkit.tracing.origins import current
@@ -60,7 +60,7 @@ def current_traceparent() -> str:
 def current_span() -> SpanContext | None:
     """Return the span that this code is in, None outside of spans; a span's is always the same object."""
     # Where nobody has imported the API nobody has begun a span.
-    trace: Any = sys.modules.get(_API)
+    trace: Any = loaded(_API)
     if trace is None or not options.TRACING:
         return None
     told: SpanContext = trace.get_current_span().get_span_context()
@@ -172,7 +172,7 @@ def _begin(kind: str, sender: Any, facts: dict[str, str | float | bool]) -> Doin
 
 def _provider() -> TracerProvider | None:
     """Return who records spans, None where nobody does."""
-    trace: Any = sys.modules.get(_API)
+    trace: Any = loaded(_API)
     if trace is None or not options.TRACING:  # where nobody has imported the API nobody has set a provider
         return None
     # To ask it takes longer than all else here, so that the place where it keeps the one is looked at first.

@@ -234,7 +234,7 @@ def test_savepoints_that_the_generator_rolls_back_take_no_rows_with_them(monkeyp
 
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The COPYs that began while rows were still read."""
+    """Each COPY that began while rows were still read."""
     statements = []
     begin = Sending._copy
 

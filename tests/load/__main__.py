@@ -51,6 +51,10 @@ SERVERS: Final[dict[str, tuple[str, ...]]] = {
             "75",
         ),  # by itself it hangs up after two seconds, perhaps just when a user asks again
     ),
+    "granian-threads": (
+        *("granian", "project.wsgi:application", "--interface", "wsgi", *WORKERS, "--blocking-threads", "8"),
+        *("--host", LOOPBACK, "--port", "{port}", "--no-access-log", "--log-level", "warning"),
+    ),
     "granian": (
         *("granian", "project.asgi:application", "--interface", "asgi", *WORKERS),
         *("--host", LOOPBACK, "--port", "{port}", "--no-access-log", "--log-level", "warning"),
