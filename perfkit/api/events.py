@@ -180,11 +180,13 @@ class Stream:
             logger.warning("A stream of a task's status ended: %s", error)
             self._told.is_over = True
             return b""
+        finally:
+            _return_connections()  # those of the thread that has looked
         return self._told.part(state, data, now=time.monotonic())
 
 
 def _return_connections() -> None:
-    """Close the database connections of the request, which would else be kept from others for minutes."""
+    """Close this thread's database connections, which would else be kept from others for minutes."""
     for each in connections.all(initialized_only=True):
         if not each.in_atomic_block:
             each.close()

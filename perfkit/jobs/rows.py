@@ -93,6 +93,7 @@ class Taken:
 
     Attributes:
         fence: How often it has been taken.
+        mark: How far an earlier run has told that it was.
         waited_seconds: Between the moment when it could have begun and this one.
         request_id, traceparent: Of whoever has enqueued it; empty where there was none.
     """
@@ -105,6 +106,7 @@ class Taken:
     losses: int
     arguments: tuple[list[Any], dict[str, Any]]
     checkpoint: Any
+    mark: Mark
     is_cancel_wanted: bool
     waited_seconds: float
     request_id: str
@@ -216,7 +218,8 @@ class JobRows:
         row = _one(connection, statements_of(connection).take, (worker[:255], _id(connection, job_id)))
         if row is None:
             return None
-        name, queue, fence, failures, losses, arguments, checkpoint, is_cancel_wanted, *origin, seconds = row
+        name, queue, fence, failures, losses, arguments, checkpoint, *mark, is_cancel_wanted = row[:11]
+        *origin, seconds = row[11:]
         args, kwargs = json.loads(arguments)
         return Taken(
             job_id,
@@ -227,6 +230,7 @@ class JobRows:
             losses,
             (args, kwargs),
             None if checkpoint is None else json.loads(checkpoint),
+            Mark(*mark),
             bool(is_cancel_wanted),
             max(0.0, float(seconds)),
             *origin,

@@ -26,7 +26,7 @@ class JobRun:
         self.id = taken.id
         self.number = taken.fence
         self.checkpoint = taken.checkpoint
-        self.mark = Mark()
+        self.mark = taken.mark  # until it tells one of its own
         self.lease_seconds = lease_seconds
         self._fence = taken.fence
         self._is_cancel_wanted = taken.is_cancel_wanted

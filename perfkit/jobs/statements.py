@@ -102,8 +102,8 @@ def _statements(vendor: str, has_skip_locked: bool) -> Statements:
                 state = 'queued' AND (not_before IS NULL OR not_before <= {now})
                 OR state = 'running' AND due_at < {now}
             )
-            RETURNING name, queue, fence, failures, losses, arguments, checkpoint, is_cancel_wanted,
-                request_id, traceparent, {_since(vendor, "COALESCE(not_before, enqueued_at)")}
+            RETURNING name, queue, fence, failures, losses, arguments, checkpoint, current, total, message,
+                is_cancel_wanted, request_id, traceparent, {_since(vendor, "COALESCE(not_before, enqueued_at)")}
             """,
         renew=f"""
             UPDATE perfkit_job SET due_at = {lease_ends}, {told} WHERE {_HELD} RETURNING is_cancel_wanted

@@ -7,9 +7,9 @@ from typing import Any, Final, cast
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
-from django.db.models import F, Field, Model, QuerySet
+from django.db.models import F, Field, FloatField, Model, QuerySet
 from django.db.models.expressions import Expression, OrderBy
-from django.db.models.functions import Random
+from django.db.models.functions import Cast, Random
 
 from perfkit.errors import KeysetOrderError
 from perfkit.paging.columns import is_nullable
@@ -135,7 +135,12 @@ def _key(queryset: QuerySet[Any, Any], term: OrderBy, *, place: int) -> tuple[Qu
     path = term.expression.name if isinstance(term.expression, F) else ""  # type: ignore[attr-defined]  # missing in the stubs
     annotations = queryset.query.annotations
     field: Any
-    if not path:
+    if isinstance(_told_field(queryset, term.expression, path), FloatField):
+        # An average is a numeric of more digits, a similarity one of fewer, than the float that a row tells.
+        queryset = queryset.annotate(**{annotation: Cast(term.expression, FloatField())})
+        field = queryset.query.annotations[annotation].output_field
+        name, source, nullable = annotation, annotation, True
+    elif not path:
         queryset = queryset.annotate(**{annotation: term.expression})
         field = queryset.query.annotations[annotation].output_field
         name, source, nullable = annotation, annotation, True
@@ -156,6 +161,15 @@ def _key(queryset: QuerySet[Any, Any], term: OrderBy, *, place: int) -> tuple[Qu
     return queryset, SortKey(
         name, field, source, term.descending, _nulls_first(queryset, term), is_nullable=nullable
     )
+
+
+def _told_field(queryset: QuerySet[Any, Any], expression: Any, path: str) -> Field[Any, Any] | None:
+    """Return what the values of an expression or annotation are of; None for a column."""
+    if not path:
+        resolved = expression.resolve_expression(queryset.query.chain())
+        return resolved.output_field
+    annotation = queryset.query.annotations.get(path)
+    return None if annotation is None else annotation.output_field  # type: ignore[no-any-return]  # a field
 
 
 def _is_loaded(queryset: QuerySet[Any, Any], field: Any) -> bool:

@@ -48,6 +48,7 @@ ROUTES: Final = (
     ("perfkit.warm_cache", "heavy"),
     ("perfkit.clean_up", "heavy"),
     ("perfkit.delete_old_rows", "heavy"),
+    ("perfkit.advise_indexes", "heavy"),
     ("perfkit.tick", "quick"),
     ("perfkit.send_mail", "default"),
     ("perfkit.invalidate", "quick"),

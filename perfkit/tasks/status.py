@@ -26,7 +26,8 @@ _ENDS: Final = {
 class TaskStatus:
     """Where a task or a job stands.
 
-    `progress` is set only in PROGRESS, and None where the task told no whole numbers `current` and `total`.
+    `progress` is set in PROGRESS, and while a job waits that was begun before;
+    None where the task told no whole numbers `current` and `total`.
     `result` is set only in the state SUCCESS, `error` only in FAILURE, RETRY and REVOKED.
     """
 
@@ -80,9 +81,8 @@ def _status_of_job(row: Job) -> TaskStatus:
     job = status_of(row)
     if job.state == JobState.QUEUED:
         has_failed = bool(row.failures or row.losses or row.error)
-        return TaskStatus(
-            states.RETRY if has_failed else states.PENDING, None, None, _last_line(row.error) or None
-        )
+        state = states.RETRY if has_failed else states.PENDING
+        return TaskStatus(state, _progress_of_job(job), None, _last_line(row.error) or None)
     if job.state == JobState.RUNNING:
         progress = _progress_of_job(job)
         return TaskStatus(states.STARTED if progress is None else PROGRESS, progress, None, None)

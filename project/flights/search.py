@@ -30,8 +30,9 @@ def flight_condition(word: str) -> Q:
     if DATE.fullmatch(word):
         return _day_condition(word)
     if word.isascii() and word.isdigit():
-        number = int(word)
-        return Q(number=number) if number <= MOST_NUMBER else NOTHING
+        digits = word.lstrip("0") or "0"
+        is_number = len(digits) <= len(str(MOST_NUMBER)) and int(digits) <= MOST_NUMBER
+        return Q(number=int(digits)) if is_number else NOTHING
     condition = Q(tailnum__startswith=word)
     if flight := FLIGHT.fullmatch(word):
         condition |= Q(("airline", flight[1]), ("number", int(flight[2])))

@@ -79,11 +79,26 @@ def _logged_in(user: Any) -> str | None:
 
 
 def _authenticated(auth: Any) -> str | None:
+    name = authenticated_name(auth)
+    if name is None and not is_nobody(auth) and not isinstance(auth, bool):
+        kind = f"{type(auth).__module__}.{type(auth).__qualname__}"
+        if kind not in _unnamed:
+            _unnamed.add(kind)
+            logger.warning("Clients authenticated as %s are limited by address: it has no __str__.", kind)
+    return name
+
+
+def is_nobody(auth: Any) -> bool:
+    """Say whether what a view's authentication has returned means that nobody has logged in."""
+    return auth is None or getattr(auth, "is_authenticated", True) is False
+
+
+def authenticated_name(auth: Any) -> str | None:
     """Return the name of what a view's authentication has returned, None where it names nobody.
 
     The same client must have the same name in each request and each process, and two never the same.
     """
-    if auth is None or isinstance(auth, bool) or getattr(auth, "is_authenticated", True) is False:
+    if is_nobody(auth) or isinstance(auth, bool):
         return None
     if isinstance(auth, Model):
         return f"{auth._meta.label_lower} {auth.pk}"
@@ -93,10 +108,6 @@ def _authenticated(auth: Any) -> str | None:
         return f"sub {auth['sub']}"
     if any({"__str__", "__repr__"} & vars(kind).keys() for kind in type(auth).__mro__[:-1]):
         return f"{type(auth).__qualname__} {auth}"
-    kind = f"{type(auth).__module__}.{type(auth).__qualname__}"
-    if kind not in _unnamed:
-        _unnamed.add(kind)
-        logger.warning("Clients authenticated as %s are limited by address: it has no __str__.", kind)
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.db import connections, models, router, transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja.decorators import decorate_view
 from ninja.errors import ValidationError
 from ninja.operation import Operation
@@ -58,15 +58,22 @@ def bulk_body(*, max_bytes: int) -> Callable[[View], View]:
                 "A decorator of this view hides its operation from @bulk_body: have it use functools.wraps."
             )
 
-        @wraps(run)
-        def limited_run(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        def refused(request: HttpRequest) -> HttpResponse | None:
             problem = _problem_with_length(request, max_bytes)
             if problem is None:
-                return run(request, *args, **kwargs)
+                return None
             status, text = problem
             return operation.api.create_response(request, {"detail": text}, status=status)
 
-        return limited_run
+        @wraps(run)
+        def limited_run(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            return refused(request) or run(request, *args, **kwargs)
+
+        @wraps(run)
+        async def limited_arun(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            return refused(request) or await run(request, *args, **kwargs)
+
+        return limited_arun if operation.is_async else limited_run
 
     def decorate(view: View) -> View:
         contribute_operation_callback(view, _name_rows_by_place)

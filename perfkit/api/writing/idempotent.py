@@ -85,6 +85,7 @@ def idempotent(
 
     Raises:
         UsageError: The view is a coroutine, which cannot hold a transaction; or it streams its answer.
+            With a request: what its authentication returns does not tell who it is, and no `scope` was given.
 
     Queries:
         A transaction, a lock, a look and, after the view, an INSERT; without a key none.

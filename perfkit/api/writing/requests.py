@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from django.http import HttpRequest
 
+from perfkit.api.limiting.identity import authenticated_name, is_nobody
+from perfkit.errors import UsageError
+
 HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 255
 MULTIPART: Final = "multipart/form-data"
@@ -38,14 +41,22 @@ def idempotency_key(request: HttpRequest) -> str | None:
 def default_scope(request: HttpRequest) -> str:
     """Return who sends the request, as far as keys are concerned.
 
-    It is what ninja's authentication found; all who need none share one scope,
+    It is what ninja's authentication found, as limits name it; all who need none share one scope,
     for the address of a client may change until it tries again.
+
+    Raises:
+        UsageError: What the authentication returns tells no clients apart: one would get the answer of another.
     """
     auth: Any = getattr(request, "auth", None)
-    if auth is None:
+    if is_nobody(auth):
         return ""
-    meta = getattr(auth, "_meta", None)
-    return str(auth) if meta is None else f"{meta.label} {auth.pk}"
+    name = authenticated_name(auth)
+    if name is None:
+        raise UsageError(
+            f"The authentication returns a {type(auth).__qualname__}, which does not tell who it is: "
+            "give @idempotent a scope=, a function of the request that does."
+        )
+    return name
 
 
 def scope_digest(caller: str, request: HttpRequest) -> str:
