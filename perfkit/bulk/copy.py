@@ -87,7 +87,6 @@ class CopyWriter:
         sending, self._sending = self._sending, None
         with self._refusals_told(sending.buffer):
             sending.wait()
-        self._tell()
 
     def abandon(self) -> None:
         """Let no row be sent any more: all is rolled back."""
@@ -198,11 +197,10 @@ class CopyWriter:
             if is_silent or is_last:
                 buffer.send(cursor, statement)
             else:
-                stays_open = self.foreign_keys is None or self.foreign_keys.are_all_for_triggers
+                stays_open = self.foreign_keys is None or self.foreign_keys.leaves_all_to_triggers
                 self._sending = Sending(buffer, cursor.cursor, statement, stays_open=stays_open)
                 self._sending.start()
-        if self._sending is None:
-            self._tell()
+        self._tell()  # before the caller's own code may read them
 
     def _tell(self) -> None:
         """Tell that rows were written, once for each transaction."""

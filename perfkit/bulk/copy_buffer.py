@@ -1,4 +1,4 @@
-"""Rows in PostgreSQL's binary COPY format, from many chunks. See Note [One COPY for many chunks]."""
+"""Rows in PostgreSQL's binary COPY format, from many chunks; see Note [One COPY for many chunks] in `sending`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """A signature, flags, and the length of an extension that there is not."""
-END: Final = -1
+TRAILER: Final = (-1).to_bytes(2, signed=True)
 """Stands where the number of a row's columns would."""
 
 
@@ -29,8 +29,8 @@ class Encoded:
         oids: Of the columns' types in the table.
 
     Attributes:
-        parts: What it consists of; it grows until it is finished.
-        size_bytes: How long it is.
+        parts: What it consists of, but for its end.
+        size_bytes: How long they are.
     """
 
     def __init__(self, cursor: Cursor[Any], oids: Sequence[int]) -> None:
@@ -53,24 +53,23 @@ class Encoded:
             ValueError, TypeError, OverflowError, psycopg.DataError: psycopg cannot make a value binary;
                 none of these rows is added.
         """
-        part = bytearray()
-        deque(map(self._encode, rows, repeat(self._transformer), repeat(part)), maxlen=0)
+        part = self._part(rows)
         self.parts.append(part)
         self.size_bytes += len(part)
 
-    def finish(self) -> None:
-        """Let no more rows follow."""
-        self.parts.append(END.to_bytes(2, signed=True))
+    def _part(self, rows: Iterable[Sequence[Any]]) -> bytearray:
+        part = bytearray()
+        deque(map(self._encode, rows, repeat(self._transformer), repeat(part)), maxlen=0)
+        return part
 
     def send(self, cursor: Any, statement: str) -> None:
-        """Finish it, and do the COPY.
+        """Do the COPY.
 
         Raises:
             psycopg.Error: The server refuses the rows.
         """
-        self.finish()
         with cursor.copy(statement) as copy:
-            for part in self.parts:
+            for part in (*self.parts, TRAILER):
                 copy.write(part)
 
 
@@ -97,15 +96,29 @@ class CopyBuffer(Encoded):
         self._numbers: list[Sequence[int]] = []
 
     def add_batch(self, batch: Batch) -> None:
-        """Encode the rows of a batch of these columns.
+        """Add the rows of a batch of these columns.
 
         Raises:
             RowDataError: psycopg cannot make a value binary; none of the rows is added.
         """
+        part = self.encoded(batch)
+        self.parts.append(part)
+        self.note(batch, part)
+
+    def encoded(self, batch: Batch) -> bytearray:
+        """Return the rows of a batch of these columns as a part.
+
+        Raises:
+            RowDataError: psycopg cannot make a value binary.
+        """
         try:
-            self.add(zip(*batch.values, strict=True))
+            return self._part(zip(*batch.values, strict=True))
         except (ValueError, TypeError, OverflowError, self._driver_error) as error:
             raise self._unsendable(batch, error) from None
+
+    def note(self, batch: Batch, part: bytearray) -> None:
+        """Note what a part has that was put behind the others."""
+        self.size_bytes += len(part)
         for column, values in zip(batch.columns, batch.values, strict=True):
             if column.field.is_relation:
                 self.keys[column.name].update(values)
@@ -113,7 +126,7 @@ class CopyBuffer(Encoded):
         self.rows += len(batch.numbers)
 
     def decoded(self) -> Batch:
-        """Return the rows as psycopg reads them: of a COPY that failed, once it is finished."""
+        """Return the rows as psycopg reads them: of a COPY that failed."""
         from psycopg.adapt import Transformer
         from psycopg.pq import Format
 
@@ -150,11 +163,9 @@ def key_values(batch: Batch) -> Mapping[str, set[Any]]:
 def _fields(data: bytes) -> Iterator[list[bytes | None]]:
     """Yield the fields of each row."""
     at = len(HEADER)
-    while True:
+    while at < len(data):
         (count,) = struct.unpack_from("!h", data, at)
         at += 2
-        if count == END:
-            return
         fields: list[bytes | None] = []
         for _ in range(count):
             (length,) = struct.unpack_from("!i", data, at)

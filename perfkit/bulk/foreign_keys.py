@@ -54,8 +54,8 @@ class ForeignKeys:
         self._referenced: frozenset[str] = frozenset()
 
     @property
-    def are_all_for_triggers(self) -> bool:
-        """Whether it is known that no key of this table can be checked by set, or that there is none."""
+    def leaves_all_to_triggers(self) -> bool:
+        """Whether the table was looked at, and none of its keys can be checked by set."""
         return self._targets is not None and not self._targets
 
     def begin(self) -> None:

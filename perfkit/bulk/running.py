@@ -73,15 +73,8 @@ class RunningStatement:
         """Have the server stop, and return once it has; the outcome is of no account, for all is rolled back."""
         if self._driver is not None:
             self._is_abandoned = True
-            self._stop(self._driver)
+            stop(self._driver)
             self._finish()
-
-    @staticmethod
-    def _stop(driver: Connection[Any]) -> None:
-        from psycopg import Error
-
-        with suppress(Error):  # where nobody listens any more, the statement ends by that
-            driver.cancel_safe(timeout=STOP_SECONDS)
 
     def _begin(self, driver: Connection[Any], statement: str) -> None:
         own = driver.lock
@@ -104,7 +97,7 @@ class RunningStatement:
             if driver is None:
                 return
             try:
-                self._changed = _answer(driver, stop=self._stop if self._is_abandoned else None)
+                self._changed = _answer(driver, stop=stop if self._is_abandoned else None)
             except Error as error:
                 self._error = error
             finally:
@@ -115,12 +108,22 @@ class RunningStatement:
                     driver.lock = self._lock
 
 
+def stop(driver: Connection[Any]) -> None:
+    """Have the server stop what it does for a connection."""
+    from psycopg import Error
+
+    with suppress(Error):  # where nobody listens any more, the statement ends by that
+        driver.cancel_safe(timeout=STOP_SECONDS)
+
+
 class Handing:
     """Stands in the place of a connection's lock while a statement is under way.
 
+    An interrupt leaves the lock as it was: where it is taken and given back no line of Python runs.
+
     Args:
         lock: The connection's own.
-        finish: Waits for the statement.
+        finish: Has the statement end; it need not wait for that if the lock is held until then.
     """
 
     def __init__(self, lock: Lock, finish: Callable[[], None]) -> None:
@@ -129,10 +132,15 @@ class Handing:
 
     def __enter__(self) -> None:
         self._finish()
-        self._lock.acquire()
+        held: list[bool] = []
+        try:
+            held.extend(map(self._lock.acquire, (True,)))
+        except BaseException:
+            if held:
+                self._lock.release()
+            raise
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    __exit__ = property(lambda self: self._lock.__exit__)
 
 
 class Sent(NamedTuple):

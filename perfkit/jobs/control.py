@@ -77,10 +77,7 @@ def _queued_again(job_id: UUID) -> int:
                     losses=0,
                     sent=0,
                     is_cancel_wanted=False,
-                    started_at=None,
-                    current=None,
-                    total=None,
-                    message="",
+                    started_at=None,  # the time that is left is told from here
                     not_before=None,
                     due_at=timezone.now() + dt.timedelta(seconds=SEND_AGAIN_SECONDS),
                     finished_at=None,

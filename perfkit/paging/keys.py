@@ -167,9 +167,9 @@ def _told_field(queryset: QuerySet[Any, Any], expression: Any, path: str) -> Fie
     """Return what the values of an expression or annotation are of; None for a column."""
     if not path:
         resolved = expression.resolve_expression(queryset.query.chain())
-        return resolved.output_field
+        return cast("Field[Any, Any]", resolved.output_field)
     annotation = queryset.query.annotations.get(path)
-    return None if annotation is None else annotation.output_field  # type: ignore[no-any-return]  # a field
+    return None if annotation is None else annotation.output_field
 
 
 def _is_loaded(queryset: QuerySet[Any, Any], field: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Avg, Count, F, FloatField, Func, OrderBy, Q, QuerySet
 from django.db.models.functions import Coalesce, Length, Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -130,6 +130,37 @@ def test_it_takes_any_query_of_instances(
     names = query().query.order_by
     if names:
         assert found == [row.pk for row in query().order_by(*names, "pk" if names[-1][:1] != "-" else "-pk")]
+
+
+class Single(Func):
+    """A float of four bytes, such as the similarity of texts."""
+
+    template = "(%(expressions)s)::real"
+    output_field = FloatField()
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 7])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_averages_are_walked_to_the_end(rows: list[Everything], page_size: int, sign: str) -> None:
+    """PostgreSQL's average of whole numbers has more digits than the float that a row tells."""
+    countries = Country.objects.bulk_create(Country(code=f"{n}", name="c") for n in range(9))
+    City.objects.bulk_create(
+        City(name=f"c{n}", country=countries[n % 9], population=n * n % 7) for n in range(60)
+    )
+    queryset = Country.objects.annotate(mean=Avg("cities__population")).order_by(f"{sign}mean", "code")
+    assert walked(queryset, page_size) == [row.pk for row in queryset]
+    unnamed = Country.objects.order_by(OrderBy(Avg("cities__population"), descending=bool(sign)), "code")
+    assert walked(unnamed, page_size) == [row.pk for row in unnamed]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("page_size", [1, 4])
+def test_floats_of_four_bytes_are_walked_to_the_end(rows: list[Everything], page_size: int) -> None:
+    tenths = F("id") % 10 * 0.1
+    queryset = Everything.objects.annotate(tenth=Single(tenths)).order_by("-tenth", "id")
+    assert walked(queryset, page_size) == [row.pk for row in queryset]
+    unnamed = Everything.objects.order_by(Single(tenths), "id")
+    assert walked(unnamed, page_size) == [row.pk for row in unnamed]
 
 
 def test_rows_have_nothing_that_only_told_their_place(rows: list[Everything]) -> None:

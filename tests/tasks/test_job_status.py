@@ -14,8 +14,9 @@ from django.test import Client, override_settings
 
 from perfkit.conf import configured
 from perfkit.errors import TaskStatusUnavailableError
-from perfkit.jobs import cancel_job, run_job
+from perfkit.jobs import cancel_job, replay_job, run_job
 from perfkit.jobs.rows import JobRows, Mark
+from perfkit.jobs.runs import JobRun
 from perfkit.models import Job
 from perfkit.tasks.status import TaskStatus, read_status
 from tests.jobs.conftest import _no_beats_outlive_their_test, sent  # noqa: F401  # fixtures
@@ -104,3 +105,38 @@ def test_its_stream_tells_the_progress_while_it_runs(client: Client) -> None:
     assert all(step["total"] == 4 and step["eta_seconds"] is not None for step in steps)
     assert (statuses[-1]["state"], statuses[-1]["result"]) == ("SUCCESS", 4)
     assert blocks[-1] == {"event": "end", "data": "SUCCESS"}
+
+
+def test_progress_survives_the_death_of_a_worker() -> None:
+    status = jobs.leave_effect.enqueue(7)
+    rows = JobRows()
+    first = rows.take(status.id, worker="w")
+    assert first is not None
+    rows.renew(status.id, first.fence, mark=Mark(3, 4, "planes"))
+    Job.objects.filter(pk=status.id).update(due_at="2020-01-01T00:00:00Z")
+    assert [due.id for due in rows.claim_due(most=5)] == [status.id]
+    waiting = found(status.id)
+    assert (waiting.state, waiting.progress and waiting.progress.current) == ("RETRY", 3)
+    second = rows.take(status.id, worker="v")
+    assert second is not None
+    run = JobRun(second, lease_seconds=30)
+    assert run.mark == Mark(3, 4, "planes")
+    rows.renew(status.id, second.fence, mark=run.mark)
+    running = found(status.id)
+    assert (running.state, running.progress and running.progress.message) == ("PROGRESS", "planes")
+
+
+def test_the_time_that_is_left_counts_from_a_replay() -> None:
+    status = jobs.leave_effect.enqueue(7)
+    taken = JobRows().take(status.id, worker="w")
+    assert taken is not None
+    Job.objects.filter(pk=status.id).update(started_at="2020-01-01T00:00:00Z")
+    JobRows().give_up(status.id, taken.fence, "gone", keep_seconds=100)
+    replay_job(status.id)
+    again = JobRows().take(status.id, worker="w")
+    assert again is not None
+    JobRows().renew(status.id, again.fence, mark=Mark(1, 4))
+    told = found(status.id)
+    assert told.progress is not None
+    assert told.progress.eta_seconds is not None
+    assert told.progress.eta_seconds < 3_600

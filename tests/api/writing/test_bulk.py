@@ -4,13 +4,14 @@ from typing import Annotated, Any
 
 import psycopg
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import IntegrityError, connection, models, transaction
 from django.http import HttpRequest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from ninja import Body, NinjaAPI
 from ninja.errors import ValidationError
-from ninja.testing import TestClient
+from ninja.testing import TestAsyncClient, TestClient
 
 from perfkit.api import bulk_body, bulk_create
 from perfkit.api.writing import bulk
@@ -236,3 +237,21 @@ def test_a_body_may_be_described() -> None:
         return len(rows)
 
     assert TestClient(api).post("x", json=[row(0), row(1)]).json() == 2
+
+
+def test_a_body_that_is_too_long_is_refused_by_a_coroutine_too() -> None:
+    api = NinjaAPI(urls_namespace="tests-body-coroutine")
+
+    @api.post("x")
+    @bulk_body(max_bytes=1000)
+    async def view(request: HttpRequest, rows: list[CityRow]) -> int:
+        return len(rows)
+
+    async def ask() -> list[tuple[int, Any]]:
+        client = TestAsyncClient(api)
+        answers = [await client.post("x", json=[row(number) for number in range(n)]) for n in (2, 200)]
+        return [(answer.status_code, answer.json()) for answer in answers]
+
+    fits, is_too_long = async_to_sync(ask)()
+    assert fits == (200, 2)
+    assert is_too_long[0] == 413

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db import connection, transaction
@@ -105,9 +106,26 @@ class TestAnswers:
         assert default_scope(request) == ""
         user = get_user_model().objects.create_user("ann")
         request.auth = user  # type: ignore[attr-defined]
-        assert default_scope(request) == f"auth.User {user.pk}"
+        assert default_scope(request) == f"auth.user {user.pk}"
         request.auth = "a token"  # type: ignore[attr-defined]
-        assert default_scope(request) == "a token"
+        assert default_scope(request) == "str a token"
+        request.auth = AnonymousUser()  # type: ignore[attr-defined]
+        assert default_scope(request) == ""
+
+    def test_the_claims_of_a_token_are_told_apart_by_their_subject(self) -> None:
+        request = HttpRequest()
+        names = set()
+        for claims in ({"sub": "7", "exp": 1}, {"sub": "7", "exp": 2}, {"sub": "8", "exp": 1}):
+            request.auth = claims  # type: ignore[attr-defined]
+            names.add(default_scope(request))
+        assert len(names) == 2
+
+    @pytest.mark.parametrize("auth", [True, object()])
+    def test_an_authentication_that_tells_nobody_apart_wants_a_scope(self, auth: object) -> None:
+        request = HttpRequest()
+        request.auth = auth  # type: ignore[attr-defined]
+        with pytest.raises(UsageError, match="give @idempotent a scope="):
+            default_scope(request)
 
     @pytest.mark.parametrize(("sent", "means"), [('"k"', "k"), (" k ", "k"), ('"a\\"b"', 'a"b')])
     def test_quotation_marks_do_not_matter(self, client: Client, sent: str, means: str) -> None:
