@@ -37,7 +37,7 @@ class CopyWriter:
     """Writes chunks by COPY, and by INSERT what COPY cannot serve.
 
     Queries: One about the table at the first chunk, one more about its sequence where ids are wanted.
-    Then a COPY for a megabyte or more of rows that fill the same columns, and one draw of ids per chunk or less.
+    Then a COPY for rows that fill the same columns, of up to four megabytes, and a draw of ids per chunk or less.
 
     Args:
         total_rows: How many are going to be written, 0 where that is not known.

@@ -75,7 +75,7 @@ def bulk_insert(
     No signals are sent per row, and `full_clean` is not called.
     Stricter than Django in one thing: text longer than `max_length` is refused on SQLite too.
 
-    One chunk is in memory at a time (with `return_ids`, the ids as well).
+    One chunk is in memory at a time, and by COPY some megabytes of encoded rows (with `return_ids`, the ids too).
     PostgreSQL takes binary COPY, other databases INSERT; so do rows that hold expressions, and tables with
     column types of other makers, with rules or with row security.
     Instances get what `pre_save` sets; those whose key is known afterwards are marked as saved.
@@ -96,7 +96,7 @@ def bulk_insert(
             In a table that refers to itself the rows referred to must come first then.
         explain: Whether the result says which columns took a slower way, and why.
         using: The alias of the database; the router's choice where not given.
-        progress: Called after each chunk with the number of rows read so far; those before them are sent.
+        progress: Called after each chunk with the number of rows read so far.
         after_chunk: Called within the transaction with the rows of each chunk, once they are in the table:
             what `post_save` would be for one. An error of its own ends the call.
 
@@ -109,8 +109,9 @@ def bulk_insert(
             then Django's IntegrityError comes from your COMMIT, without a row.
 
     Queries:
-        PostgreSQL: one about the table, then a COPY per chunk, and a draw of ids per chunk with `return_ids`.
-        Where foreign keys are checked by set: four more before the first COPY, and three per chunk.
+        PostgreSQL: one about the table, then a COPY for up to four megabytes of rows, and a draw of ids per chunk
+        with `return_ids`, or one for all where their number is known.
+        Where foreign keys are checked by set: four more before the first COPY, and three for each.
 
     Example:
         >>> bulk_insert(Airline, [{"code": "UA", "name": "United"}]).rows  # doctest: +SKIP
