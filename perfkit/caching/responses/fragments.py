@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 from django.contrib.auth.context_processors import PermWrapper
@@ -12,7 +12,7 @@ from django.db.models.fields.files import FieldFile
 from django.http import HttpRequest
 from django.template import Context, NodeList, TemplateSyntaxError, VariableDoesNotExist
 from django.template.base import FilterExpression, Node, Parser, Token
-from django.utils.functional import Promise
+from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.safestring import SafeString
 
 from perfkit.caching.functions.arguments import Bound
@@ -23,8 +23,9 @@ from perfkit.caching.named.held import MISSING, known_value
 from perfkit.caching.named.names import path_part, project_tag, tags_of_path
 from perfkit.caching.named.recipes import Named, Recipe, named_key
 from perfkit.caching.named.standing import current_standing
+from perfkit.caching.responses.attributes import telling
 from perfkit.caching.responses.variations import Looked
-from perfkit.caching.responses.watch import Watch, behind
+from perfkit.caching.responses.watch import CSRF, Watch, behind
 from perfkit.caching.telling import tell_read
 from perfkit.conf import options
 from perfkit.errors import CacheKeyError, UncacheableArgumentError
@@ -33,8 +34,14 @@ NAMESPACE: Final = "fragment"
 END: Final = "endperfcache"
 _TAGS: Final = "tags="
 
-_TEMPORARY: Final = frozenset({"user", "perms"})
-"""What Django's context processor has taken from the request before the fragment is rendered."""
+_SILENT: Final = frozenset(
+    {*("META", "environ", "headers", "COOKIES", "session", "user", "auser"), "resolver_match", "current_app"}
+    | {"LANGUAGE_CODE"}
+)
+"""Attributes of requests that tell by themselves what is read of them, that `{% url %}` asks, or the key has."""
+
+_SILENT_OF_MATCH: Final = frozenset({"namespace"})
+"""What `{% url %}` asks of the address that was resolved."""
 
 
 class Fragments:
@@ -228,24 +235,94 @@ def _loaded_values(instance: Model) -> list[Any]:
 @contextmanager
 def _watched(context: Context, vary_on: Sequence[Any]) -> Iterator[Watch | None]:
     """Note what the fragment looks at of the request, if the template has one."""
-    request = context.get("request")
-    if not isinstance(request, HttpRequest):
+    found = [context.get("request"), getattr(context, "request", None)]
+    wrappers = [each for each in found if isinstance(_within(each), HttpRequest)]
+    request = next((each for each in map(_bare, found) if isinstance(each, HttpRequest)), None)
+    if request is None:
         yield None
         return
-    user = vars(request).get("user")
+    user: Any = vars(request).get("user")
     varies_on_user = user is not None and any(_is_user(value, user) for value in vary_on)
-    with Watch(request, ignores=(), user=None) as watch:
-        shown: dict[str, Any] = {}
-        if user is not None and not varies_on_user:
-            for name in _TEMPORARY & context.flatten().keys():
-                shown[name] = watch.user() if name == "user" else PermWrapper(watch.user())
-        elif user is not None:
+    names = [] if user is None or varies_on_user else _names_of_user(context, user)
+    with ExitStack() as stack:
+        watch = stack.enter_context(Watch(request, is_of_address=False))
+        shown = _shown(context, request, watch)
+        if varies_on_user:
             request.user = user  # the fragment varies on them
-        with context.push(**shown):
-            yield watch
+        elif user is not None:
+            for name in names:
+                shown[name] = watch.user() if name == "user" else PermWrapper(watch.user())
+            for wrapper in wrappers:
+                stack.enter_context(_replaced(vars(wrapper), "_user", watch.user()))
+        for told, silent in _told(request, wrappers):
+            stack.enter_context(telling(told, lambda name: watch.note_fact(f"request {name}"), silent=silent))
+        stack.enter_context(context.push(**shown))
+        yield watch
+
+
+def _names_of_user(context: Context, user: Any) -> list[str]:
+    """Return the names under which a context has who is logged in; a loop may have another user there."""
+    found = {"user": context.get("user"), "perms": getattr(context.get("perms"), "user", None)}
+    return [
+        name
+        for name, value in found.items()
+        if value is user or (value is not None and behind(value) == behind(user))
+    ]
+
+
+def _within(request: Any) -> Any:
+    """Return the request that a wrapper has, as Django REST framework's `Request` does; None of any other."""
+    return getattr(request, "__dict__", {}).get("_request")
+
+
+def _bare(request: Any) -> Any:
+    within = _within(request)
+    return request if within is None else within
+
+
+def _told(request: HttpRequest, wrappers: Sequence[Any]) -> Iterator[tuple[Any, frozenset[str]]]:
+    """Return the objects of which each attribute that is read is a look, and those of which it is none."""
+    told = {id(each): (each, _SILENT) for each in (request, *wrappers)}
+    match = vars(request).get("resolver_match")
+    if match is not None:
+        told[id(match)] = (match, _SILENT_OF_MATCH)
+    yield from told.values()
+
+
+def _shown(context: Context, request: HttpRequest, watch: Watch) -> dict[str, Any]:
+    """Return what the context has of the request and may have been looked at before, so that it tells again."""
+    facts = {"csrf_token": CSRF}
+    if (messages := vars(request).get("_messages")) is not None and context.get("messages") is messages:
+        facts["messages"] = "message"
+
+    def told(name: str) -> Any:
+        value = context[name]
+
+        def look() -> Any:
+            watch.note_fact(facts[name])
+            return behind(value)
+
+        return SimpleLazyObject(look)
+
+    return {name: told(name) for name in facts if name in context}
+
+
+@contextmanager
+def _replaced(values: dict[str, Any], name: str, value: Any) -> Iterator[None]:
+    """Put another value in the place of one within the block, if there is one."""
+    before = values.get(name)
+    if before is not None:
+        values[name] = value
+    try:
+        yield
+    finally:
+        if before is not None:
+            values[name] = before
 
 
 def _is_user(value: Any, user: Any) -> bool:
+    if value != "nobody" and not hasattr(value, "is_authenticated"):
+        return False  # and nobody asks who is logged in
     found = behind(user)
     is_nobody = getattr(found, "is_anonymous", False) is True
     return value == "nobody" if is_nobody else value is found or value == found

@@ -3,6 +3,8 @@
 # Note [What is seen of a view]
 While a page is made, its request has mappings that note what is read of them, and a user who notes that it is.
 What a view reads past the request (ASGI's scope, WSGI's environment kept elsewhere) is not seen.
+Watches of one request may be within each other, as a fragment's is within that of its page: what the inner one
+notes is looked at in the outer one too, and that a watch begins and ends is no look.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ _FREE: Final = frozenset(
 """Keys of META that are in every page's key, or the same for all who ask this server."""
 
 
+_WATCH: Final = "_perfkit_watch"
+"""An attribute of requests: the innermost watch that is on."""
+
 _DERIVED: Final = ("accepted_types", "accepted_types_by_precedence")
 """What requests keep of their headers once somebody has asked."""
 
@@ -50,6 +55,7 @@ class Watch:
         query: What the request is shown as its query string.
         ignores: Names of header fields and keys of META of which nothing is to be noted.
         user: Loads who is logged in, where the page is kept for this one.
+        is_of_address: Whether what is made is kept under the address that was asked for; else that is a look too.
     """
 
     def __init__(
@@ -59,10 +65,13 @@ class Watch:
         query: str | None = None,
         ignores: Collection[str] = (),
         user: Callable[[], Any] | None = None,
+        is_of_address: bool = True,
     ) -> None:
         self._request = request
         self._query = query
-        self._free = _free_keys() | {_meta_key(name) for name in ignores}
+        self._is_of_address = is_of_address
+        self._free = (_free_keys() if is_of_address else frozenset()) | {_meta_key(name) for name in ignores}
+        self._outer: Watch | None = None
         self._load_user = user
         self._variations: set[str] = set()
         self._facts: set[str] = set()
@@ -74,10 +83,11 @@ class Watch:
 
     def __enter__(self) -> Self:
         request = self._request
+        self._outer = vars(request).get(_WATCH)
         shown: dict[str, Any] = {
-            "META": Noting(request.META, self._note_meta),
-            "COOKIES": Noting(request.COOKIES, self._note_cookie),
-            "headers": NotingHeaders(request.headers, self._note_header),
+            "META": Noting(request.META, self.note_meta),
+            "COOKIES": Noting(request.COOKIES, self.note_cookie),
+            "headers": NotingHeaders(request.headers, self.note_header),
         }
         if vars(request).get("environ") is request.META:
             shown["environ"] = shown["META"]
@@ -107,12 +117,14 @@ class Watch:
             self._session_was_read, self._session.accessed = self._session.accessed, False
         messages = vars(request).get("_messages")
         self._messages_were_added = bool(getattr(messages, "added_new", False))
+        _put_watch(request, self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         request = self._request
+        _put_watch(request, self._outer)
         for name in ("META", "COOKIES"):
             _written_back(self._shown[name], self._before[name])
         if "QUERY_STRING" in self._before:
@@ -144,15 +156,28 @@ class Watch:
         """Return who asks, as the request has it within the block; None where it has nobody."""
         return self._shown.get("user")
 
-    def _note_meta(self, key: str | None) -> None:
+    def note_fact(self, fact: str) -> None:
+        """Note what of a request only matters where the address is not in the key."""
+        if not self._is_of_address:
+            self._facts.add(fact)
+        if self._outer is not None:
+            self._outer.note_fact(fact)
+
+    def note_meta(self, key: str | None) -> None:
+        """Note that a key of META was read, None for all."""
+        if self._outer is not None:
+            self._outer.note_meta(key)
         if key is None:
             self._facts.add(ALL)
         elif key in _CSRF_KEYS:
             self._facts.add(CSRF)
-        elif key not in self._free and not key.startswith("wsgi."):
+        elif key not in self._free and not (self._is_of_address and key.startswith("wsgi.")):
             self._variations.add(meta(key))
 
-    def _note_header(self, name: str | None) -> None:
+    def note_header(self, name: str | None) -> None:
+        """Note that a header was read, None for all."""
+        if self._outer is not None:
+            self._outer.note_header(name)
         if name is None:
             self._facts.add(ALL)
             return
@@ -160,7 +185,10 @@ class Watch:
         if key not in self._free:
             self._variations.add(header(name.replace("_", "-")))
 
-    def _note_cookie(self, name: str | None) -> None:
+    def note_cookie(self, name: str | None) -> None:
+        """Note that a cookie was read, None for all."""
+        if self._outer is not None:
+            self._outer.note_cookie(name)
         self._variations.add(header("cookie") if name is None else cookie(name))
 
     def _note_user(self, user: Any) -> None:
@@ -186,11 +214,17 @@ class Watch:
         return found
 
 
+def _put_watch(request: HttpRequest, watch: Watch | None) -> None:
+    vars(request).pop(_WATCH, None)
+    if watch is not None:
+        vars(request)[_WATCH] = watch
+
+
 class Noting(dict[str, Any]):
     """A copy of a dict that tells which keys are read of it, None where all are."""
 
     def __init__(self, values: dict[str, Any], note: Callable[[str | None], None]) -> None:
-        super().__init__(values)
+        super().__init__(dict.items(values))  # of another copy, without a note
         self._note = note
 
     def __getitem__(self, key: str) -> Any:
@@ -281,7 +315,7 @@ class NotingHeaders(CaseInsensitiveMapping[str]):
     """Headers that tell which of them are read, None where all are."""
 
     def __init__(self, headers: CaseInsensitiveMapping[str], note: Callable[[str | None], None]) -> None:
-        super().__init__(headers)
+        super().__init__(dict(vars(headers)["_store"].values()))  # of another copy, without a note
         self._note = note
 
     def __getitem__(self, key: str) -> str:
@@ -308,7 +342,7 @@ class NotingHeaders(CaseInsensitiveMapping[str]):
 def _written_back(shown: dict[str, Any], before: dict[str, Any]) -> None:
     """Change a dict as the copy of it was changed; others may hold it."""
     values = dict(dict.items(shown))
-    for key in before.keys() - values.keys():
+    for key in dict.keys(before) - values.keys():
         del before[key]
     before.update(values)
 

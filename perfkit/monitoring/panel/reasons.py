@@ -21,6 +21,8 @@ _SQL: Final = "The query holds SQL or code that may read anything, so nobody kno
 _EXPRESS: Final = "Say it with Django's own expressions, or read it with .uncached()."
 _PAGE: Final = "The page is made for one client, and its view does not say by what pages differ."
 _VARY: Final = "Name it in vary_on, or in ignores where the page does not show it; see how-to/pages."
+_FRAGMENT: Final = "The fragment looks at the request, and is kept for all requests."
+_GIVE: Final = "Give it what it needs as a value that it varies on; see how-to/pages."
 _SAID: Final = "The answer itself says that it is not to be kept."
 
 EXACT: Final = {
@@ -154,6 +156,9 @@ BEGINNINGS: Final = {
         "A value in the answer cannot be kept exactly, for its type.", "Return plain values, or pickle=True."
     ),
     "header": Advice(_PAGE, _VARY),
+    "cookie ": Advice(_FRAGMENT, _GIVE),
+    "meta ": Advice(_FRAGMENT, _GIVE),
+    "request ": Advice(_FRAGMENT, _GIVE),
 }
 
 

@@ -10,7 +10,9 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template import Context, TemplateSyntaxError, engines
+from django.template.backends.django import DjangoTemplates
 from django.test import RequestFactory
+from django.urls import ResolverMatch
 from django.utils import timezone, translation
 
 from perfkit.caching import invalidate
@@ -189,6 +191,151 @@ def test_what_looks_at_the_request_is_not_kept(looked: str) -> None:
         assert type(request.META) is dict
         get_token(request)
     assert shown.times == 2
+
+
+ASKED = {
+    "{{ request.path }}": ("/a", "/b"),
+    "{{ request.path_info }}": ("/a", "/b"),
+    "{{ request.get_full_path }}": ("/a?q=one", "/b?q=two"),
+    "{{ request.build_absolute_uri }}": ("http://one.example/a?q=one", "https://two.example/b?q=two"),
+    "{{ request.GET.q }}": ("one", "two"),
+    "{{ request.META.QUERY_STRING }}": ("q=one", "q=two"),
+    "{{ request.META.PATH_INFO }}": ("/a", "/b"),
+    "{{ request.get_host }}": ("one.example", "two.example"),
+    "{{ request.META.SERVER_PORT }}": ("80", "443"),
+    "{{ request.scheme }}": ("http", "https"),
+    "{{ request.headers.authorization }}": ("A", "B"),
+    "{{ request.META.HTTP_AUTHORIZATION }}": ("A", "B"),
+    "{{ request.tenant }}": ("", "two"),
+    "{{ request.resolver_match.url_name }}": ("first", "second"),
+}
+
+
+@pytest.mark.parametrize("looked", ASKED)
+@pytest.mark.parametrize("is_by_hand", [False, True])
+def test_a_fragment_that_looks_at_the_address_or_a_credential_shows_that_of_nobody_else(
+    looked: str, settings: LazySettings, *, is_by_hand: bool
+) -> None:
+    settings.ALLOWED_HOSTS = ["one.example", "two.example"]
+    shown = Shown("")
+    source = '{% load perfkit %}{% perfcache 600 "p" %}{{ shown }}' + looked + "{% endperfcache %}"
+    template = engines["django"].from_string(source)
+    for path, secure, host, token in (
+        ("/a?q=one", False, "one.example", "A"),
+        ("/b?q=two", True, "two.example", "B"),
+    ):
+        request = RequestFactory().get(path, secure=secure, headers={"Host": host, "Authorization": token})
+        request.resolver_match = ResolverMatch(render, (), {}, url_name="second" if secure else "first")
+        kind = type(request)
+        if secure:
+            request.tenant = "two"  # type: ignore[attr-defined]
+        context = {"shown": shown, **({"request": request} if is_by_hand else {})}
+        assert template.render(context, None if is_by_hand else request) == ASKED[looked][secure]
+        assert type(request) is kind
+        assert type(request.resolver_match) is ResolverMatch
+        assert not [name for name in vars(request) if name.startswith("_perfkit")]
+    assert shown.times == 2
+
+
+@pytest.mark.parametrize("inner", ["{% url 'own' %}", "{{ request.LANGUAGE_CODE }}", "{% static 'x' %}"])
+def test_what_asks_the_request_for_no_more_than_the_key_has_is_kept(inner: str) -> None:
+    shown = Shown("")
+    source = '{% load static %}{% perfcache 600 "a" %}{{ shown }}' + inner + "{% endperfcache %}"
+    source = source.replace("'own'", "'pages:openapi-json'")
+    for path in ("/a", "/b"):
+        request = RequestFactory().get(path)
+        request.LANGUAGE_CODE = "en-us"  # type: ignore[attr-defined]
+        request.resolver_match = ResolverMatch(render, (), {})
+        assert render(source, request, shown=shown) != ""
+    assert shown.times == 1
+
+
+class Wrapper:
+    """A request around Django's, as Django REST framework has it."""
+
+    def __init__(self, request: HttpRequest, user: Any) -> None:
+        self._request = request
+        self._user = self._request.user = user
+        self.version = user.username
+
+    @property
+    def user(self) -> Any:
+        return self._user
+
+    @property
+    def query_params(self) -> Any:
+        return self._request.GET
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__getattribute__("_request"), name)
+
+
+LOOKED_AT_THROUGH_A_WRAPPER = [
+    "user.username",
+    "request.user.username",
+    "request.query_params.q",
+    "request.GET.q",
+    "request.version",
+]
+
+
+@pytest.mark.parametrize("looked", LOOKED_AT_THROUGH_A_WRAPPER)
+def test_a_wrapper_of_the_request_is_seen_through(looked: str) -> None:
+    users = [User.objects.create_user("ann"), User.objects.create_user("bob")]
+    shown = Shown("")
+    source = '{% perfcache 600 "w" %}{{ shown }}{{ ' + looked + " }}{% endperfcache %}"
+    for user in users:
+        request = Wrapper(RequestFactory().get(f"/?q={user.username}"), user)
+        assert render(source, request, shown=shown) == user.username  # type: ignore[arg-type]
+        assert type(request) is Wrapper
+        assert request.user is request._request.user is user
+    assert shown.times == 2
+
+
+@pytest.mark.parametrize("processors", [["auth"], []])
+def test_the_user_is_seen_where_the_context_has_no_request(processors: list[str]) -> None:
+    engine = DjangoTemplates(
+        {
+            "NAME": "without",
+            "DIRS": [],
+            "APP_DIRS": True,
+            "OPTIONS": {
+                "context_processors": [
+                    f"django.contrib.auth.context_processors.{each}" for each in processors
+                ],
+                "libraries": {"perfkit": "perfkit.templatetags.perfkit"},
+            },
+        }
+    )
+    source = '{% load perfkit %}{% perfcache 600 "nr" %}hi {{ user.username }}{% endperfcache %}'
+    for user in (User.objects.create_user("ann"), User.objects.create_user("bob")):
+        context = {} if processors else {"user": user}
+        assert engine.from_string(source).render(context, asked_by(user)) == f"hi {user.username}"
+
+
+def test_a_token_that_was_shown_before_it_is_not_kept_either() -> None:
+    shown = Shown("")
+    source = '{{ csrf_token|slice:":0" }}{% perfcache 600 "a" %}{{ shown }}{{ csrf_token }}{% endperfcache %}'
+    tokens = {render(source, asked_by(AnonymousUser()), shown=shown) for _ in range(2)}
+    assert shown.times == len(tokens) == 2
+
+
+def test_a_fragment_within_another_hands_on_what_it_looks_at() -> None:
+    source = (
+        '{% perfcache 600 "outer" %}({% perfcache 600 "inner" %}{{ request.path }}{% endperfcache %})'
+        "{% endperfcache %}"
+    )
+    assert [render(source, RequestFactory().get(path)) for path in ("/a", "/b")] == ["(/a)", "(/b)"]
+
+
+def test_a_user_of_a_loop_is_shown_and_not_who_asks() -> None:
+    users = [User.objects.create_user("ann"), User.objects.create_user("bob")]
+    source = (
+        '{% for user in users %}{% perfcache 600 "card" user.pk %}{{ user.username }} {% endperfcache %}'
+        "{% endfor %}"
+    )
+    for _ in range(2):
+        assert render(source, asked_by(users[0]), users=users) == "ann bob "
 
 
 @pytest.mark.parametrize(

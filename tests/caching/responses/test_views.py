@@ -269,3 +269,33 @@ def test_each_has_a_page_of_their_own_where_it_is_kept_for_users(
     assert clients["ann"].get("/own").content == b"ann of another name"
     assert clients["ann"].get("/own").content == b"ann of another name"
     assert new_calls(calls) == 1 if connection.vendor == "postgresql" else 2
+
+
+def test_a_page_with_a_fragment_is_kept_by_what_the_fragment_looks_at(
+    db: None, calls: list[str], client: Client
+) -> None:
+    for what in ("nothing", "path"):
+        pages = [client.get(f"/with-fragment/{what}") for _ in range(3)]
+        assert {page.content for page in pages} == {
+            b"a text" if what == "nothing" else b"/with-fragment/path"
+        }
+        assert not pages[2].has_header("Vary")
+    assert new_calls(calls) == 2
+    for _ in range(2):
+        for agent in ("one", "two"):
+            page = Client(headers={"User-Agent": agent}).get("/with-fragment/agent")
+            assert (page.content.decode(), page["Vary"]) == (agent, "User-Agent")
+    assert new_calls(calls) == 2
+    for _ in range(2):
+        assert client.get("/with-fragment/theme", headers={"Cookie": "theme=dark"}).content == b"dark"
+        assert client.get("/with-fragment/theme").content == b""
+    assert new_calls(calls) in {3, 4}
+
+
+def test_a_page_with_a_fragment_that_shows_the_user_is_kept_for_visitors(db: None, calls: list[str]) -> None:
+    member = Client()
+    member.force_login(User.objects.create_user("ann"))
+    for _ in range(2):
+        assert Client().get("/with-fragment/user").content == b""
+        assert member.get("/with-fragment/user").content == b"ann"
+    assert new_calls(calls) == 1 + 2

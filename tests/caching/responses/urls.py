@@ -196,6 +196,24 @@ def shows_user(request: HttpRequest) -> HttpResponseBase:
     return HttpResponse(template.render({}, request))
 
 
+FRAGMENTS = {
+    "nothing": "a text",
+    "path": "{{ request.path }}",
+    "user": "{{ user.username }}",
+    "agent": "{{ request.META.HTTP_USER_AGENT }}",
+    "theme": "{{ request.COOKIES.theme }}",
+}
+
+
+@kept
+@counted
+def with_fragment(request: HttpRequest, what: str) -> HttpResponseBase:
+    template = engines["django"].from_string(
+        '{% load perfkit %}{% perfcache 600 "within" what %}' + FRAGMENTS[what] + "{% endperfcache %}"
+    )
+    return HttpResponse(template.render({"what": what}, request))
+
+
 @cache_response(ttl=600, vary_on=["user"])
 @counted
 def own_page(request: HttpRequest) -> HttpResponseBase:
@@ -362,6 +380,7 @@ urlpatterns = [
     path("kept-whatever-agent", looking("agent", ignores=["User-Agent"])),
     path("kept-for-a-minute", looking("nothing", max_age=60)),
     path("user", shows_user),
+    path("with-fragment/<str:what>", with_fragment),
     path("own", own_page),
     path("own-long", own_long_page),
     path("says/<str:what>", says),
