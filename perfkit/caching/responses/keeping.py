@@ -47,9 +47,6 @@ MOST_ADDRESSES: Final = 1_000
 
 KeyParts = Callable[..., "str | Iterable[str]"]
 
-_MARK: Final = "authorized"
-"""Stands in the keys of those who send an `Authorization` by which pages are not told apart."""
-
 
 class PageOptions(NamedTuple):
     """What a project says of the pages of a view; see `cache_response`."""
@@ -138,10 +135,15 @@ class Keeping:
     def asked(self, request: HttpRequest, kwargs: Mapping[str, Any]) -> Request | str:
         """Return what is asked for, or why no page is looked for.
 
+        A credential is none of these pages': whether it is a good one is for the view to say, each time, whatever
+        it says to caches (`public`); unless pages are told apart by it.
+
         Raises:
             UncacheableArgumentError: Nobody watches what is written to the user's row.
             KeyTemplateError: A tag names what the address does not have.
         """
+        if "HTTP_AUTHORIZATION" in request.META and AUTHORIZATION not in self.declared:
+            return "Authorization"
         query = canonical_query(request.META.get("QUERY_STRING", ""), options.CACHE_IGNORED_PARAMETERS)
         if query is None:
             return "query string"
@@ -186,10 +188,7 @@ class Keeping:
             known: By which variations the page was looked for.
         """
         request = asked.request
-        if getattr(response, "perfkit_page", False):
-            refusal = "kept by its view"
-        else:
-            refusal = why_not_kept(response, is_authorized=self._is_marked(request))
+        refusal = "kept by its view" if getattr(response, "perfkit_page", False) else why_not_kept(response)
         looked = watch.looked
         said = self.declared | of_vary(response.get("Vary", ""))
         judgement, learnt = judged(looked, said, _sent(request, looked.variations))
@@ -225,7 +224,7 @@ class Keeping:
     def _key(self, asked: Request, variations: Variations) -> str:
         request = asked.request
         context = context_name(current_context(), self.name, self.options.version)
-        if not variations and not self._is_marked(request):
+        if not variations:
             return named_key(asked.path, context)
         values: dict[str, str | None] = {}
         for variation in variations:
@@ -237,12 +236,7 @@ class Keeping:
             else:
                 name = variation.removeprefix("header:")
                 values[variation] = normal_value(name, value_of(request, variation))
-        if self._is_marked(request):
-            values[_MARK] = ""
         return named_key(asked.path, f"{context}{digest(values)}")
-
-    def _is_marked(self, request: HttpRequest) -> bool:
-        return "HTTP_AUTHORIZATION" in request.META and AUTHORIZATION not in self.declared
 
     def _extra(self, request: HttpRequest, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
         assert self.options.key is not None  # noqa: S101  # asked by who calls

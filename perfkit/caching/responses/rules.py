@@ -32,22 +32,18 @@ def why_not_asked(request: HttpRequest) -> str:
     return ""
 
 
-def why_not_kept(response: HttpResponseBase, *, is_authorized: bool, now: float | None = None) -> str:
-    """Say why a response is not kept by what it says itself, empty where it may be.
-
-    Args:
-        is_authorized: Whether the request had an `Authorization`, by which pages are not told apart.
-    """
+def why_not_kept(response: HttpResponseBase, *, now: float | None = None) -> str:
+    """Say why a response is not kept by what it says itself, empty where it may be."""
     if response.streaming:
         return "streaming"
     if response.status_code != OK:
         return "status"
     if response.cookies or response.has_header("Set-Cookie"):
         return "sets a cookie"
-    return _why_not_by_headers(response, is_authorized=is_authorized, now=now)
+    return _why_not_by_headers(response, now=now)
 
 
-def _why_not_by_headers(response: HttpResponseBase, *, is_authorized: bool, now: float | None) -> str:
+def _why_not_by_headers(response: HttpResponseBase, *, now: float | None) -> str:
     said = directives(response.get("Cache-Control", ""))
     refused = [f"says {name}" for name in ("private", "no-store", "no-cache") if name in said]
     if "*" in names(response.get("Vary", "")):
@@ -56,8 +52,6 @@ def _why_not_by_headers(response: HttpResponseBase, *, is_authorized: bool, now:
         refused.append("says it is stale")
     if response.has_header("Content-Range") or response.reason_phrase != "OK":
         refused.append("no plain 200")
-    if is_authorized and "public" not in said:
-        refused.append("Authorization")
     return refused[0] if refused else ""
 
 

@@ -132,7 +132,7 @@ def judged(looked: Looked, known: Variations, sent: Sent) -> tuple[str, Variatio
     for variation in looked.variations - known:
         kind, _, name = variation.partition(":")
         if variation == AUTHORIZATION or (kind == "cookie" and ALL_COOKIES in known):
-            continue  # requests with and without it never share a page
+            continue  # who sends one gets no page, unless pages are told apart by it
         learnt.add(variation)
         is_secret = kind == "cookie" or variation == ALL_COOKIES or _CREDENTIAL.search(name.replace("_", "-"))
         if is_secret and variation in sent.variations:

@@ -123,7 +123,10 @@ EXACT: Final = {
     "csrf token": Advice("The page has a form with a token of one client.", "Let a script fetch the token."),
     "message": Advice(_PAGE, _VARY),
     "all headers": Advice(_PAGE, _VARY),
-    "Authorization": Advice(_PAGE, "Name authorization in vary_on, or say public."),
+    "Authorization": Advice(
+        "The request has a credential, and its view says each time whether it is a good one.",
+        "Name authorization in vary_on, to keep a page for each.",
+    ),
     "says private": Advice(_SAID),
     "says no-store": Advice(_SAID),
     "says no-cache": Advice(_SAID),

@@ -120,10 +120,25 @@ def test_an_authorization_is_answered_by_the_view(calls: list[str], client: Clie
     assert new_calls(calls) == 2
 
 
-def test_a_public_page_is_kept_for_those_with_an_authorization(calls: list[str], client: Client) -> None:
-    for token in ("one", "two", "one"):
-        assert client.get("/says/public", headers={"Authorization": token}).content == b"a text"
-    assert new_calls(calls) == 1
+@pytest.mark.parametrize("path", ["/checks-token", "/checks-token-and-keeps"])
+def test_a_credential_is_looked_at_by_the_view_even_where_its_answer_is_public(
+    path: str, calls: list[str], told: list[str]
+) -> None:
+    for _ in range(2):
+        for token, status in (("Bearer good", 200), ("Bearer evil", 401), ("", 401)):
+            headers = {"Authorization": token} if token else {}
+            assert Client(headers=headers).get(path).status_code == status
+    if path == "/checks-token":
+        assert new_calls(calls) == 6
+        assert told.count("bypass Authorization") == 4
+    else:
+        assert new_calls(calls) == 1 + 2 * 2, "the good one's page is kept for itself"
+
+
+def test_a_public_page_is_kept_for_those_without_a_credential(calls: list[str], client: Client) -> None:
+    for headers in ({}, {"Authorization": "one"}, {}):
+        assert client.get("/says/public", headers=headers).content == b"a text"
+    assert new_calls(calls) == 2
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,16 @@ def own_long_page(request: HttpRequest) -> HttpResponseBase:
     return text(LONG)
 
 
+def checks_token(request: HttpRequest) -> HttpResponseBase:
+    if request.headers.get("Authorization") != "Bearer good":
+        return text("no", status=401)
+    return text("a secret", headers={"Cache-Control": "public, max-age=300"})
+
+
+token_checked = kept(counted(checks_token))
+token_checked_and_kept = cache_response(ttl=600, vary_on=["Authorization"])(counted(checks_token))
+
+
 SAYS: dict[str, Callable[[HttpRequest], HttpResponseBase]] = {
     "private": cache_control(private=True)(lambda request: text("a text")),
     "no-store": cache_control(no_store=True)(lambda request: text("a text")),
@@ -384,6 +394,8 @@ urlpatterns = [
     path("own", own_page),
     path("own-long", own_long_page),
     path("says/<str:what>", says),
+    path("checks-token", token_checked),
+    path("checks-token-and-keeps", token_checked_and_kept),
     path("writes/<int:pk>", writes),
     path("in-transaction/<int:pk>", writes_later),
     path("raw", raw),
