@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from functools import lru_cache
 from string import Formatter
 from typing import Any, ClassVar, Final, NamedTuple, cast
@@ -93,6 +94,7 @@ class Request(NamedTuple):
         path: The key path of its address.
         tags: What the page depends on by its address and by declaration.
         query: What the view is shown as the query string.
+        has_row: Whether the page depends on the user's row by its name, for writes of that are watched.
     """
 
     request: HttpRequest
@@ -100,6 +102,7 @@ class Request(NamedTuple):
     tags: tuple[str, ...]
     query: str
     user: Any
+    has_row: bool
 
 
 class Keeping:
@@ -139,7 +142,7 @@ class Keeping:
         it says to caches (`public`); unless pages are told apart by it.
 
         Raises:
-            UncacheableArgumentError: Nobody watches what is written to the user's row.
+            UncacheableArgumentError: The user has an attribute that names nothing.
             KeyTemplateError: A tag names what the address does not have.
         """
         if "HTTP_AUTHORIZATION" in request.META and AUTHORIZATION not in self.declared:
@@ -157,6 +160,7 @@ class Keeping:
         )
         path, tags = self._place(address, tuple([self._tag(tag, kwargs) for tag in self._templates]))
         user = None
+        row_tags: tuple[str, ...] = ()
         if self.needs_user:
             user = behind(getattr(request, "user", None))
             if isinstance(user, AbstractBaseUser):
@@ -164,7 +168,7 @@ class Keeping:
                 tags = tuple(dict.fromkeys((*tags, *row_tags)))
             elif getattr(user, "is_authenticated", False):
                 return "user without a row"
-        return Request(request, path, tags, query, user)
+        return Request(request, path, tags, query, user, bool(row_tags))
 
     def named(self, asked: Request, variations: Variations) -> Named:
         """Return where the page is, for a reader who knows of these variations."""
@@ -178,7 +182,7 @@ class Keeping:
             asked.request,
             query=asked.query,
             ignores=self.options.ignores,
-            user=(lambda: _loaded_anew(user)) if is_known else None,
+            user=(lambda: _loaded_anew(user, has_row=asked.has_row)) if is_known else None,
         )
 
     def made(self, asked: Request, known: Variations, response: HttpResponseBase, watch: Watch) -> Made:
@@ -273,11 +277,16 @@ def _user_key(user: Any) -> str | None:
     return f"{user._meta.label}:{user.pk}"
 
 
-def _loaded_anew(user: Any) -> Any:
-    """Return the user as the database has it now: the request's was loaded before the page's tokens."""
-    alias = user._state.db
-    with recorded_by(None):  # the page depends on the row by its name already
-        found = type(user)._base_manager.using(alias).filter(pk=user.pk).first()
+def _loaded_anew(user: Any, *, has_row: bool) -> Any:
+    """Return the user as the database has it now: the request's was loaded before the page's tokens.
+
+    Args:
+        has_row: Whether the page depends on the row by its name already; else this is a read like others, and of a
+            table that nobody watches the page is not kept.
+    """
+    rows = type(user)._base_manager.using(user._state.db).filter(pk=user.pk)
+    with recorded_by(None) if has_row else nullcontext():
+        found = rows.first()
     if found is None:
         return user
     if hasattr(user, "backend"):

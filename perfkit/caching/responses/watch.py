@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http import HttpRequest, QueryDict
 from django.utils.datastructures import CaseInsensitiveMapping
@@ -101,7 +102,10 @@ class Watch:
             auser = vars(request)["auser"]
 
             async def noted() -> Any:
-                found = await auser()
+                if self._load_user is None:
+                    found = await auser()
+                else:
+                    found = await sync_to_async(self._apart_from_session)(self._load_user)
                 self._note_user(found)
                 return found
 

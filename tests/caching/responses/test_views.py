@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import AsyncClient, Client, RequestFactory
@@ -299,3 +300,29 @@ def test_a_page_with_a_fragment_that_shows_the_user_is_kept_for_visitors(db: Non
         assert Client().get("/with-fragment/user").content == b""
         assert member.get("/with-fragment/user").content == b"ann"
     assert new_calls(calls) == 1 + 2
+
+
+@pytest.mark.parametrize("path", ["/own", "/own-async"])
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_a_page_of_a_user_is_never_older_than_their_row(
+    path: str, calls: list[str], client: Client, told: list[str], settings: LazySettings, *, is_watched: bool
+) -> None:
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_MODELS": ["auth.User"] if is_watched else []}
+    client.force_login(User.objects.create_user("ann", first_name="old"))
+    new_calls(calls)
+    for name in ("old", "new", "newer"):
+        User.objects.filter(username="ann").update(first_name=name)
+        for _ in range(3):
+            assert client.get(path).content.decode() == f"ann {name}"
+    assert new_calls(calls) == (3 if is_watched and connection.vendor == "postgresql" else 9)
+    assert ("bypass untracked table" in told) is not is_watched
+
+
+def test_a_page_of_a_user_that_does_not_look_at_them_needs_nobody_to_watch(
+    calls: list[str], client: Client, django_user_model: type[User]
+) -> None:
+    client.force_login(django_user_model.objects.create_user("ann"))
+    new_calls(calls)
+    for _ in range(2):
+        client.get("/own-long")
+    assert new_calls(calls) == 1

@@ -221,6 +221,13 @@ def own_page(request: HttpRequest) -> HttpResponseBase:
 
 
 @cache_response(ttl=600, vary_on=["user"])
+async def own_async_page(request: HttpRequest) -> HttpResponseBase:
+    calls.append(request.get_full_path())
+    user = await request.auser()
+    return text(f"{user.get_username()} {user.first_name}")
+
+
+@cache_response(ttl=600, vary_on=["user"])
 @counted
 def own_long_page(request: HttpRequest) -> HttpResponseBase:
     return text(LONG)
@@ -392,6 +399,7 @@ urlpatterns = [
     path("user", shows_user),
     path("with-fragment/<str:what>", with_fragment),
     path("own", own_page),
+    path("own-async", own_async_page),
     path("own-long", own_long_page),
     path("says/<str:what>", says),
     path("checks-token", token_checked),
