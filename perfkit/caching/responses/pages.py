@@ -52,6 +52,8 @@ class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
         etag: Of the plain body, with its quotes.
         is_own_etag: Whether it is perfkit's digest; else the view has set it.
         made_at: Seconds since 1970.
+        lasts_when_sent: Whether its `max-age` is the project's option: it counts from each hit, for a hit has just
+            been found to hold. What the view says itself counts from when the page was made.
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -63,6 +65,11 @@ class Page(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_own_etag: bool
     made_at: float
     ttl_seconds: int
+    lasts_when_sent: bool = False
+
+    def age_seconds(self) -> int:
+        """Return how long ago the page was made, or found to hold."""
+        return 0 if self.lasts_when_sent else max(0, int(time.time() - self.made_at))
 
     def body(self, coding: str) -> bytes:
         """Return the body in a coding that there is; `identity` there always is.
@@ -125,6 +132,7 @@ def page_of(response: HttpResponse, *, ttl_seconds: int, variations: Variations,
         is_own_etag=not etag,
         made_at=time.time(),
         ttl_seconds=ttl_seconds,
+        lasts_when_sent=not said and max_age is not None,
     )
 
 
@@ -192,7 +200,7 @@ def shown(kept: KeptPage, request: HttpRequest) -> HttpResponseBase:
     ready = kept.ready(coding)
     response = HttpResponse(ready.body, content_type=ready.headers["content-type"][1])  # or it looks for one
     _put_headers(response, ready.headers)
-    response.headers["Age"] = str(max(0, int(time.time() - page.made_at)))
+    response.headers["Age"] = str(page.age_seconds())
     return _answered(response, request, page.etag_in(coding), size_bytes=len(ready.body))
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 
+import msgspec
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import User
-from django.test import Client, override_settings
+from django.http import HttpResponse
+from django.test import Client, RequestFactory, override_settings
 
 from perfkit.caching import invalidate
 from perfkit.caching.responses import encodings
+from perfkit.caching.responses.pages import KeptPage, PageCodec, page_of, shown
 from perfkit.conf import configured
 from tests.caching.responses import urls
 from tests.caching.responses.decoders import DECODERS, body_of
@@ -166,6 +169,21 @@ def test_browsers_ask_each_time_unless_the_view_says_otherwise(client: Client) -
 def test_a_page_that_was_kept_says_its_age(client: Client) -> None:
     assert not client.get("/long").has_header("Age")
     assert client.get("/long")["Age"] in {"0", "1", "2"}
+
+
+def test_a_minute_without_asking_counts_from_each_answer_unless_the_view_says_it_itself() -> None:
+    ages = {}
+    for said in ("", "max-age=60"):
+        response = HttpResponse("a text", headers={"Cache-Control": said} if said else {})
+        page = page_of(response, ttl_seconds=600, variations=frozenset(), max_age=60)
+        former = KeptPage(msgspec.structs.replace(page, made_at=page.made_at - 100))
+        codec = PageCodec()
+        for kept in (former, codec.unpacked(*codec.packed(former.page))):
+            answer = shown(kept, RequestFactory().get("/"))  # type: ignore[arg-type]
+            assert answer["Cache-Control"] == "max-age=60"
+            ages[said] = int(answer["Age"])
+    assert ages[""] == 0
+    assert ages["max-age=60"] >= 100
 
 
 def test_a_request_cannot_have_it_made_anew(calls: list[str], client: Client) -> None:
