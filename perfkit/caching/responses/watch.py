@@ -10,6 +10,7 @@ notes is looked at in the outer one too, and that a watch begins and ends is no 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -79,6 +80,7 @@ class Watch:
         self._before: dict[str, Any] = {}
         self._shown: dict[str, Any] = {}
         self._session: Any = None
+        self._session_kind: Any = None
         self._session_was_read = False
         self._messages_were_added = False
 
@@ -119,6 +121,8 @@ class Watch:
         self._session = vars(request).get("session")
         if self._session is not None:
             self._session_was_read, self._session.accessed = self._session.accessed, False
+            self._session_kind = type(self._session)
+            self._session.__class__ = _told_kind(self._session_kind)
         messages = vars(request).get("_messages")
         self._messages_were_added = bool(getattr(messages, "added_new", False))
         _put_watch(request, self)
@@ -140,16 +144,20 @@ class Watch:
                 del vars(request)[name]  # made anew, of what the request has, by whoever asks
             else:
                 setattr(request, name, self._before[name])
-        session = vars(request).get("session")
+        self._leave_session(vars(request).get("session"))
+        messages = vars(request).get("_messages")
+        if getattr(messages, "added_new", False) and not self._messages_were_added:
+            self._facts.add("message")
+
+    def _leave_session(self, session: Any) -> None:
+        if self._session is not None:
+            self._session.__class__ = self._session_kind
         if session is not self._session:
             self._facts.add("session")
         elif session is not None:
             if session.accessed:
                 self._facts.add("session")
             session.accessed = session.accessed or self._session_was_read
-        messages = vars(request).get("_messages")
-        if getattr(messages, "added_new", False) and not self._messages_were_added:
-            self._facts.add("message")
 
     @property
     def looked(self) -> Looked:
@@ -341,6 +349,22 @@ class NotingHeaders(CaseInsensitiveMapping[str]):
     def __len__(self) -> int:
         self._note(None)
         return super().__len__()
+
+
+MOST_KINDS: Final = 100
+
+
+@lru_cache(MOST_KINDS)
+def _told_kind(kind: Any) -> Any:
+    """Return a kind of session that counts as read where its key is."""
+    if not isinstance(getattr(kind, "session_key", None), property):
+        return kind  # none of Django's
+
+    def session_key(self: Any) -> Any:
+        self.accessed = True
+        return kind.session_key.__get__(self)
+
+    return type(kind.__name__, (kind,), {"session_key": property(session_key), "__module__": kind.__module__})
 
 
 def _written_back(shown: dict[str, Any], before: dict[str, Any]) -> None:

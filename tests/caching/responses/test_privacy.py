@@ -59,7 +59,7 @@ def test_what_depends_on_everything_or_on_a_token_is_not_kept(
     assert [each for each in told if each.startswith("bypass")] != []
 
 
-@pytest.mark.parametrize("at", ["session", "user", "authenticated", "messages"])
+@pytest.mark.parametrize("at", ["session", "session key", "user", "authenticated", "messages"])
 def test_a_visitor_gets_no_page_of_a_user(at: str, calls: list[str]) -> None:
     members = []
     for name in ("ann", "bob"):
@@ -78,6 +78,9 @@ def test_a_visitor_gets_no_page_of_a_user(at: str, calls: list[str]) -> None:
             assert [page.content for page in pages[:3]] == [b"", b"ann", b"bob"]
         elif at == "session":
             assert [page.content for page in pages[:3]] == [b"empty", b"of ann", b"of bob"]
+        elif at == "session key":
+            keys = [member.session.session_key for member in members]
+            assert [page.content.decode() for page in pages[:3]] == ["none", *keys]
         elif at == "authenticated":
             assert [page.content for page in pages[:3]] == [b"False", b"True", b"True"]
     # Visitors share one, users get their own each time; messages are looked for in a cookie of their own first.
@@ -214,6 +217,7 @@ def test_every_look_is_tried() -> None:
     }
     assert LOOKS.keys() - tried == {
         "session",
+        "session key",
         "user",
         "authenticated",
         "messages",

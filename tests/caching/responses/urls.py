@@ -155,6 +155,7 @@ LOOKS: dict[str, Callable[[HttpRequest], object]] = {
     "cookie header": lambda request: request.headers.get("Cookie", ""),
     "all cookies": lambda request: sorted(request.COOKIES.items()),
     "session": lambda request: request.session.get("cart", "empty"),
+    "session key": lambda request: request.session.session_key or "none",
     "user": lambda request: request.user.get_username(),
     "authenticated": lambda request: request.user.is_authenticated,
     "csrf": lambda request: get_token(request)[:0],
