@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.db import connections, router
@@ -52,16 +53,28 @@ _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 KeyBuilder = Callable[..., str]
 
+_IS_ASKED_BY_CLASS_METHODS: Final = sys.version_info < (3, 13)
+"""Whether `classmethod` asks what it wraps for a method of the class; since 3.13 it only makes calls of it."""
+
 
 class CachedFunction(Generic[P, R]):
     """A function whose answers are kept; see `cached`.
 
     Attributes:
         name: Dotted; what statistics and keys call it.
+
+    Args:
+        is_class_method: Whether its first argument is the class that it is found on.
     """
 
     def __init__(
-        self, function: Callable[P, R], *, recipe: Recipe, naming: Naming, errors: tuple[type[Exception], ...]
+        self,
+        function: Callable[P, R],
+        *,
+        recipe: Recipe,
+        naming: Naming,
+        errors: tuple[type[Exception], ...],
+        is_class_method: bool = False,
     ) -> None:
         functools.update_wrapper(self, function)
         self.name = naming.name
@@ -69,6 +82,8 @@ class CachedFunction(Generic[P, R]):
         self._naming = naming
         self._recipe = recipe
         self._errors = errors
+        self._is_class_method = is_class_method
+        self._body = {} if _IS_ASKED_BY_CLASS_METHODS or is_class_method else _class_body_of(function)
         recipe.sender = self
         if iscoroutinefunction(function):
             markcoroutinefunction(self)
@@ -89,11 +104,14 @@ class CachedFunction(Generic[P, R]):
         return str(vars(self)["__qualname__"])
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        """Return the method of `instance`; of a class, the function."""
+        """Return the method of `instance`; of a class, the function, unless it is a class method."""
+        if self._is_class_method:
+            return BoundFunction(self, type(instance) if owner is None else owner)
         return self if instance is None else BoundFunction(self, instance)
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key path of a call, as `cache` and `invalidate` take it."""
+        self._require_class()
         return self._naming.named(args, kwargs).path
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -101,6 +119,8 @@ class CachedFunction(Generic[P, R]):
 
         Inside a transaction that happens with its COMMIT.
         """
+        if args or kwargs:
+            self._require_class()
         void_with_transaction(self._naming.tags_to_void(args, kwargs))
 
     async def ainvalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -109,6 +129,7 @@ class CachedFunction(Generic[P, R]):
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, keep what it returns in the place of what is there, and return it."""
+        self._require_class()
         named = self._naming.named(args, kwargs)
         return self._shown(remade(self._recipe, named, partial(self._make, *args, **kwargs)))
 
@@ -118,6 +139,7 @@ class CachedFunction(Generic[P, R]):
         Queries:
             At most two round trips.
         """
+        self._require_class()
         standing = current_standing()
         named = self._naming.named(args, kwargs, standing)
         known = known_value(self._recipe, named, standing)
@@ -134,6 +156,7 @@ class CachedFunction(Generic[P, R]):
 
     def named(self, *args: P.args, **kwargs: P.kwargs) -> Named:
         """Return what a call is named, and where its answer is kept, for warming."""
+        self._require_class()
         return self._naming.named(args, kwargs)
 
     def kept(self, named: Named, args: Any, kwargs: Any, *, replaces: bool) -> Kept:
@@ -147,7 +170,21 @@ class CachedFunction(Generic[P, R]):
 
     def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself."""
+        self._require_class()
         return self._function(*args, **kwargs)
+
+    def _require_class(self) -> None:
+        """Raise TypeError where `@classmethod` stands above, and so nobody has said of which class the call is."""
+        if self._is_below_class_method:
+            raise TypeError(
+                f"Put @cached above @classmethod: from Python 3.13, what is below @classmethod does not learn "
+                f"which class {self.name} is asked of, except when it is called."
+            )
+
+    @cached_property
+    def _is_below_class_method(self) -> bool:
+        body, self._body = self._body, {}
+        return any(isinstance(each, classmethod) and each.__func__ is self for each in body.values())
 
     def _make(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -178,6 +215,7 @@ class AsyncCachedFunction(CachedFunction[P, Any]):
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Call the function, keep what it returns in the place of what is there, and return it."""
+        self._require_class()
         named = await sync_to_async(self._naming.named)(args, kwargs)
         return self._shown(await aremade(self._recipe, named, partial(self._make, *args, **kwargs)))
 
@@ -200,7 +238,7 @@ class AsyncCachedFunction(CachedFunction[P, Any]):
 
 
 class BoundFunction:
-    """A cached method of one instance: the function with its first argument given."""
+    """A cached method of one instance, or one class: the function with its first argument given."""
 
     __slots__ = ("__self__", "__weakref__", "_cached")
 
@@ -352,6 +390,14 @@ class Naming:
         return Template(text, function=self.name, parameters=self._parameters.names)
 
 
+class _Decorator(Protocol):
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+
+    @overload
+    def __call__(self, function: classmethod[Any, P, R], /) -> CachedFunction[P, R]: ...
+
+
 def cached(
     key: str | KeyBuilder | None = None,
     *,
@@ -366,7 +412,7 @@ def cached(
     stale_ttl: int = 0,
     pickle: bool = False,
     version: object = "",
-) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
+) -> _Decorator:
     """Keep what a function or a method returns, until something that it was made from is written.
 
     What it reads while it runs is seen, cached functions within it included, and the tables become its tags:
@@ -422,13 +468,14 @@ def cached(
         wanted = negative_seconds if value is None or isinstance(value, Raised) else seconds
         return options.CACHE_DEFAULT_TTL if wanted is None else wanted
 
-    def decorate(
-        function: Callable[P, R] | None = None, /, *others: object, **named: object
-    ) -> CachedFunction[P, R]:
+    def decorate(function: Any = None, /, *others: object, **named: object) -> CachedFunction[Any, Any]:
         if not (callable(function) or isinstance(function, classmethod | staticmethod)) or others or named:
             raise TypeError("cached takes a function after its options: write @cached(), with parentheses.")
-        if isinstance(function, classmethod | staticmethod):
-            raise TypeError("Put @classmethod or @staticmethod above @cached, not below.")
+        if isinstance(function, staticmethod):
+            raise TypeError("Put @staticmethod above @cached, not below.")
+        is_class_method = isinstance(function, classmethod)
+        if is_class_method:
+            function = function.__func__
         naming = Naming(function, key=key, tags=tags, depends_on=depends_on, version=version)
         recipe = Recipe(
             naming.name,
@@ -441,7 +488,20 @@ def cached(
             codec=FunctionCodec(function, name=naming.name, errors=errors, pickles=pickle),
         )
         kind: Any = AsyncCachedFunction if iscoroutinefunction(function) else CachedFunction
-        made: CachedFunction[P, R] = kind(function, recipe=recipe, naming=naming, errors=errors)
+        made: CachedFunction[Any, Any] = kind(
+            function, recipe=recipe, naming=naming, errors=errors, is_class_method=is_class_method
+        )
         return made
 
     return decorate
+
+
+def _class_body_of(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """Return the names of the class body in which a function is being decorated; none where it is in none."""
+    body = function.__qualname__.rpartition(".")[0]
+    frame = sys._getframe(1) if body and not body.endswith(">") else None  # noqa: SLF001  # no public name
+    while frame is not None:
+        if frame.f_code.co_qualname == body:
+            return frame.f_locals
+        frame = frame.f_back
+    return {}

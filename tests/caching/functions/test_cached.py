@@ -6,6 +6,7 @@ import asyncio
 import copy
 import datetime as dt
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -341,6 +342,61 @@ class TestMethods:
         assert [Base.double(2), Derived().double(2)] == [4, 4]
         assert len(calls) == 3
 
+    def test_above_a_class_method_all_of_it_is_of_the_class(self) -> None:
+        class Base:
+            @cached("stats:{code}")
+            @classmethod
+            def stats(cls, code: str = "JFK") -> str:
+                calls.append(code)
+                return f"{cls.__name__} {code}"
+
+            @cached()
+            @classmethod
+            async def later(cls) -> str:
+                calls.append(cls)
+                return cls.__name__
+
+        class Derived(Base):
+            pass
+
+        assert [Base.stats("LGA"), Derived.stats("LGA"), Derived().stats("LGA")] == [
+            "Base LGA",
+            "Derived LGA",
+            "Derived LGA",
+        ]
+        assert calls == ["LGA", "LGA"]
+        assert Base.stats.key("LGA").startswith("stats:LGA:")
+        assert Base.stats.key("LGA") != Derived.stats.key("LGA")
+        Base.stats.invalidate("LGA")
+        assert [Base.stats("LGA"), Derived.stats("LGA")] == ["Base LGA", "Derived LGA"]
+        assert len(calls) == 3
+        assert Base.stats.refresh("LGA") == "Base LGA"
+        assert Base.stats.uncached() == "Base JFK"
+        assert len(calls) == 5
+        assert [async_to_sync(Derived.later)(), async_to_sync(Derived.later)()] == ["Derived", "Derived"]
+        assert len(calls) == 6
+
+    def test_below_a_class_method_no_call_is_taken_for_another(self) -> None:
+        class Base:
+            @classmethod
+            @cached("stats:{code}")
+            def stats(cls, code: str = "JFK") -> str:
+                calls.append(code)
+                return f"{cls.__name__} {code}"
+
+        asked: Any = Base.stats
+        assert [Base.stats(), Base.stats()] == ["Base JFK", "Base JFK"]
+        if sys.version_info < (3, 13):
+            assert asked.key("LGA").startswith("stats:LGA:")
+            asked.invalidate("JFK")
+        else:
+            for method in (asked.key, asked.invalidate, asked.refresh, asked.uncached, asked.kept_answer):
+                with pytest.raises(TypeError, match="Put @cached above @classmethod"):
+                    method("JFK")
+            asked.invalidate()
+        assert Base.stats() == "Base JFK"
+        assert calls == ["JFK", "JFK"]
+
     @pytest.mark.parametrize("arguments", [(), (1,), (1, 2), ("text",)])
     def test_without_parentheses_it_says_what_is_missing(self, arguments: tuple[Any, ...]) -> None:
         def double(n: int = 0) -> int:
@@ -351,7 +407,7 @@ class TestMethods:
             bare(*arguments)
 
     def test_it_is_above_a_static_method(self) -> None:
-        with pytest.raises(TypeError, match="above @cached"):
+        with pytest.raises(TypeError, match="Put @staticmethod above @cached"):
 
             class Base:
                 @cached()
