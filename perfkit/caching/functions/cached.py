@@ -351,27 +351,31 @@ class Naming:
         path, template_path, row_tags = self._path(bound, args, kwargs)
         tags = (
             *tags_of_path(path),
-            own_tag(template_path),
+            own_tag(within_length(template_path)),
             self._function_tag,
             *[project_tag(tag.text_of(bound.arguments)) for tag in self._tags],
             *self._declared_tags(),
             *row_tags,
         )
+        path = within_length(path)
         key = named_key(path, context_name(context, self.name, self._version, self._own_mark))
         return Named(path, key, tuple(dict.fromkeys(tags)))
 
     def _path(
         self, bound: Bound, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[str, str, tuple[str, ...]]:
-        """Return the path of a call, the part of it that the template says, and the tags of rows in arguments."""
+        """Return the path of a call, the part of it that the template says, and the tags of rows in arguments.
+
+        Paths of any length.
+        """
         if self._builder is not None:
             path = checked_path(self._builder(*args, **kwargs))
             return path, path, ()
         path = self._own_path if self._template is None else self._template.path(bound.arguments)
         if not self._unnamed:
-            return within_length(path), path, ()
+            return path, path, ()
         digest, row_tags = bound.digest(self._unnamed)
-        return within_length(f"{path}:{digest}"), path, row_tags
+        return f"{path}:{digest}", path, row_tags
 
     def _declared_tags(self) -> Iterable[str]:
         for model in self._depends_on:

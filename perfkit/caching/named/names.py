@@ -85,10 +85,13 @@ def namespace_tag(path: str) -> str:
 
 
 def tags_of_path(path: str) -> tuple[str, ...]:
-    """Return the tags of a path: its own, and those of the namespaces that it is in, the innermost first."""
+    """Return the tags of a path: its own, and those of the namespaces that it is in, the innermost first.
+
+    One that is too long is kept under a shorter one, and is in the namespaces of the longer one all the same.
+    """
     above = path.split(":")[:-1][:MOST_PARTS]
     return (
-        own_tag(path),
+        own_tag(within_length(path)),
         *[EVERYTHING + ":".join(above[:end]) for end in range(len(above), 0, -1)],
         EVERYTHING,
     )

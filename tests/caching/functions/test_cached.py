@@ -766,6 +766,20 @@ class TestNames:
         assert len(long.key(*[letter * 60 for letter in "abcd"])) <= 200
         assert calls == [1]
 
+    def test_a_pattern_voids_what_has_a_long_key_too(self) -> None:
+        @cached("long:{a}:{b}:{c}:{d}")
+        def long(a: str, b: str, c: str, d: str) -> int:
+            calls.append(a)
+            return len(calls)
+
+        values = [letter * 60 for letter in "abcd"]
+        assert [long(*values), long(*values)] == [1, 1]
+        for number, parts in enumerate((3, 2, 1, 0), start=2):
+            invalidate(":".join(["long", *values[:parts], "*"]))
+            assert [long(*values), long(*values)] == [number, number]
+        invalidate(long.key(*values))
+        assert long(*values) == 6
+
     def test_it_is_found_by_its_name_in_copies_and_pickles(self) -> None:
         assert pickle.loads(pickle.dumps(name_of)) is name_of  # noqa: S301  # our own
         assert copy.deepcopy([name_of]) == [name_of]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from perfkit.caching.named.names import (
     checked_path,
     is_named_tag,
+    own_tag,
     path_part,
     project_tag,
     tag_of_pattern,
@@ -97,6 +98,13 @@ def test_a_path_that_is_too_long_keeps_its_beginning(path: str) -> None:
     short = within_length(path)
     assert checked_path(short) == short
     assert short == path or within_length(f"{path}x") != short
+
+
+@given(paths.map(lambda path: f"x:{path * 9}"))
+def test_what_is_too_long_stays_in_its_namespaces(path: str) -> None:
+    tags = tags_of_path(path)
+    assert tags[0] == own_tag(within_length(path))
+    assert tag_of_pattern(f"{path[:190].rpartition(':')[0]}:*") in tags
 
 
 def test_tags_of_a_project_may_be_any_text() -> None:
