@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -15,15 +15,12 @@ from perfkit.caching.databases import tag_scope
 from perfkit.caching.functions.arguments import Parameters
 from perfkit.caching.functions.templates import Template
 from perfkit.caching.named.invalidation import void_with_transaction
-from perfkit.caching.named.names import project_tags, tag_of_pattern
+from perfkit.caching.named.names import project_tag, project_tags, tag_of_pattern
 from perfkit.caching.registry import owners, table_name
 from perfkit.caching.tags import any_write_tag, table_tag
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-Voided = tuple[list[str], list[str]]
-"""Key paths, or patterns of them, and tags."""
 
 RESULT = "result"
 """What the function has returned, in templates."""
@@ -62,6 +59,8 @@ def invalidates(
 
     Inside a transaction that happens with its COMMIT.
     Where the function raises nothing is void.
+    What can be no name is refused before it is called; what comes of its result is not known then, and all else is
+    void.
 
     Args:
         patterns: As `invalidate` has them. Placeholders name parameters of the function or attributes of them,
@@ -71,52 +70,73 @@ def invalidates(
 
     Raises:
         KeyTemplateError: A placeholder does not fit the function.
+        CacheKeyError: Of a call: a pattern or a tag is none.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        parameters = Parameters(function)
-
-        def fitting(text: str) -> Template:
-            return Template(text, function=parameters.function, parameters=[*parameters.names, RESULT])
-
-        keys, names = [fitting(pattern) for pattern in patterns], [fitting(tag) for tag in tags]
-
-        def void(before: Voided, after: Voided) -> None:
-            invalidate(*before[0], *after[0], tags=[*before[1], *after[1]], models=models)
-
+        named = _Voided(function, patterns, tags)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"{parameters.function} is a generator, which has succeeded only when it ends.")
+            raise TypeError(f"{named.function} is a generator, which has succeeded only when it ends.")
 
-        def named(args: tuple[Any, ...], kwargs: dict[str, Any], **result: Any) -> Voided:
-            """Return what a call names; an attribute that is not there (yet, or any more) names nothing."""
-            values: Mapping[str, Any] = {**result, **parameters.bound(args, kwargs).arguments}
-            return (
-                [path for key in keys if (path := _written(key.path, key, values)) is not None],
-                [text for name in names if (text := _written(name.text_of, name, values)) is not None],
-            )
+        def void(before: list[str], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+            wanted = [*before, *_tags_of_models(models)]
+            try:
+                wanted.extend(named.tags(args, kwargs, result=result))  # as far as they have names
+            finally:
+                void_with_transaction(wanted)
 
         if iscoroutinefunction(function):
             call: Callable[P, Any] = function
 
             @functools.wraps(function)
             async def invalidating_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                before = named(args, kwargs)
+                before = list(named.tags(args, kwargs))
                 result = await call(*args, **kwargs)
-                await sync_to_async(void)(before, named(args, kwargs, result=result))
+                await sync_to_async(void)(before, args, kwargs, result)
                 return result
 
             return cast("Callable[P, R]", invalidating_async)
 
         @functools.wraps(function)
         def invalidating(*args: P.args, **kwargs: P.kwargs) -> R:
-            before = named(args, kwargs)
+            before = list(named.tags(args, kwargs))
             result = function(*args, **kwargs)
-            void(before, named(args, kwargs, result=result))
+            void(before, args, kwargs, result)
             return result
 
         return invalidating
 
     return decorate
+
+
+class _Voided:
+    """What calls of one function make void.
+
+    Attributes:
+        function: Its dotted name.
+
+    Raises:
+        KeyTemplateError: A placeholder does not fit the function.
+    """
+
+    def __init__(self, function: Callable[..., Any], patterns: Sequence[str], tags: Sequence[str]) -> None:
+        self._parameters = Parameters(function)
+        self.function = self._parameters.function
+        self._patterns = [self._fitting(pattern) for pattern in patterns]
+        self._tags = [self._fitting(tag) for tag in tags]
+
+    def tags(self, args: tuple[Any, ...], kwargs: dict[str, Any], **result: Any) -> Iterator[str]:
+        """Yield the tags of what a call names; an attribute that is not there (yet, any more) names nothing."""
+        values: Mapping[str, Any] = {**result, **self._parameters.bound(args, kwargs).arguments}
+        for pattern in self._patterns:
+            if (path := _written(pattern.path, pattern, values)) is not None:
+                yield tag_of_pattern(path, shortens=True)
+        for tag in self._tags:
+            if (text := _written(tag.text_of, tag, values)) is not None:
+                yield project_tag(text)
+
+    def _fitting(self, text: str) -> Template:
+        return Template(text, function=self.function, parameters=[*self._parameters.names, RESULT])
 
 
 def _written(

@@ -97,19 +97,22 @@ def tags_of_path(path: str) -> tuple[str, ...]:
     )
 
 
-def tag_of_pattern(pattern: str) -> str:
+def tag_of_pattern(pattern: str, *, shortens: bool = False) -> str:
     """Return the tag of all paths that match a pattern, and perhaps of more.
 
     `airport:*` is the namespace `airport`, and a pattern without wildcards the path itself.
     Where a wildcard stands elsewhere, the tag is that of the last namespace before it: `airport:*:7` is `airport`.
+
+    Args:
+        shortens: Whether it may be longer than a key, and what is kept under it has a shorter one.
 
     Raises:
         CacheKeyError: It is no pattern of key paths, or begins with a wildcard and is more than `*`, which is all.
     """
     wildcard = _GLOB.search(pattern)
     if wildcard is None:
-        return own_tag(checked_path(pattern))
-    if len(pattern) > LONGEST_PATH or not _PATH.fullmatch(pattern):
+        return own_tag(checked_path(within_length(pattern) if shortens else pattern))
+    if (len(pattern) > LONGEST_PATH and not shortens) or not _PATH.fullmatch(pattern):
         raise CacheKeyError(
             pattern[:40], "a pattern is printable ASCII without spaces, of 200 characters at most"
         )

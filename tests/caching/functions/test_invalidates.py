@@ -165,3 +165,62 @@ def test_a_wrong_pattern_voids_nothing() -> None:
     assert gone() == set()
     invalidate()
     assert gone() == set()
+
+
+def test_what_has_no_name_is_refused_before_anything_is_done() -> None:
+    done: list[str] = []
+
+    @invalidates("other", tags=["{code}"])
+    def by_tag(code: str) -> None:
+        done.append(code)
+
+    @invalidates("*:{code}")
+    async def by_pattern(code: str) -> None:
+        done.append(code)
+
+    with pytest.raises(CacheKeyError, match="a tag is a text that is not empty"):
+        by_tag("")
+    with pytest.raises(CacheKeyError, match="begins with a namespace"):
+        async_to_sync(by_pattern)("1")
+    assert done == []
+    assert gone() == set()
+
+
+def test_what_its_result_does_not_name_hinders_nothing_else() -> None:
+    @invalidates("other", "airport:{result}", tags=["{result}"])
+    def made(code: str) -> str:
+        return code
+
+    with pytest.raises(CacheKeyError, match="a tag is a text that is not empty"):
+        made("")
+    assert gone() == {"other"}
+
+
+def test_a_long_name_is_that_of_the_function_with_the_same_template() -> None:
+    values = [letter * 60 for letter in "abcd"]
+
+    @cached("long:{a}:{b}:{c}:{d}")
+    def long(a: str, b: str, c: str, d: str) -> int:
+        calls.append("long")
+        return len(calls)
+
+    @cached("long:{a}:{b}:{c}:{d}")
+    def long_by(a: str, b: str, c: str, d: str, by: int) -> int:
+        calls.append("by")
+        return len(calls)
+
+    @invalidates("long:{a}:{b}:{c}:{d}")
+    def one(a: str, b: str, c: str, d: str) -> None: ...
+
+    @invalidates("long:{a}:{b}:{c}:{d}:*")
+    def below(a: str, b: str, c: str, d: str) -> None: ...
+
+    calls: list[str] = []
+    for change, expected in ((one, ["long", "by"]), (below, ["by"])):
+        long(*values)
+        long_by(*values, 1)
+        calls.clear()
+        change(*values)
+        long(*values)
+        long_by(*values, 1)
+        assert calls == expected
