@@ -15,7 +15,7 @@ from perfkit.caching.databases import tag_scope
 from perfkit.caching.functions.arguments import Parameters
 from perfkit.caching.functions.templates import Template
 from perfkit.caching.named.invalidation import void_with_transaction
-from perfkit.caching.named.names import project_tag, project_tags, tag_of_pattern
+from perfkit.caching.named.names import project_tag, project_tags, tag_of_pattern, tag_of_written
 from perfkit.caching.registry import owners, table_name
 from perfkit.caching.tags import any_write_tag, table_tag
 
@@ -130,7 +130,7 @@ class _Voided:
         values: Mapping[str, Any] = {**result, **self._parameters.bound(args, kwargs).arguments}
         for pattern in self._patterns:
             if (path := _written(pattern.path, pattern, values)) is not None:
-                yield tag_of_pattern(path, shortens=True)
+                yield tag_of_written(path)
         for tag in self._tags:
             if (text := _written(tag.text_of, tag, values)) is not None:
                 yield project_tag(text)

@@ -97,25 +97,32 @@ def tags_of_path(path: str) -> tuple[str, ...]:
     )
 
 
-def tag_of_pattern(pattern: str, *, shortens: bool = False) -> str:
+def tag_of_pattern(pattern: str) -> str:
     """Return the tag of all paths that match a pattern, and perhaps of more.
 
     `airport:*` is the namespace `airport`, and a pattern without wildcards the path itself.
     Where a wildcard stands elsewhere, the tag is that of the last namespace before it: `airport:*:7` is `airport`.
 
-    Args:
-        shortens: Whether it may be longer than a key, and what is kept under it has a shorter one.
-
     Raises:
         CacheKeyError: It is no pattern of key paths, or begins with a wildcard and is more than `*`, which is all.
     """
+    if len(pattern) > LONGEST_PATH:
+        raise CacheKeyError(
+            f"{pattern[:40]}…", f"it has {len(pattern)} characters, and {LONGEST_PATH} are the most"
+        )
+    return tag_of_written(pattern)
+
+
+def tag_of_written(pattern: str) -> str:
+    """Return the tag of a pattern as `tag_of_pattern` does, of one that may be longer, as a template writes it.
+
+    What is kept under a path that is too long has a shorter one; see `within_length`.
+    """
     wildcard = _GLOB.search(pattern)
     if wildcard is None:
-        return own_tag(checked_path(within_length(pattern) if shortens else pattern))
-    if (len(pattern) > LONGEST_PATH and not shortens) or not _PATH.fullmatch(pattern):
-        raise CacheKeyError(
-            pattern[:40], "a pattern is printable ASCII without spaces, of 200 characters at most"
-        )
+        return own_tag(checked_path(within_length(pattern)))
+    if not _PATH.fullmatch(pattern):
+        raise CacheKeyError(pattern[:40], "a pattern is printable ASCII without spaces")
     namespace = pattern[: wildcard.start()].rpartition(":")[0]
     if not namespace and pattern != "*":
         raise CacheKeyError(pattern, "a pattern begins with a namespace, such as `airport:*`, or is `*`")
