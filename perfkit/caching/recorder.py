@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -34,8 +35,12 @@ class Recorder(Protocol):
     def about_to_run(self, connection: BaseDatabaseWrapper, sql: str) -> None:
         """Note that a statement is about to be sent, and take the tokens of what it reads."""
 
-    def read(self, tags: Sequence[str], tokens: Tokens) -> None:
-        """Note what a cached read depends on, with the tokens that its answer was made with, one for each tag."""
+    def read(self, tags: Sequence[str], tokens: Tokens, *, ends: float = math.inf) -> None:
+        """Note what a cached read depends on, with the tokens that its answer was made with, one for each tag.
+
+        Args:
+            ends: When its answer is no longer to be shown, in seconds since 1970.
+        """
 
     def refuse(self, reason: str) -> None:
         """Note that what is read cannot be told."""

@@ -75,5 +75,5 @@ def _shown(trust: Trust, entry: NamedEntry, tokens: Tokens) -> list[Any]:
         return []
     recorder = current_recorder()
     if recorder is not None:
-        recorder.read(entry.tags, tokens)
+        recorder.read(entry.tags, tokens, ends=entry.ends)
     return [value] if entry.kind == "v" else []

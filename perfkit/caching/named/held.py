@@ -24,6 +24,7 @@ class Content(NamedTuple):
 
     Args:
         databases: Of the tables among `tags`, as tags name them.
+        ends: When it is no longer to be shown, in seconds since 1970.
         copy: Returns the value for one who asks; None where it is unpacked each time.
     """
 
@@ -32,6 +33,7 @@ class Content(NamedTuple):
     kind: str
     payload: bytes
     copy: Copier | None
+    ends: float
 
     def shown(self, recipe: Recipe) -> Any:
         """Return the value for one who asks."""
@@ -59,7 +61,7 @@ def known_value(recipe: Recipe, named: Named, standing: Standing | None) -> Any:
         return MISSING
     recorder = current_recorder()
     if recorder is not None:
-        recorder.read(content.tags, held.tokens)
+        recorder.read(content.tags, held.tokens, ends=content.ends)
     note_hit(recipe, named, content.tags)
     return content.shown(recipe)
 

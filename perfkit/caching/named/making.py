@@ -91,7 +91,7 @@ class Making:
     def failed(self) -> None:
         """Note that making it has failed: whoever waits may try."""
         if self._parent is not None:
-            self._tell_parent(self._parent)
+            self._tell_parent(self._parent, ends=self._recording.ends)
 
     def made(self, value: object, *, seconds: float, replaces: bool) -> None:
         """Keep what was made, if it may be kept.
@@ -104,10 +104,11 @@ class Making:
             UncacheableResultError: It would not come back the same.
         """
         recording = self._recording
+        ends = min(time.time() + self._recipe.ttl_seconds(value), recording.ends)
         tags = tuple(recording.tokens)
         tell_read(self._recipe.sender, "miss", key=self._named.key, tags=tags, begun=self._begun)
         if self._parent is not None:
-            self._tell_parent(self._parent)
+            self._tell_parent(self._parent, ends=ends)
         if recording.refusal:
             self._refuse(recording.refusal)
             if recording.is_lasting:  # then let nobody wait for it
@@ -117,17 +118,21 @@ class Making:
         elif self._recipe.wants(value):
             self._recipe.guess(tuple(recording.tokens))
             try:
-                self._keep(value, seconds=seconds, replaces=replaces)
+                self._keep(value, ends=ends, seconds=seconds, replaces=replaces)
             except StoreError as error:
                 breaker.failed(str(error))
 
-    def _keep(self, value: object, *, seconds: float, replaces: bool) -> None:
+    def _keep(self, value: object, *, ends: float, seconds: float, replaces: bool) -> None:
         named, store = self._named, self._store
         tokens = {**dict.fromkeys(named.tags, b""), **self._recording.tokens}
         if any(tokens[tag] != self._taken[tag] for tag in named.tags):
             return  # voided meanwhile
-        ttl_seconds = self._recipe.ttl_seconds(value)
-        bodies = self._bodies(value, tuple(tokens), ttl_seconds=ttl_seconds, made_seconds=seconds)
+        left_seconds = ends - time.time()
+        if left_seconds <= 0:
+            return  # something that it was made from has ended meanwhile
+        bodies = self._bodies(
+            value, tuple(tokens), ends=ends, left_seconds=left_seconds, made_seconds=seconds
+        )
         if not bodies:
             return
         if replaces:
@@ -136,7 +141,7 @@ class Making:
                 return  # voided meanwhile
             tokens[named.tags[0]] = swapped
         head = head_of(tuple(tokens), tuple(tokens.values()))
-        kept_seconds = ttl_seconds + self._recipe.stale_seconds
+        kept_seconds = left_seconds + self._recipe.stale_seconds
         self._recipe.note_tags(named.key, tuple(tokens))
         if self._lease is not None or replaces or len(bodies) > 1:
             store.fill({key: head + body for key, body in bodies.items()}, ttl_seconds=kept_seconds)
@@ -146,12 +151,17 @@ class Making:
         self.kept_bytes = sum([len(head) + len(body) for body in bodies.values()])
 
     def _bodies(
-        self, value: object, tags: tuple[str, ...], *, ttl_seconds: int, made_seconds: float
+        self,
+        value: object,
+        tags: tuple[str, ...],
+        *,
+        ends: float,
+        left_seconds: float,
+        made_seconds: float,
     ) -> dict[str, bytes]:
         """Return what is to be stored, by the keys of entries, but for its head; nothing where it is too large."""
         recipe, named = self._recipe, self._named
-        ends = time.time() + ttl_seconds
-        refresh_at = ends - REFRESH_SHARE * ttl_seconds if recipe.refreshes_ahead else ends
+        refresh_at = ends - REFRESH_SHARE * left_seconds if recipe.refreshes_ahead else ends
         bodies = {}
         try:
             for key, part in recipe.parts(named.key, value).items():
@@ -170,9 +180,9 @@ class Making:
         self.refusal = reason
         tell_read(self._recipe.sender, "bypass", reason, key=self._named.key, tags=self._named.tags)
 
-    def _tell_parent(self, parent: Recorder) -> None:
+    def _tell_parent(self, parent: Recorder, *, ends: float) -> None:
         recording = self._recording
         if recording.refusal:
             parent.refuse(recording.refusal)
         else:
-            parent.read(tuple(recording.tokens), tuple(recording.tokens.values()))
+            parent.read(tuple(recording.tokens), tuple(recording.tokens.values()), ends=ends)

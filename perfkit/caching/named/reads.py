@@ -202,7 +202,7 @@ class NamedRead:
         tier = "" if held is None else self._held_in(store, held)
         if held is not None and tier:
             content: Content = held.content
-            self._show(content.shown(self._recipe), content.tags, held.tokens, tier=tier)
+            self._show(content.shown(self._recipe), content.tags, held.tokens, ends=content.ends, tier=tier)
             return True
         if self._seen(store, mode) or (not self._taken and self._recalled(store, mode)):
             return True
@@ -310,14 +310,14 @@ class NamedRead:
             payload, held_bytes, copy = entry.payload, OBJECT_BYTES * size_bytes, None
             if copies is not None:
                 payload, held_bytes, copy = b"", copies.size_bytes, copies.copy
-            content = Content(entry.tags, databases_of(entry.tags), entry.kind, payload, copy)
+            content = Content(entry.tags, databases_of(entry.tags), entry.kind, payload, copy, entry.ends)
             # Beyond the moment of refreshing, the server alone knows whether somebody has made it anew.
             left_seconds = min(entry.refresh_at - time.time(), self._recipe.ttl_seconds(value))
             memory.put(self._named.key, found, content, size_bytes=held_bytes, seconds=left_seconds)
             if copy is not None:
                 value = copy()  # what the process holds is nobody's to change
         self.is_due = time.time() >= entry.refresh_at
-        self._show(value, entry.tags, found, tier="store", made_seconds=entry.made_seconds)
+        self._show(value, entry.tags, found, ends=entry.ends, tier="store", made_seconds=entry.made_seconds)
         return True
 
     def _asked(self, tags: tuple[str, ...], ask: Callable[[Sequence[str]], Tokens]) -> Tokens:
@@ -360,11 +360,18 @@ class NamedRead:
         )
 
     def _show(
-        self, value: Any, tags: tuple[str, ...], tokens: Tokens, *, tier: str, made_seconds: float = 0.0
+        self,
+        value: Any,
+        tags: tuple[str, ...],
+        tokens: Tokens,
+        *,
+        ends: float,
+        tier: str,
+        made_seconds: float = 0.0,
     ) -> None:
         self.value = value
         if self._parent is not None:
-            self._parent.read(tags, tokens)
+            self._parent.read(tags, tokens, ends=ends)
         tell_read(
             self._recipe.sender,
             "hit",

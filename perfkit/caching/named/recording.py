@@ -13,6 +13,7 @@ What is read past Django's cursors, or in a thread that the function starts by i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from django.db import DEFAULT_DB_ALIAS, router
@@ -37,6 +38,7 @@ class Recording:
 
     Attributes:
         tokens: By tag.
+        ends: When the first of the answers that were read is no longer to be shown, in seconds since 1970.
         refusal: Why the value may not be kept, empty where it may.
         advice: What to do about that, where something can be done.
         is_lasting: Whether the next one made in the same way may not be kept either.
@@ -47,6 +49,7 @@ class Recording:
 
     def __init__(self, store: Store, known: Mapping[str, bytes]) -> None:
         self.tokens: dict[str, bytes] = {}
+        self.ends = math.inf
         self.refusal = ""
         self.advice = ""
         self.is_lasting = False
@@ -88,11 +91,12 @@ class Recording:
             self._known.update({tag: taken[tag] for tag in besides if tag in taken})
             self.read(tags, tuple(map(taken.get, tags)))
 
-    def read(self, tags: Sequence[str], tokens: Tokens) -> None:
+    def read(self, tags: Sequence[str], tokens: Tokens, *, ends: float = math.inf) -> None:
         """Note what a read depends on, with the tokens that its answer was made with.
 
         A cached read may have an answer that its scope knows from before anything was recorded.
         """
+        self.ends = min(self.ends, ends)
         for tag, found in zip(tags, tokens, strict=False):
             token = self.tokens.get(tag) or self._known.get(tag) or found
             if token is None or token_kinds.is_in_flight(token):

@@ -97,7 +97,16 @@ def _fetched(store: Store, recipe: Recipe, named: Named, tags: tuple[str, ...]) 
     except FAULTS:
         return MISSING, Looked(tags, stored)
     recipe.note_tags(named.key, tags)
-    _tell(recipe, named, tags, stored.tokens, tier="store", begun=begun, made_seconds=entry.made_seconds)
+    _tell(
+        recipe,
+        named,
+        tags,
+        stored.tokens,
+        ends=entry.ends,
+        tier="store",
+        begun=begun,
+        made_seconds=entry.made_seconds,
+    )
     return value, None
 
 
@@ -113,7 +122,7 @@ def _proved(store: Store, recipe: Recipe, named: Named, held: Held, question: Qu
         memory.drop(named.key)
         return _NOTHING
     value = content.shown(recipe)
-    _tell(recipe, named, content.tags, found, tier="process", begun=begun)
+    _tell(recipe, named, content.tags, found, ends=content.ends, tier="process", begun=begun)
     return value, None
 
 
@@ -123,13 +132,14 @@ def _tell(
     tags: tuple[str, ...],
     tokens: Tokens,
     *,
+    ends: float,
     tier: str,
     begun: float,
     made_seconds: float = 0.0,
 ) -> None:
     recorder = current_recorder()
     if recorder is not None:
-        recorder.read(tags, tokens)
+        recorder.read(tags, tokens, ends=ends)
     note_hit(recipe, named, tags, tier=tier, begun=begun, made_seconds=made_seconds)
 
 

@@ -44,7 +44,7 @@ from perfkit.caching.store.contract import (
     StoreFigures,
 )
 from perfkit.caching.store.figures import WINDOW, added_up, count_arguments, figures_in, figures_of_all
-from perfkit.caching.store.packing import Words
+from perfkit.caching.store.packing import Words, milliseconds
 from perfkit.caching.store.redis import SCANNED_KEYS, glob_escaped
 from perfkit.caching.store.scripts import FENCED, Script, ScriptForms
 from perfkit.caching.store.server import Call, ServerChangedError, heard
@@ -91,20 +91,20 @@ class ClusterStore(ScriptedStore):
         taken = self._scripted(FENCED.take, tags, tokens.TOKEN_TTL_MS, generation=tokens.new_generation)
         return tuple(taken)
 
-    def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
+    def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: float) -> None:
         def fill() -> None:
             by_node: dict[Node, list[Call]] = {}
             for key, entry in entries.items():
                 calls = by_node.setdefault(self._node_of(key), [])
-                calls.append(Call(("SET",), (key,), entry, "EX", ttl_seconds))
+                calls.append(Call(("SET",), (key,), entry, "PX", milliseconds(ttl_seconds)))
             _heard_from(by_node)
 
         self._call(fill)
 
-    def offer(self, key: str, entry: bytes, *, ttl_seconds: int) -> None:
+    def offer(self, key: str, entry: bytes, *, ttl_seconds: float) -> None:
         def offer() -> None:
             node = self._node_of(key)
-            node.tell("SET", node.key(key), entry, "EX", ttl_seconds)
+            node.tell("SET", node.key(key), entry, "PX", milliseconds(ttl_seconds))
 
         self._call(offer)
 

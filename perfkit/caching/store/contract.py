@@ -126,10 +126,10 @@ class Store(ABC):
         """Return the tokens of `tags`; a tag without one gets a new generation."""
 
     @abstractmethod
-    def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
+    def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: float) -> None:
         """Store entries, each with the tokens inside that were taken before its rows were read."""
 
-    def offer(self, key: str, entry: bytes, *, ttl_seconds: int) -> None:
+    def offer(self, key: str, entry: bytes, *, ttl_seconds: float) -> None:
         """Store one entry as `fill` does, without waiting to hear whether it was stored."""
         self.fill({key: entry}, ttl_seconds=ttl_seconds)
 

@@ -85,7 +85,7 @@ class LocalStore(Store):
             now_ms = self._now_ms()
             return tuple(self._taken(tag, now_ms) for tag in tags)
 
-    def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
+    def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: float) -> None:
         with self._lock:
             self._fill(entries, ttl_seconds=ttl_seconds)
 
@@ -252,7 +252,7 @@ class LocalStore(Store):
         self._entries.move_to_end(key)
         return entry
 
-    def _fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
+    def _fill(self, entries: Mapping[str, bytes], *, ttl_seconds: float) -> None:
         end = self._clock() + ttl_seconds
         for key, entry in entries.items():
             self._drop(key)

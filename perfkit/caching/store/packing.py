@@ -43,3 +43,8 @@ def packed(*command: str | bytes | int | Words) -> bytes:
             text = part if isinstance(part, bytes) else str(part).encode()
             parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
     return b"*%d\r\n%b" % (count, b"".join(parts))
+
+
+def milliseconds(ttl_seconds: float) -> int:
+    """Return a time to live as PX takes it, at least 1."""
+    return max(1, int(ttl_seconds * 1000))

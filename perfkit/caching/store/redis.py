@@ -24,7 +24,7 @@ from perfkit.caching.store.contract import (
     StoreFigures,
 )
 from perfkit.caching.store.figures import WINDOW, added_up, count_arguments, figures_in
-from perfkit.caching.store.packing import Words
+from perfkit.caching.store.packing import Words, milliseconds
 from perfkit.caching.store.reigns import REPLICATED, STANDING
 from perfkit.caching.store.scripts import FENCED, PLAIN, ScriptForms
 from perfkit.caching.store.server import Call, Server, ServerChangedError, heard
@@ -92,14 +92,14 @@ class RedisStore(ScriptedStore):
 
         return self._call(take)
 
-    def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: int) -> None:
+    def fill(self, entries: Mapping[str, bytes], *, ttl_seconds: float) -> None:
         self._call(
             lambda server: server.ask_all(
                 [_setting(server, key, entry, ttl_seconds) for key, entry in entries.items()]
             )
         )
 
-    def offer(self, key: str, entry: bytes, *, ttl_seconds: int) -> None:
+    def offer(self, key: str, entry: bytes, *, ttl_seconds: float) -> None:
         self._call(lambda server: server.tell(*_setting(server, key, entry, ttl_seconds)))
 
     def recall(self, keys: Sequence[str], wanted: Sequence[str]) -> Recalled:
@@ -296,8 +296,8 @@ class RedisStore(ScriptedStore):
         return Server(self._connection_class, self._connection_settings, prefix=self._prefix, reign=reign)
 
 
-def _setting(server: Server, key: str, entry: bytes, ttl_seconds: int) -> tuple[Any, ...]:
-    return ("SET", server.prefix + key, entry, "EX", ttl_seconds)
+def _setting(server: Server, key: str, entry: bytes, ttl_seconds: float) -> tuple[Any, ...]:
+    return ("SET", server.prefix + key, entry, "PX", milliseconds(ttl_seconds))
 
 
 def _all_keys(server: Server) -> Iterator[list[bytes]]:

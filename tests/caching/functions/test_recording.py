@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, connections, transaction
 from django.db.models import Count
 
-from perfkit.caching import cached, token_scope
+from perfkit.caching import cache, cached, token_scope
 from perfkit.caching.named.databases import current_databases
 from tests.caching.conftest import Outcome
 from tests.testapp.models import Booking, Item, ItemNote, Reading
@@ -257,3 +259,70 @@ def test_a_copy_of_the_connection_says_nothing_of_the_reads_of_a_thread(reads: l
         assert [item.name for item in Item.objects.all()] == ["a"]
         assert Item.objects.get(name="a").pk == Item.objects.get(pk=Item.plain.get().pk).pk
     copy.connection = None
+
+
+@cached(ttl=1, records=False)
+def brief() -> int:
+    calls.append(1)
+    return len(calls)
+
+
+@cached(ttl=600)
+def of_brief() -> int:
+    return brief()
+
+
+@cached(ttl=600)
+def of_value() -> Any:
+    return cache.get("brief:value")
+
+
+@cached(ttl=600)
+def of_values() -> Any:
+    return cache.get_many(["brief:value"])["brief:value"]
+
+
+@pytest.mark.parametrize("mode", ["request", "strict", "off"])
+def test_an_answer_ends_with_those_that_it_was_made_from(settings: LazySettings, mode: str) -> None:
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_MEMORY": mode}
+
+    @cached(ttl=600)
+    def outermost() -> int:
+        return of_brief()
+
+    assert [outermost(), of_brief(), brief()] == [1, 1, 1]
+    time.sleep(1.1)
+    assert [brief(), of_brief(), outermost()] == [2, 2, 2]
+    with token_scope():
+        assert [outermost(), of_brief(), brief()] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("found_first", [False, True])
+def test_an_answer_ends_with_what_it_found(*, found_first: bool) -> None:
+    if found_first:
+        brief()
+    with token_scope():
+        if found_first:
+            brief()  # what the scope knows
+        assert of_brief() == 1
+    time.sleep(1.1)
+    assert of_brief() == 2
+
+
+@pytest.mark.parametrize("read", [of_value, of_values])
+def test_an_answer_ends_with_a_value_kept_by_hand(read: Callable[[], Any]) -> None:
+    cache.set("brief:value", "old", ttl=1)
+    assert [read(), read()] == ["old", "old"]
+    time.sleep(1.1)
+    with pytest.raises(KeyError) if read is of_values else nullcontext():
+        assert read() is None
+
+
+def test_what_has_ended_while_it_was_made_is_not_kept() -> None:
+    @cached(ttl=600)
+    def slow() -> int:
+        found = brief()
+        time.sleep(1.1)
+        return found
+
+    assert [slow(), slow()] == [1, 2]
