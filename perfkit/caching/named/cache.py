@@ -156,7 +156,7 @@ class Cache:
         """Return what is kept under a key; where nothing is, call `make`, keep what it returns, and return it.
 
         Of many that miss it together one calls it, and the others wait.
-        What `make` reads becomes its tags, as in a cached function.
+        What `make` reads becomes its tags, as in a cached function; what is there keeps the tags that it has.
 
         Queries:
             None where the request knows the value, one round trip on a hit.
@@ -265,7 +265,9 @@ cache: Final = Cache()
 
 
 def _recipe(ttl_seconds: int) -> Recipe:
-    return Recipe(NAME, sender=cache, ttl_seconds=lambda _: ttl_seconds, wants=lambda _: True)
+    return Recipe(
+        NAME, sender=cache, ttl_seconds=lambda _: ttl_seconds, wants=lambda _: True, needs_tags=False
+    )
 
 
 def _glanced(recipe: Recipe, named: Named, standing: Standing | None) -> Any:

@@ -285,7 +285,8 @@ class NamedRead:
 
     def _holds(self, entry: NamedEntry | None, found: Tokens) -> TypeGuard[NamedEntry]:
         """Say whether an entry that was made with the tokens that were found may be shown."""
-        if entry is None or entry.tags[: len(self._named.tags)] != self._named.tags:
+        declared = self._named.tags if self._recipe.needs_tags else self.own_tags
+        if entry is None or entry.tags[: len(declared)] != declared:
             return False
         if self._recipe.stale_seconds and entry.ends <= time.time():
             return False

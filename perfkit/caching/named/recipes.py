@@ -63,6 +63,7 @@ class Recipe:
         refreshes_ahead: Whether one reader has it made anew shortly before it ends.
         records: Whether what is read while it is made becomes tags of it.
         wants: Says of a value whether to keep it.
+        needs_tags: Whether a value is shown only where it was kept with the tags that are declared now.
         codec: Makes bytes of it.
     """
 
@@ -78,6 +79,7 @@ class Recipe:
         refreshes_ahead: bool = False,
         records: bool = True,
         wants: Callable[[Any], bool] = lambda value: value is not None,
+        needs_tags: bool = True,
         codec: Codec | None = None,
     ) -> None:
         self.name = name
@@ -87,6 +89,7 @@ class Recipe:
         self.refreshes_ahead = refreshes_ahead
         self.records = records
         self.wants = wants
+        self.needs_tags = needs_tags
         self.codec = codec or Codec()
         self.guessed: tuple[str, ...] = ()
         self.guessed_databases: frozenset[str] = frozenset()

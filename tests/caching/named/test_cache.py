@@ -174,6 +174,17 @@ def test_a_value_is_made_once_and_depends_on_what_was_read() -> None:
     assert cache.get("count") is None
 
 
+@pytest.mark.parametrize("mode", ["request", "strict", "off"])
+@pytest.mark.parametrize("tags", [[], ["a"], ["b"], ["a", "b"], ["b", "a"]])
+def test_what_is_there_is_not_made_whatever_its_tags(settings: Any, mode: str, tags: list[str]) -> None:
+    settings.PERFKIT = {**settings.PERFKIT, "CACHE_MEMORY": mode}
+    cache.set("there", 1, tags=["a", "b"])
+    assert cache.get_or_set("there", lambda: 2, tags=tags) == 1
+    assert cache.get("there") == 1
+    cache.invalidate_tags("a")
+    assert cache.get_or_set("there", lambda: 3, tags=tags) == 3
+
+
 def test_of_many_that_miss_together_one_makes_it() -> None:
     calls: list[int] = []
     answers: list[Any] = []
