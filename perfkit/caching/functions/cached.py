@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
@@ -24,6 +25,7 @@ from perfkit.caching.named.contexts import Context, context_name, current_contex
 from perfkit.caching.named.held import MISSING, known_value
 from perfkit.caching.named.invalidation import void_with_transaction
 from perfkit.caching.named.names import (
+    KEY_TEXT,
     LONGEST_NAME,
     checked_path,
     namespace_tag,
@@ -298,7 +300,7 @@ class Naming:
         self._template: Template | None = None
         self._unnamed = list(self._parameters.names)
         if isinstance(key, str):
-            self._template = self._fitting(key)
+            self._template = self._fitting(key, KEY_TEXT)
             self._unnamed = [name for name in self._unnamed if name not in self._template.parameters]
         self._own_mark = mark_of(function)
         # Without a key, the namespace of its paths is the function's alone.
@@ -390,8 +392,8 @@ class Naming:
                     )
                 yield any_write_tag(scope, table_name(owner))
 
-    def _fitting(self, text: str) -> Template:
-        return Template(text, function=self.name, parameters=self._parameters.names)
+    def _fitting(self, text: str, literal: re.Pattern[str] | None = None) -> Template:
+        return Template(text, function=self.name, parameters=self._parameters.names, literal=literal)
 
 
 class _Decorator(Protocol):
@@ -445,7 +447,7 @@ def cached(
         version: Another one is another function: what was kept before is not read.
 
     Raises:
-        KeyTemplateError: A template does not fit the function.
+        KeyTemplateError: A template does not fit the function, or holds what a key may not.
         ValueError: A number of seconds is not a whole one, at least 1 (`stale_ttl`: 0).
 
     Queries:

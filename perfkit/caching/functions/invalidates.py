@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -15,7 +16,13 @@ from perfkit.caching.databases import tag_scope
 from perfkit.caching.functions.arguments import Parameters
 from perfkit.caching.functions.templates import Template
 from perfkit.caching.named.invalidation import void_with_transaction
-from perfkit.caching.named.names import project_tag, project_tags, tag_of_pattern, tag_of_written
+from perfkit.caching.named.names import (
+    PATTERN_TEXT,
+    project_tag,
+    project_tags,
+    tag_of_pattern,
+    tag_of_written,
+)
 from perfkit.caching.registry import owners, table_name
 from perfkit.caching.tags import any_write_tag, table_tag
 
@@ -69,7 +76,7 @@ def invalidates(
         models: As `invalidate` has them.
 
     Raises:
-        KeyTemplateError: A placeholder does not fit the function.
+        KeyTemplateError: A placeholder does not fit the function, or a pattern holds what none may.
         CacheKeyError: Of a call: a pattern or a tag is none.
     """
 
@@ -122,7 +129,7 @@ class _Voided:
     def __init__(self, function: Callable[..., Any], patterns: Sequence[str], tags: Sequence[str]) -> None:
         self._parameters = Parameters(function)
         self.function = self._parameters.function
-        self._patterns = [self._fitting(pattern) for pattern in patterns]
+        self._patterns = [self._fitting(pattern, PATTERN_TEXT) for pattern in patterns]
         self._tags = [self._fitting(tag) for tag in tags]
 
     def tags(self, args: tuple[Any, ...], kwargs: dict[str, Any], **result: Any) -> Iterator[str]:
@@ -135,8 +142,9 @@ class _Voided:
             if (text := _written(tag.text_of, tag, values)) is not None:
                 yield project_tag(text)
 
-    def _fitting(self, text: str) -> Template:
-        return Template(text, function=self.function, parameters=[*self._parameters.names, RESULT])
+    def _fitting(self, text: str, literal: re.Pattern[str] | None = None) -> Template:
+        parameters = [*self._parameters.names, RESULT]
+        return Template(text, function=self.function, parameters=parameters, literal=literal)
 
 
 def _written(

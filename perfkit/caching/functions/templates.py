@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import datetime
 import enum
+import re
 import string
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from perfkit.caching.named.names import path_part
+from perfkit.caching.named.names import PATTERN_TEXT, path_part
 from perfkit.errors import KeyTemplateError, UncacheableArgumentError, nearest
 
 _formatter: Final = string.Formatter()
@@ -40,15 +41,25 @@ class Template:
     Args:
         function: Its dotted name, for errors.
         parameters: What may stand in it.
+        literal: Matches what the text between placeholders may be; any where left out.
 
     Raises:
-        KeyTemplateError: A placeholder is none, or names no parameter.
+        KeyTemplateError: A placeholder is none, or names no parameter, or the text is none that a key may have.
     """
 
-    def __init__(self, text: str, *, function: str, parameters: Sequence[str]) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        function: str,
+        parameters: Sequence[str],
+        literal: re.Pattern[str] | None = None,
+    ) -> None:
         self.text = text
         self._function = function
         self._pieces = list(_pieces(text, function, parameters))
+        if literal is not None:
+            self._require(literal)
         self.parameters = {piece.parameter for piece in self._pieces if piece.parameter}
 
     def path(self, arguments: Mapping[str, Any], *, quote: Callable[[str], str] = path_part) -> str:
@@ -71,6 +82,15 @@ class Template:
     def text_of(self, arguments: Mapping[str, Any]) -> str:
         """Return the text for the arguments of a call, in which values stand as they are: what tags are."""
         return self.path(arguments, quote=str)
+
+    def _require(self, literal: re.Pattern[str]) -> None:
+        if not self._pieces:
+            raise KeyTemplateError(self._function, self.text, "a key is not empty.")
+        for piece in self._pieces:
+            if piece.text and not literal.fullmatch(piece.text):
+                problem = f"{piece.text!r} is no text of a key, which is printable ASCII without spaces"
+                wildcards = "." if literal is PATTERN_TEXT else "; * ? [ are for patterns."
+                raise KeyTemplateError(self._function, self.text, problem + wildcards)
 
     def _text_of(self, parameter: str, value: Any) -> str:
         if isinstance(value, enum.Enum):

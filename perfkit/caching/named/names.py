@@ -28,7 +28,12 @@ MOST_PARTS: Final = 8
 EVERYTHING: Final = "n:"
 """The namespace of all key paths."""
 
-_PATH: Final = re.compile(r"[!-~]+")
+PATTERN_TEXT: Final = re.compile(r"[!-~]+")
+"""What a pattern of keys may hold."""
+
+KEY_TEXT: Final = re.compile(r"[!-)+->@-Z\\-~]+")
+"""What a key may hold: that but for `*`, `?` and `[`."""
+
 _GLOB: Final = re.compile(r"[*?\[]")
 _DIGEST: Final = re.compile(r"%[0-9a-f]{32}")
 _SAFE: Final = "-_.~@+=,;!$&()/|'"
@@ -45,7 +50,7 @@ def checked_path(key: object) -> str:
         raise CacheKeyError(repr(key), f"it is of type {type(key).__name__}, not a text")
     if len(key) > LONGEST_PATH:
         raise CacheKeyError(f"{key[:40]}…", f"it has {len(key)} characters, and {LONGEST_PATH} are the most")
-    if not _PATH.fullmatch(key):
+    if not PATTERN_TEXT.fullmatch(key):
         raise CacheKeyError(key, "it may hold printable ASCII without spaces, and must not be empty")
     if _GLOB.search(key):
         raise CacheKeyError(key, "the characters * ? [ are for patterns")
@@ -121,7 +126,7 @@ def tag_of_written(pattern: str) -> str:
     wildcard = _GLOB.search(pattern)
     if wildcard is None:
         return own_tag(checked_path(within_length(pattern)))
-    if not _PATH.fullmatch(pattern):
+    if not PATTERN_TEXT.fullmatch(pattern):
         raise CacheKeyError(pattern[:40], "a pattern is printable ASCII without spaces")
     namespace = pattern[: wildcard.start()].rpartition(":")[0]
     if not namespace and pattern != "*":
