@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import hmac
 import pickle  # only what this project has signed, and only where a function asks for it
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, Self, get_type_hints
 
@@ -123,7 +126,32 @@ class FunctionCodec(Codec):
             back = self._decoder.decode(payload)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
             return None
-        return payload if type(back) is type(value) and back == value else None
+        return payload if _is_same(value, back) else None
+
+
+def _is_same(value: Any, back: Any) -> bool:
+    """Say whether two values are one down to the types of their parts, where `==` finds 1 and 1.0 equal."""
+    if type(value) is not type(back):
+        return False
+    parts, others = _parts(value), _parts(back)
+    if parts is not None and others is not None:
+        return len(parts) == len(others) and all(map(_is_same, parts, others))
+    if isinstance(value, datetime.datetime | datetime.time | float | Decimal):
+        return repr(value) == repr(back)  # `==` knows no time zones, nor 1.0 from 1.00
+    return bool(value == back)
+
+
+def _parts(value: Any) -> Sequence[Any] | None:
+    """Return what a value is made of, in an order; None where it has no parts."""
+    if isinstance(value, msgspec.Struct):
+        return [getattr(value, name) for name in value.__struct_fields__]
+    if dataclasses.is_dataclass(value):
+        return [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, dict):
+        return list(value.items())
+    return sorted(value, key=repr) if isinstance(value, set | frozenset) else None
 
 
 def _comes_back(error: Exception) -> bool:
