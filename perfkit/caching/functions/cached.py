@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import re
 import sys
@@ -234,7 +233,9 @@ class AsyncCachedFunction(CachedFunction[P, Any]):
 
     def _renewal(self, named: Named, make: Callable[[], Awaitable[Any]]) -> Callable[[], None]:
         def made() -> Any:
-            return asyncio.run(aremade(self._recipe, named, make, replaces=False))
+            # Not `asyncio.run`: the steps that ask the database are to run in this thread, which closes what they
+            # open, and not in one of the request whose context this is.
+            return async_to_sync(aremade)(self._recipe, named, make, replaces=False)
 
         return partial(renew, named.key, self.name, made)
 

@@ -152,7 +152,7 @@ async def _aanswer(
     if read.value is MISSING:
         return await _amade(read, make)
     if renewal is not None and read.is_due:
-        renewal(named)()
+        await sync_to_async(renewal(named))()  # it asks the store
     return read.value
 
 

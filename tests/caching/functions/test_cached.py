@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
-from asgiref.sync import async_to_sync, iscoroutinefunction
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, iscoroutinefunction, sync_to_async
 from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
@@ -25,6 +25,7 @@ from django.utils.safestring import SafeString, mark_safe
 from perfkit.caching import TTL, CachedFunction, cache, cached, cached_query, invalidate, token_scope
 from perfkit.caching.coherence import breaker
 from perfkit.caching.flights import durations
+from perfkit.caching.functions.renewal import renew
 from perfkit.caching.memory import memory
 from perfkit.caching.store import current_store
 from perfkit.errors import (
@@ -1025,6 +1026,35 @@ class TestAsync:
         calls.clear()
         assert async_to_sync(control)() == ["b", "b", "b"]
         assert len(calls) == 3
+
+    def test_a_renewal_asks_nothing_in_the_event_loop_or_in_threads_of_the_request(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("perfkit.caching.named.making.REFRESH_SHARE", 0.9)
+        monkeypatch.setattr(
+            "perfkit.caching.functions.cached.renew",
+            lambda *args: (asked.append(threading.current_thread()), renew(*args)),
+        )
+        asked: list[threading.Thread] = []
+
+        @cached(ttl=10, refresh_ahead=True)
+        async def ahead() -> int:
+            calls.append(await sync_to_async(lambda: threading.current_thread().name)())
+            return await Item.plain.acount() + len(calls)
+
+        async def request() -> int:
+            async with ThreadSensitiveContext():
+                try:
+                    return await ahead()
+                finally:
+                    await sync_to_async(connections.close_all)()
+
+        assert asyncio.run(request()) == 1
+        time.sleep(1.1)
+        assert asyncio.run(request()) == 1
+        wait_until(lambda: asyncio.run(request()) == 2)
+        assert calls[1].startswith("perfkit-renewal")
+        assert threading.main_thread() not in asked
 
     def test_of_many_coroutines_one_computes(self) -> None:
         @cached()
