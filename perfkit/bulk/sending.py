@@ -64,7 +64,7 @@ class Sending:
         self._news: SimpleQueue[None] = SimpleQueue()
         self._is_ending = not stays_open
         self._has_ended = Event()
-        self._parts = 0
+        self._parts = 0  # how many of the buffer's there are in it, once it has ended
         self._is_abandoned = False
         self._driver = cursor.connection
         self._thread = Thread(target=self._send, args=(cursor, statement), name="perfkit-copy", daemon=True)
@@ -174,10 +174,8 @@ class Sending:
         sent, parts = 0, self.buffer.parts
         until = time.monotonic() + OPEN_SECONDS
         while not self._has_ended.is_set():
-            is_last, there = (
-                self._is_ending,
-                len(parts),
-            )  # in this order: what `take` puts there later is too late
+            is_last = self._is_ending  # looked at first: what `take` puts there after that is too late
+            there = len(parts)
             if is_last:
                 self._parts = there
                 self._has_ended.set()
