@@ -134,7 +134,7 @@ class Handing:
         self._finish()
         held: list[bool] = []
         try:
-            held.extend(map(self._lock.acquire, (True,)))
+            held.extend(map(self._lock.acquire, (True,)))  # no interrupt comes between taking and noting it
         except BaseException:
             if held:
                 self._lock.release()

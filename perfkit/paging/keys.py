@@ -135,13 +135,11 @@ def _key(queryset: QuerySet[Any, Any], term: OrderBy, *, place: int) -> tuple[Qu
     path = term.expression.name if isinstance(term.expression, F) else ""  # type: ignore[attr-defined]  # missing in the stubs
     annotations = queryset.query.annotations
     field: Any
-    if isinstance(_told_field(queryset, term.expression, path), FloatField):
+    is_float = isinstance(_told_field(queryset, term.expression, path), FloatField)
+    if is_float or not path:
         # An average is a numeric of more digits, a similarity one of fewer, than the float that a row tells.
-        queryset = queryset.annotate(**{annotation: Cast(term.expression, FloatField())})
-        field = queryset.query.annotations[annotation].output_field
-        name, source, nullable = annotation, annotation, True
-    elif not path:
-        queryset = queryset.annotate(**{annotation: term.expression})
+        expression = Cast(term.expression, FloatField()) if is_float else term.expression
+        queryset = queryset.annotate(**{annotation: expression})
         field = queryset.query.annotations[annotation].output_field
         name, source, nullable = annotation, annotation, True
     elif path in annotations:
